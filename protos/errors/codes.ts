@@ -1,0 +1,61 @@
+/**
+ * The one table of error codes. A code is stable: it may gain a better text, never another meaning.
+ *
+ * `meaning` says what happened in the words of the person it happened to, `retry` whether the same request may succeed
+ * later without being changed, `grpc` the canonical gRPC status (google.rpc.Code) and `http` the HTTP status.
+ */
+export interface ErrorCodeRow {
+  readonly meaning: string;
+  readonly retry: boolean;
+  readonly grpc: GrpcStatusName;
+  readonly http: number;
+}
+
+export type GrpcStatusName =
+  | 'INVALID_ARGUMENT'
+  | 'NOT_FOUND'
+  | 'ALREADY_EXISTS'
+  | 'PERMISSION_DENIED'
+  | 'UNAUTHENTICATED'
+  | 'RESOURCE_EXHAUSTED'
+  | 'FAILED_PRECONDITION'
+  | 'ABORTED'
+  | 'OUT_OF_RANGE'
+  | 'UNIMPLEMENTED'
+  | 'INTERNAL'
+  | 'UNAVAILABLE'
+  | 'DEADLINE_EXCEEDED'
+  | 'DATA_LOSS';
+
+const row = (
+  meaning: string,
+  retry: boolean,
+  grpc: GrpcStatusName,
+  http: number,
+): ErrorCodeRow => ({ meaning, retry, grpc, http });
+
+export const errorCodes = {
+  CONFIGURATION_INVALID: row('The configuration is wrong', false, 'INVALID_ARGUMENT', 400),
+  CONNECTION_FAILED: row('The other side could not be reached', true, 'UNAVAILABLE', 503),
+  DEADLINE_EXCEEDED: row('It took longer than allowed', true, 'DEADLINE_EXCEEDED', 504),
+  GATEWAY_FENCED: row('Another gateway owns this site now', false, 'FAILED_PRECONDITION', 409),
+  INTERNAL: row('Holdfast made a mistake', false, 'INTERNAL', 500),
+  NOT_AUTHENTICATED: row('Nobody said who is asking', false, 'UNAUTHENTICATED', 401),
+  NOT_AUTHORISED: row('The one who asks may not do this', false, 'PERMISSION_DENIED', 403),
+  REQUEST_INVALID: row('The request is malformed', false, 'INVALID_ARGUMENT', 400),
+  REQUEST_TOO_LARGE: row('The request is over its size limit', false, 'RESOURCE_EXHAUSTED', 413),
+  RESOURCE_CONFLICT: row('It was changed meanwhile', false, 'ABORTED', 409),
+  RESOURCE_EXISTS: row('One with this name exists already', false, 'ALREADY_EXISTS', 409),
+  RESOURCE_NOT_FOUND: row('There is no such thing', false, 'NOT_FOUND', 404),
+  STORE_CONFLICT: row('The row is not what the change was decided on', true, 'ABORTED', 409),
+  STORE_CORRUPT: row('The database file is damaged', false, 'DATA_LOSS', 500),
+  STORE_FULL: row('The disk is full', true, 'RESOURCE_EXHAUSTED', 507),
+  STORE_VERSION_NEWER: row(
+    'The database was written by a newer Holdfast',
+    false,
+    'FAILED_PRECONDITION',
+    500,
+  ),
+} as const satisfies Record<string, ErrorCodeRow>;
+
+export type ErrorCode = keyof typeof errorCodes;
