@@ -1,0 +1,103 @@
+/**
+ * The entries of the journal (DESIGN.md, "Journal"): what a site says happened. Each names its lane, so that writer and reader
+ * cannot differ. An entry of a kind that the reader does not know is kept as it is and counted: the site may be newer.
+ */
+import * as v from 'valibot';
+import { executionStatus } from './execution-status.js';
+
+const id = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
+const epochMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+/** A device sends them from a counter of its own, so they may be anything up to 2^53 - 1. */
+const sequence = count;
+
+export const journalBodies = {
+  audit: {
+    /** A device got a certificate, or the gateway vouched for its line. */
+    device_enrolled: v.object({
+      device: id,
+      model: v.string(),
+      serial_no: v.string(),
+      door: v.picklist(['native', 'devices', 'serial']),
+      /** Serial number of its certificate in hexadecimal; null on a serial line. */
+      certificate_serial: v.nullable(v.string()),
+      /** Hash of the code that was used up; null where none was needed. */
+      claim_hash: v.nullable(v.string()),
+    }),
+    /** A database was found damaged, put aside and made anew. */
+    store_rebuilt: v.object({ database: v.string(), reason: v.string(), moved_to: v.string() }),
+    /** The plan that is carried out from now on, or the one that was refused. */
+    plan_applied: v.object({ generation: count, revision: count }),
+    plan_refused: v.object({
+      generation: count,
+      revision: count,
+      code: v.string(),
+      message: v.string(),
+    }),
+  },
+  state: {
+    /** What is known of a device now; superseded by its next one. */
+    device: v.object({
+      device: id,
+      online: v.boolean(),
+      last_seen: v.nullable(epochMs),
+      firmware_version: v.nullable(v.string()),
+      model: v.string(),
+      door: v.picklist(['native', 'devices', 'serial']),
+    }),
+    /** Leaves of a shadow that were written, each with its stamp: operations of protos/semantics/shadow-merge. */
+    shadow: v.object({ device: id, shadow: v.string(), operations: v.array(v.unknown()) }),
+    /** One device's run of a campaign entered a status. */
+    execution: v.object({
+      campaign: id,
+      device: id,
+      status: executionStatus,
+      attempt: count,
+      progress: v.nullable(v.pipe(v.number(), v.minValue(0), v.maxValue(100))),
+      from_version: v.nullable(v.string()),
+      to_version: v.string(),
+      error: v.nullable(v.string()),
+    }),
+    /** How many executions the site made of a campaign, told when it began and when more devices came to be targeted. */
+    campaign_targeted: v.object({ campaign: id, executions: count }),
+    /** Every execution of the campaign at this site is over. */
+    campaign_settled: v.object({ campaign: id }),
+    /** A command was committed here, answered, or ran out. */
+    command: v.object({
+      device: id,
+      command: id,
+      state: v.picklist(['delivered', 'succeeded', 'failed', 'expired']),
+      response: v.nullable(v.unknown()),
+      error: v.nullable(v.string()),
+    }),
+  },
+  telemetry: {
+    /** A point counts once by (device, boot, seq) where the device sends them, else by (device, series, ts). */
+    point: v.object({
+      device: id,
+      series: id,
+      ts: epochMs,
+      value: v.unknown(),
+      boot: v.optional(v.string()),
+      seq: v.optional(sequence),
+    }),
+    /** Points that had to go before they were delivered: sequence numbers of this lane, both ends included. */
+    dropped: v.object({ from: count, to: count, points: count, reason: v.string() }),
+  },
+} as const;
+
+export type LaneName = keyof typeof journalBodies;
+export type EntryKind<L extends LaneName> = keyof (typeof journalBodies)[L] & string;
+type BodySchema<L extends LaneName, K extends EntryKind<L>> = (typeof journalBodies)[L][K];
+export type EntryBody<L extends LaneName, K extends EntryKind<L>> =
+  BodySchema<L, K> extends v.GenericSchema ? v.InferOutput<BodySchema<L, K>> : never;
+
+/** An entry as it travels. */
+export const journalEntry = v.object({
+  seq: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** When it was committed by the site's clock, epoch ms. */
+  at: epochMs,
+  kind: v.pipe(v.string(), v.maxLength(64)),
+  body: v.unknown(),
+});
+export type JournalEntry = v.InferOutput<typeof journalEntry>;

@@ -1,0 +1,34 @@
+/**
+ * The orders of the down lane: desired edits and commands. They are numbered by the control plane's log, signed batch by batch, and
+ * acknowledged after the site's commit. The effect and the position are committed together, so an order takes effect once.
+ */
+import * as v from 'valibot';
+
+const id = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
+
+export const orderBodies = {
+  /** Leaves of `desired` that were written in the cloud: operations of protos/semantics/shadow-merge. */
+  shadow: v.object({ device: id, shadow: v.string(), operations: v.array(v.unknown()) }),
+  command: v.object({
+    device: id,
+    command: id,
+    type: id,
+    payload: v.unknown(),
+    expires_at: v.pipe(v.number(), v.safeInteger()),
+  }),
+} as const;
+
+export const order = v.variant('kind', [
+  v.object({ seq: v.number(), kind: v.literal('shadow'), body: orderBodies.shadow }),
+  v.object({ seq: v.number(), kind: v.literal('command'), body: orderBodies.command }),
+]);
+export type Order = v.InferOutput<typeof order>;
+
+/** The payload of a batch's JWS. */
+export const orderBatch = v.object({
+  site: id,
+  log: v.string(),
+  first_seq: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  orders: v.pipe(v.array(order), v.minLength(1)),
+});
+export type OrderBatchPayload = v.InferOutput<typeof orderBatch>;

@@ -1,0 +1,112 @@
+/**
+ * The documents of a plan (DESIGN.md, "Plan"): what the control plane gives a site to carry out by itself. A document is
+ * `{kind, id, revision, body}`; its bytes are canonical JSON, its name in the head their SHA-256.
+ */
+import * as v from 'valibot';
+
+const id = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
+const epochMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const durationMs = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+export const sha256Hex = v.pipe(
+  v.string(),
+  v.regex(/^[0-9a-f]{64}$/, 'not a SHA-256 in hexadecimal'),
+);
+
+/** What the fleet calls the site. `id` is `site`. */
+export const siteBody = v.object({ display_name: v.string() });
+
+/** A firmware image that a campaign of this site installs. `id` is `{model}@{version}`. */
+export const firmwareBody = v.object({
+  model: id,
+  version: id,
+  sha256: sha256Hex,
+  size_bytes: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  file_name: v.string(),
+  /** Path below the control plane's HTTPS address. */
+  path: v.pipe(v.string(), v.startsWith('/')),
+});
+
+/** A campaign, as far as this site is concerned. `id` is the campaign's. */
+export const campaignBody = v.object({
+  state: v.picklist(['running', 'cancelling']),
+  /** Id of a firmware document of the same plan. */
+  firmware: id,
+  started_at: epochMs,
+  target: v.object({
+    model: id,
+    /** Empty: every device of the model. */
+    device_ids: v.array(id),
+    /** Empty: whatever it runs. */
+    current_versions: v.array(id),
+  }),
+  policy: v.object({
+    site_concurrency: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+    retries: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+    offer_timeout_ms: durationMs,
+    download_timeout_ms: durationMs,
+    install_timeout_ms: durationMs,
+    confirm_timeout_ms: durationMs,
+  }),
+});
+
+/** The one-time codes with which devices may enrol here; only their hashes. `id` is `claims`. */
+export const claimsBody = v.object({
+  codes: v.array(
+    v.object({
+      /** SHA-256 of secret and site, as provisioning/pki/claim-code hashes them. */
+      hash: sha256Hex,
+      /** The only device id it may enrol; null lets the device name itself. */
+      device_id: v.nullable(id),
+      expires_at: epochMs,
+    }),
+  ),
+});
+
+export const planBodies = {
+  site: siteBody,
+  firmware: firmwareBody,
+  campaign: campaignBody,
+  claims: claimsBody,
+} as const;
+
+export type PlanDocumentKind = keyof typeof planBodies;
+export type SiteBody = v.InferOutput<typeof siteBody>;
+export type FirmwareBody = v.InferOutput<typeof firmwareBody>;
+export type CampaignBody = v.InferOutput<typeof campaignBody>;
+export type ClaimsBody = v.InferOutput<typeof claimsBody>;
+
+const envelope = <K extends PlanDocumentKind>(kind: K) =>
+  v.object({ kind: v.literal(kind), id, revision: v.number(), body: planBodies[kind] });
+
+/** One document of a plan, parsed. */
+export const planDocument = v.variant('kind', [
+  envelope('site'),
+  envelope('firmware'),
+  envelope('campaign'),
+  envelope('claims'),
+]);
+export type PlanDocument = v.InferOutput<typeof planDocument>;
+
+/** What the head names of a document. */
+export const documentReference = v.object({
+  kind: v.string(),
+  id,
+  revision: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  sha256: sha256Hex,
+});
+
+/** The payload of the head's JWS: it names every live document; what it does not name is gone. */
+export const planHead = v.object({
+  fleet: id,
+  site: id,
+  generation: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  epoch: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  revision: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  issued_at: epochMs,
+  expires_at: epochMs,
+  /** Milliseconds after `expires_at` during which the site still starts new work. */
+  grace: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  documents: v.array(documentReference),
+});
+export type PlanHead = v.InferOutput<typeof planHead>;
+export type DocumentReference = v.InferOutput<typeof documentReference>;
