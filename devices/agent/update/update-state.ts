@@ -1,0 +1,123 @@
+/** The words an update is told in: what is committed of it, what can happen to it, and what is then done. */
+export type Slot = 'a' | 'b';
+
+export interface UpdateJob {
+  readonly id: string;
+  readonly campaignId: string;
+  /** The version of the firmware, not of the execution. */
+  readonly version: string;
+  readonly model: string;
+  /** A path below the gateway's HTTPS address. */
+  readonly url: string;
+  readonly sha256: string;
+  readonly sizeBytes: number;
+}
+
+export interface InstalledApp {
+  readonly version: string;
+  readonly sha256: string;
+  /** The job that brought it; null for what was installed by hand. */
+  readonly jobId: string | null;
+}
+
+/** What the archive's manifest asks for while the new application has yet to prove itself. */
+export interface Trial {
+  readonly deadlineMs: number;
+  /** Starts, by a crash or by a power cut, after which the device goes back to what it had. */
+  readonly maxStarts: number;
+}
+
+export type Outcome = 'succeeded' | 'failed' | 'rolled_back';
+
+export type Update =
+  | { readonly phase: 'idle'; readonly last: FinishedJob | null }
+  | { readonly phase: 'downloading' | 'verifying'; readonly job: UpdateJob }
+  | { readonly phase: 'installing'; readonly job: UpdateJob; readonly target: Slot }
+  | ({ readonly phase: 'rebooting' | 'confirming' } & OnTrial)
+  | {
+      readonly phase: 'settled';
+      readonly job: UpdateJob;
+      readonly outcome: Outcome;
+      readonly error: string | null;
+    };
+
+export interface OnTrial {
+  readonly job: UpdateJob;
+  readonly target: Slot;
+  /** Where to go back to; null when nothing ran before. */
+  readonly previous: Slot | null;
+  readonly trial: Trial;
+  /** Starts of the new application, each counted before it happens. */
+  readonly starts: number;
+}
+
+export interface FinishedJob {
+  readonly jobId: string;
+  readonly outcome: Outcome;
+}
+
+export interface UpdateState {
+  readonly active: Slot | null;
+  readonly slots: Readonly<Record<Slot, InstalledApp | null>>;
+  readonly update: Update;
+}
+
+export type UpdateEvent =
+  /** This process started; nothing runs yet. */
+  | { readonly type: 'started' }
+  /** The session with the gateway is up: what was said while it was down may not have arrived. */
+  | { readonly type: 'connected' }
+  | { readonly type: 'offered'; readonly job: UpdateJob; readonly deviceModel: string }
+  /** The gateway has no job for this device (any more). */
+  | { readonly type: 'withdrawn' }
+  | { readonly type: 'downloaded'; readonly jobId: string }
+  | { readonly type: 'verified'; readonly jobId: string }
+  | { readonly type: 'installed'; readonly jobId: string; readonly trial: Trial }
+  /** Downloading, verifying or installing cannot succeed. */
+  | { readonly type: 'failed'; readonly jobId: string; readonly error: string }
+  | { readonly type: 'launched'; readonly slot: Slot }
+  | { readonly type: 'healthy'; readonly slot: Slot }
+  | { readonly type: 'exited'; readonly slot: Slot; readonly error: string }
+  | { readonly type: 'overdue'; readonly slot: Slot }
+  /** The gateway has committed the outcome. */
+  | { readonly type: 'answered'; readonly jobId: string }
+  /** The gateway has nothing more to do with this job: it ended there, or was never there. */
+  | { readonly type: 'refused'; readonly jobId: string };
+
+export type JobStatus =
+  | 'downloading'
+  | 'verifying'
+  | 'installing'
+  | 'rebooting'
+  | 'confirming'
+  | Outcome;
+
+export type UpdateEffect =
+  | {
+      readonly type: 'report';
+      readonly job: UpdateJob;
+      readonly status: JobStatus;
+      readonly error: string | null;
+    }
+  | { readonly type: 'download' | 'verify'; readonly job: UpdateJob }
+  | { readonly type: 'install'; readonly job: UpdateJob; readonly slot: Slot }
+  /** Ends what is under way for this job and removes what it left outside the slots. */
+  | { readonly type: 'discard'; readonly job: UpdateJob }
+  /** This slot's application runs, and no other; on trial its exits are reported instead of repaired. */
+  | { readonly type: 'run'; readonly slot: Slot; readonly trial: Trial | null }
+  | { readonly type: 'stop' }
+  /** Asks the gateway for the next job. */
+  | { readonly type: 'ask' };
+
+export interface Decision {
+  readonly state: UpdateState;
+  readonly effects: readonly UpdateEffect[];
+}
+
+export const newUpdateState = (): UpdateState => ({
+  active: null,
+  slots: { a: null, b: null },
+  update: { phase: 'idle', last: null },
+});
+
+export const otherSlot = (slot: Slot | null): Slot => (slot === 'a' ? 'b' : 'a');
