@@ -34,6 +34,14 @@ export const journalBodies = {
       code: v.string(),
       message: v.string(),
     }),
+    /** An order that could not be carried out; its position is taken all the same, so that it holds up none after it. */
+    order_failed: v.object({
+      log: v.string(),
+      seq: count,
+      kind: v.string(),
+      code: v.string(),
+      message: v.string(),
+    }),
   },
   state: {
     /** What is known of a device now; superseded by its next one. */
@@ -62,6 +70,8 @@ export const journalBodies = {
     campaign_targeted: v.object({ campaign: id, executions: count }),
     /** Every execution of the campaign at this site is over. */
     campaign_settled: v.object({ campaign: id }),
+    /** Entries that were superseded before they were sealed: sequence numbers of this lane, both ends included; it has the last. */
+    compacted: v.object({ from: count, to: count }),
     /** A command was committed here, answered, or ran out. */
     command: v.object({
       device: id,
@@ -81,7 +91,7 @@ export const journalBodies = {
       boot: v.optional(v.string()),
       seq: v.optional(sequence),
     }),
-    /** Points that had to go before they were delivered: sequence numbers of this lane, both ends included. */
+    /** Points that had to go before they were delivered: sequence numbers of this lane, both ends included; it has the last. */
     dropped: v.object({ from: count, to: count, points: count, reason: v.string() }),
   },
 } as const;

@@ -140,7 +140,10 @@ export interface Refused {
   message: string;
 }
 
-/** Entries of one lane, without a hole, in order. */
+/**
+ * Entries of one lane, without a hole, in order: protos/link/journal-batch.ts says what that means for entries that were taken out,
+ * and that a log of which nothing is committed may begin at any number.
+ */
 export interface JournalBatch {
   lane: Lane;
   log: string;
