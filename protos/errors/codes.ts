@@ -48,8 +48,11 @@ export const errorCodes = {
   RESOURCE_EXISTS: row('One with this name exists already', false, 'ALREADY_EXISTS', 409),
   RESOURCE_NOT_FOUND: row('There is no such thing', false, 'NOT_FOUND', 404),
   STORE_CONFLICT: row('The row is not what the change was decided on', true, 'ABORTED', 409),
+  STORE_CONSTRAINT: row('A row breaks a rule of its table', false, 'FAILED_PRECONDITION', 409),
   STORE_CORRUPT: row('The database file is damaged', false, 'DATA_LOSS', 500),
   STORE_FULL: row('The disk is full', true, 'RESOURCE_EXHAUSTED', 507),
+  STORE_OVERLOADED: row('More writes wait than may', true, 'RESOURCE_EXHAUSTED', 503),
+  STORE_UNAVAILABLE: row('The database cannot be used now', true, 'UNAVAILABLE', 503),
   STORE_VERSION_NEWER: row(
     'The database was written by a newer Holdfast',
     false,
