@@ -1,0 +1,74 @@
+/** Certificate requests (PKCS#10): of one we take the public key and nothing else. */
+import 'reflect-metadata';
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { Name, Pkcs10CertificateRequest, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
+import { distinguishedName, encodeName } from './distinguished-name.js';
+import type { KeyPair } from './keys.js';
+import { signingAlgorithm, toWebKeys } from './web-keys.js';
+
+/** What a request has that may be used. */
+export interface CertificateRequest {
+  readonly publicKey: KeyObject;
+  /** The common name it asks for: a wish, which the issuer may compare with what the code allows. */
+  readonly commonName: string | undefined;
+}
+
+/** More than an RSA-4096 request with every usual extension. */
+const mostBytes = 16 * 1024;
+
+/** A request in DER. */
+export const createRequest = async (
+  key: KeyPair,
+  { commonName }: { readonly commonName: string },
+): Promise<Uint8Array> => {
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    name: new Name(encodeName(distinguishedName({ commonName }))),
+    keys: await toWebKeys(key),
+    signingAlgorithm,
+  });
+  return new Uint8Array(request.rawData);
+};
+
+/**
+ * Parses DER or PEM, checks that the request is signed with the key it names and that the key is one we certify: P-256, or RSA of 2048
+ * to 4096 bits. Errors: CERTIFICATE_REQUEST_INVALID.
+ */
+export const parseRequest = async (input: Uint8Array | string): Promise<CertificateRequest> => {
+  if (input.length > mostBytes) throw refused('it is larger than 16 KiB');
+  let request: Pkcs10CertificateRequest;
+  let publicKey: KeyObject;
+  try {
+    request = new Pkcs10CertificateRequest(
+      typeof input === 'string' ? input : new Uint8Array(input),
+    );
+    publicKey = createPublicKey({
+      key: Buffer.from(request.publicKey.rawData),
+      format: 'der',
+      type: 'spki',
+    });
+  } catch (error) {
+    throw refused('it cannot be parsed', error);
+  }
+  if (!isAcceptable(publicKey))
+    throw refused('its key is neither P-256 nor RSA of 2048 to 4096 bits');
+  if (!(await isSigned(request))) throw refused('its signature is not by the key it names');
+  const [commonName] = request.subjectName.getField('CN');
+  return { publicKey, commonName };
+};
+
+/** Whether a key is of a kind that we certify and accept in chains. */
+export const isAcceptable = ({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): boolean => {
+  if (asymmetricKeyType === 'ec') return asymmetricKeyDetails?.namedCurve === 'prime256v1';
+  if (asymmetricKeyType !== 'rsa') return false;
+  const bits = asymmetricKeyDetails?.modulusLength ?? 0;
+  return bits >= 2048 && bits <= 4096;
+};
+
+const isSigned = (request: Pkcs10CertificateRequest): Promise<boolean> =>
+  request.verify().catch(() => false);
+
+const refused = (why: string, cause?: unknown) =>
+  new HoldfastError('CERTIFICATE_REQUEST_INVALID', `The certificate request is refused: ${why}`, {
+    cause,
+  });

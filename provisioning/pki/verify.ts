@@ -1,0 +1,264 @@
+/**
+ * The one verifier: decides whether a certificate may act in a role. TLS proves that the peer holds the key; everything else is decided
+ * here, because OpenSSL looks at dates first and by the machine's clock, and knows nothing of sites (DESIGN.md, "Identity", "Time").
+ */
+import { type Certificate, parseCertificate } from './certificate.js';
+import { isAcceptable } from './csr.js';
+import { isNameEqual, isWithin, nameField } from './distinguished-name.js';
+import { keyUsages } from './oids.js';
+
+/** `gateway` is one on the link, `gateway-server` the same one's server certificate towards devices and people. */
+export type Role = 'device' | 'gateway' | 'gateway-server' | 'control-plane' | 'plan-signer';
+
+export interface VerifyRequest {
+  readonly certificate: Certificate | Uint8Array;
+  /** What the peer sent beside it, and what is known here; in any order, the root among them does no harm. */
+  readonly intermediates?: readonly (Certificate | Uint8Array)[];
+  /** The fleet's root, the only one that is trusted. */
+  readonly root: Certificate;
+  readonly role: Role;
+  /** Epoch ms; `unchecked` while the clock is untrusted. */
+  readonly at: number | 'unchecked';
+  /** Refuses every other site. */
+  readonly site?: string;
+  /** Refuses a server whose alternative names do not have this DNS name or IP address. */
+  readonly host?: string;
+  /** By the issuer's subject key id and the serial number, both hexadecimal in lower case; asked of every certificate but the root. */
+  readonly isRevoked?: (issuerKeyId: string, serial: string) => boolean;
+}
+
+export interface CertificateIdentity {
+  readonly fleet: string;
+  /** null for what belongs to the whole fleet: the control plane and the plan signer. */
+  readonly site: string | null;
+  /** The common name: the device's or gateway's id. */
+  readonly name: string;
+  readonly serial: string;
+}
+
+export type RefusalReason =
+  | 'malformed'
+  | 'algorithm'
+  | 'chain'
+  | 'authority'
+  | 'constraint'
+  | 'usage'
+  | 'issuer'
+  | 'site'
+  | 'name'
+  | 'host'
+  | 'revoked'
+  | 'not-yet-valid'
+  | 'expired';
+
+export interface Refusal {
+  readonly refused: RefusalReason;
+  readonly message: string;
+}
+
+export type Verdict =
+  | { readonly identity: CertificateIdentity; readonly refused?: never }
+  | Refusal;
+
+/** Pure; never throws. Revocation is told before dates, so that a revoked certificate stays one when it has expired. */
+export const verifyChain = (request: VerifyRequest): Verdict => {
+  const parsed = parseAll(request);
+  if (parsed === undefined) return refuse('malformed', 'a certificate cannot be parsed');
+  const chain = buildChain(parsed.certificate, parsed.intermediates, request.root);
+  if (chain === undefined) return refuse('chain', 'it does not lead to the root of this fleet');
+  return (
+    checkLinks(chain) ??
+    checkConstraints(chain) ??
+    checkRole(chain, request) ??
+    checkRevocation(chain, request) ??
+    checkDates(chain, request) ??
+    identify(chain, request)
+  );
+};
+
+/** Leaf first, root last. */
+type Chain = readonly [leaf: Certificate, ...issuers: Certificate[]];
+
+/** Leaf, site CA, root. Every longer chain is somebody else's. */
+const longestChain = 3;
+/** A peer may send as much as TLS lets it; nobody of ours sends more. */
+const mostIntermediates = 8;
+
+interface RoleRule {
+  readonly usages: readonly string[];
+  /** Who issues it: a site CA must not be able to make a control plane, nor a gateway. */
+  readonly by: 'root' | 'site-ca';
+  readonly hasSite: boolean;
+}
+
+const { clientAuth, serverAuth } = keyUsages;
+const roles: Readonly<Record<Role, RoleRule>> = {
+  device: { usages: [clientAuth], by: 'site-ca', hasSite: true },
+  gateway: { usages: [clientAuth, keyUsages.gateway], by: 'root', hasSite: true },
+  'gateway-server': { usages: [serverAuth], by: 'site-ca', hasSite: true },
+  'control-plane': { usages: [serverAuth], by: 'root', hasSite: false },
+  'plan-signer': { usages: [keyUsages.planSigning], by: 'root', hasSite: false },
+};
+
+/** ECDSA and RSA (PKCS#1) with SHA-256 to SHA-512. */
+const signatureAlgorithms: ReadonlySet<string> = new Set([
+  '1.2.840.10045.4.3.2',
+  '1.2.840.10045.4.3.3',
+  '1.2.840.10045.4.3.4',
+  '1.2.840.113549.1.1.11',
+  '1.2.840.113549.1.1.12',
+  '1.2.840.113549.1.1.13',
+]);
+
+/** Device and gateway ids (DESIGN.md, "Identity"). */
+const idPattern = /^[A-Za-z0-9_-]{1,64}$/;
+
+const refuse = (refused: RefusalReason, message: string): Refusal => ({ refused, message });
+
+const parseAll = ({ certificate, intermediates = [] }: VerifyRequest) => {
+  const parse = (input: Certificate | Uint8Array) =>
+    input instanceof Uint8Array ? parseCertificate(input) : input;
+  try {
+    return {
+      certificate: parse(certificate),
+      intermediates: intermediates.slice(0, mostIntermediates).map(parse),
+    };
+  } catch {
+    return undefined;
+  }
+};
+
+const buildChain = (
+  leaf: Certificate,
+  intermediates: readonly Certificate[],
+  root: Certificate,
+): Chain | undefined => {
+  const chain: [Certificate, ...Certificate[]] = [leaf];
+  let last = leaf;
+  while (chain.length < longestChain) {
+    if (isIssuedBy(last, root)) return [...chain, root];
+    const issuer = intermediates.find((candidate) => isIssuedBy(last, candidate));
+    if (issuer === undefined) return undefined;
+    chain.push(issuer);
+    last = issuer;
+  }
+  return undefined;
+};
+
+const isIssuedBy = (certificate: Certificate, issuer: Certificate): boolean => {
+  const keyId = certificate.extensions.authorityKeyId;
+  return (
+    isNameEqual(certificate.issuer, issuer.subject) &&
+    (keyId === undefined || keyId === issuer.extensions.subjectKeyId) &&
+    certificate.x509.verify(issuer.publicKey)
+  );
+};
+
+const checkLinks = (chain: Chain): Refusal | undefined => {
+  for (const [i, { extensions, publicKey, signatureAlgorithm }] of chain.entries()) {
+    if (!isAcceptable(publicKey) || !signatureAlgorithms.has(signatureAlgorithm)) {
+      return refuse('algorithm', 'a key or a signature in the chain is of a kind not accepted');
+    }
+    if (extensions.unknownCritical.length > 0) {
+      return refuse('malformed', `unknown critical extension ${extensions.unknownCritical[0]}`);
+    }
+    if (i === 0) continue;
+    if (!extensions.isCa || !extensions.maySignCertificates || !extensions.subjectKeyId) {
+      return refuse('authority', 'an issuer in the chain is no certificate authority');
+    }
+    // Between it and the leaf stand i - 1 authorities.
+    if (extensions.pathLength !== undefined && i - 1 > extensions.pathLength) {
+      return refuse('authority', 'an authority in the chain may have no other below it');
+    }
+  }
+  return chain[0].extensions.isCa ? refuse('usage', 'an authority cannot act itself') : undefined;
+};
+
+const checkConstraints = (chain: Chain): Refusal | undefined => {
+  for (const [i, { extensions }] of chain.entries()) {
+    const constraint = extensions.nameConstraints;
+    if (constraint === undefined) continue;
+    if (constraint.hasOtherForms) {
+      return refuse('constraint', 'a constraint on names is of a form not understood');
+    }
+    const { permitted, excluded } = constraint;
+    for (const { subject } of chain.slice(0, i)) {
+      const isPermitted = permitted?.some((base) => isWithin(subject, base)) ?? true;
+      if (!isPermitted || excluded.some((base) => isWithin(subject, base))) {
+        return refuse('constraint', 'a name in the chain is not one its issuer may give');
+      }
+    }
+  }
+  return undefined;
+};
+
+const checkRole = (chain: Chain, request: VerifyRequest): Refusal | undefined => {
+  const [leaf, issuer] = chain;
+  const rule = roles[request.role];
+  // Exactly these: one certificate, one role.
+  const usages = leaf.extensions.extendedKeyUsage ?? [];
+  if (usages.length !== rule.usages.length || !rule.usages.every((u) => usages.includes(u))) {
+    return refuse('usage', `its extended key usage is not that of a ${request.role}`);
+  }
+  if (issuer === undefined || (chain.length === 2) !== (rule.by === 'root')) {
+    return refuse('issuer', `a ${request.role} is not certified by this kind of authority`);
+  }
+  const fleet = nameField(request.root.subject, 'organization');
+  const site = nameField(leaf.subject, 'unit');
+  if (fleet === undefined || nameField(leaf.subject, 'organization') !== fleet) {
+    return refuse('name', 'it names another fleet than its root');
+  }
+  if ((site !== undefined) !== rule.hasSite) return refuse('name', 'its name has the wrong parts');
+  if (rule.by === 'site-ca') {
+    const isOfSite =
+      nameField(issuer.subject, 'organization') === fleet &&
+      nameField(issuer.subject, 'unit') === site;
+    if (!isOfSite) return refuse('site', 'it names another site than its issuer');
+  }
+  if (request.site !== undefined && site !== request.site) {
+    return refuse('site', `it is not of the site ${request.site}`);
+  }
+  const name = nameField(leaf.subject, 'commonName');
+  if (name === undefined || (rule.hasSite && !idPattern.test(name))) {
+    return refuse('name', 'its common name is no id');
+  }
+  if (request.host !== undefined && !isFor(leaf, request.host)) {
+    return refuse('host', `it is not for ${request.host}`);
+  }
+  return undefined;
+};
+
+/** Alternative names alone count: the common name is an id. */
+const isFor = ({ x509 }: Certificate, host: string): boolean =>
+  x509.checkIP(host) !== undefined || x509.checkHost(host, { subject: 'never' }) !== undefined;
+
+const checkRevocation = (chain: Chain, { isRevoked }: VerifyRequest): Refusal | undefined => {
+  if (isRevoked === undefined) return undefined;
+  for (const [i, { serial }] of chain.entries()) {
+    const keyId = chain[i + 1]?.extensions.subjectKeyId;
+    if (keyId !== undefined && isRevoked(keyId, serial)) {
+      return refuse('revoked', i === 0 ? 'it is revoked' : 'its issuer is revoked');
+    }
+  }
+  return undefined;
+};
+
+const checkDates = (chain: Chain, { at }: VerifyRequest): Refusal | undefined => {
+  if (at === 'unchecked') return undefined;
+  for (const [i, { notBefore, notAfter }] of chain.entries()) {
+    const which = i === 0 ? 'it' : 'an authority in its chain';
+    if (at < notBefore) return refuse('not-yet-valid', `${which} is not yet valid`);
+    if (at > notAfter) return refuse('expired', `${which} has expired`);
+  }
+  return undefined;
+};
+
+const identify = ([leaf]: Chain, { root }: VerifyRequest): Verdict => ({
+  identity: {
+    // checkRole has seen that both are there.
+    fleet: nameField(root.subject, 'organization') ?? '',
+    site: nameField(leaf.subject, 'unit') ?? null,
+    name: nameField(leaf.subject, 'commonName') ?? '',
+    serial: leaf.serial,
+  },
+});
