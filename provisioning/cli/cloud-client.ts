@@ -1,0 +1,95 @@
+/** The control plane's admin API as the commands call it: promises, deadlines, and errors a person can act on. */
+import * as grpc from '@grpc/grpc-js';
+import { type ErrorCode, errorCodes } from '@holdfast/protos/errors/codes';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { CampaignsClient } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import { CommandsClient } from '@holdfast/protos/gen/holdfast/v1/commands';
+import { DevicesClient } from '@holdfast/protos/gen/holdfast/v1/devices';
+import { FirmwareClient } from '@holdfast/protos/gen/holdfast/v1/firmware';
+import { ShadowsClient } from '@holdfast/protos/gen/holdfast/v1/shadows';
+import { SitesClient } from '@holdfast/protos/gen/holdfast/v1/sites';
+import type { Profile } from './profile.js';
+
+/** How long a call that is not a stream may take. */
+const callTimeoutMs = 30_000;
+
+type UnaryMethod<Request, Response> = (
+  request: Request,
+  metadata: grpc.Metadata,
+  options: Partial<grpc.CallOptions>,
+  callback: (error: grpc.ServiceError | null, response: Response) => void,
+) => grpc.ClientUnaryCall;
+
+export interface CloudClient {
+  readonly campaigns: CampaignsClient;
+  readonly commands: CommandsClient;
+  readonly devices: DevicesClient;
+  readonly firmware: FirmwareClient;
+  readonly shadows: ShadowsClient;
+  readonly sites: SitesClient;
+  /** What authenticates a call, for the streaming ones that are made directly. */
+  readonly metadata: grpc.Metadata;
+  /** Calls a unary method of one of the clients. */
+  call<Request, Response>(
+    client: grpc.Client,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+  ): Promise<Response>;
+  close(): void;
+}
+
+export const openCloudClient = (profile: Profile): CloudClient => {
+  const credentials = grpc.credentials.createSsl(Buffer.from(profile.root_pem));
+  const metadata = new grpc.Metadata();
+  metadata.set('authorization', `Bearer ${profile.token}`);
+  const options = { 'grpc.max_receive_message_length': 16 * 1024 * 1024 };
+  const clients = {
+    campaigns: new CampaignsClient(profile.address, credentials, options),
+    commands: new CommandsClient(profile.address, credentials, options),
+    devices: new DevicesClient(profile.address, credentials, options),
+    firmware: new FirmwareClient(profile.address, credentials, options),
+    shadows: new ShadowsClient(profile.address, credentials, options),
+    sites: new SitesClient(profile.address, credentials, options),
+  };
+  return {
+    ...clients,
+    metadata,
+    call: (client, method, request) =>
+      new Promise((resolve, reject) => {
+        const deadline = new Date(Date.now() + callTimeoutMs);
+        method.call(client, request, metadata, { deadline }, (error, response) => {
+          if (error === null) resolve(response);
+          else reject(fromServiceError(error, profile.address));
+        });
+      }),
+    close() {
+      for (const client of Object.values(clients)) client.close();
+    },
+  };
+};
+
+/** A gRPC status as the HoldfastError it was at the other end, or as what it means when there was no other end. */
+export const fromServiceError = (error: grpc.ServiceError, address: string): HoldfastError => {
+  const named = error.metadata?.get('holdfast-code')[0]?.toString();
+  if (named !== undefined && named in errorCodes) {
+    return new HoldfastError(named as ErrorCode, error.details, { cause: error });
+  }
+  if (error.code === grpc.status.UNAVAILABLE) {
+    return new HoldfastError(
+      'CONNECTION_FAILED',
+      `the control plane at ${address} does not answer (${error.details}). Is it running, and is the address right? During an outage, ask the gateway: holdfast --gateway`,
+      { cause: error },
+    );
+  }
+  if (error.code === grpc.status.DEADLINE_EXCEEDED) {
+    return new HoldfastError('DEADLINE_EXCEEDED', `no answer from ${address} in time`, {
+      cause: error,
+    });
+  }
+  if (error.code === grpc.status.UNAUTHENTICATED) {
+    return new HoldfastError('NOT_AUTHENTICATED', 'the token is not known there: log in again', {
+      cause: error,
+    });
+  }
+  return new HoldfastError('INTERNAL', error.details, { cause: error });
+};

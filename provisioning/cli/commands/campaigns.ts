@@ -1,0 +1,257 @@
+/** `holdfast campaign`: which firmware goes to which devices. */
+import {
+  type Campaign,
+  CampaignState,
+  campaignStateToJSON,
+  type Execution,
+  ExecutionStatus,
+  executionStatusToJSON,
+} from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import type { Command } from 'commander';
+import { parseCount } from '../arguments.js';
+import { fromServiceError } from '../cloud-client.js';
+import { type CommandContext, collect, eachPage } from '../context.js';
+import type { Terminal } from '../terminal.js';
+import { ago, type Column } from '../terminal.js';
+import { idOf } from './sites.js';
+
+interface CreateOptions {
+  readonly firmware: string;
+  readonly site?: string[];
+  readonly device?: string[];
+  readonly fromVersion?: string[];
+  readonly concurrency?: number;
+  readonly retries?: number;
+  readonly start?: boolean;
+}
+
+export const addCampaignCommands = (program: Command, context: () => CommandContext): void => {
+  const campaign = program.command('campaign').description('firmware for devices, site by site');
+
+  campaign
+    .command('create <id>')
+    .description('create a campaign; it does nothing until it is started')
+    .requiredOption('--firmware <model@version>', 'what to install')
+    .option('--site <id...>', 'only at these sites')
+    .option('--device <id...>', 'only these devices')
+    .option('--from-version <version...>', 'only devices that run one of these')
+    .option('--concurrency <n>', 'devices of one site at once (10)', parseCount('concurrency', 1))
+    .option('--retries <n>', 'further attempts after a failure (0)', parseCount('retries'))
+    .option('--start', 'start it at once')
+    .action(async (id: string, options: CreateOptions) => {
+      const { terminal, cloud } = context();
+      const client = await cloud();
+      let created = await client.call(client.campaigns, client.campaigns.createCampaign, {
+        campaignId: id,
+        campaign: draft(id, options),
+      });
+      if (options.start === true) {
+        created = await client.call(client.campaigns, client.campaigns.startCampaign, {
+          name: created.name,
+          etag: created.etag,
+        });
+      }
+      terminal.json(created);
+      terminal.line(`${terminal.paint('green', '✓')} campaign ${id} ${stateOf(created)}`);
+      terminal.line(
+        `  next: holdfast campaign ${options.start === true ? 'watch' : 'start'} ${id}`,
+      );
+    });
+
+  campaign
+    .command('start <id>')
+    .description('put it into the plan of every site it targets')
+    .action(async (id: string) => {
+      const { terminal, cloud } = context();
+      const client = await cloud();
+      const name = `campaigns/${id}`;
+      const started = await client.call(client.campaigns, client.campaigns.startCampaign, {
+        name,
+        etag: '',
+      });
+      terminal.json(started);
+      terminal.line(`${terminal.paint('green', '✓')} campaign ${id} is ${stateOf(started)}`);
+      terminal.line(`  next: holdfast campaign watch ${id}`);
+    });
+
+  campaign
+    .command('cancel <id>')
+    .description('cancel what has not begun, and what has where the device can still go back')
+    .option('--reason <text>', 'why', '')
+    .action(async (id: string, options: { reason: string }) => {
+      const { terminal, cloud } = context();
+      const client = await cloud();
+      const cancelled = await client.call(client.campaigns, client.campaigns.cancelCampaign, {
+        name: `campaigns/${id}`,
+        reason: options.reason,
+      });
+      terminal.json(cancelled);
+      terminal.line(`${terminal.paint('green', '✓')} campaign ${id} is ${stateOf(cancelled)}`);
+    });
+
+  campaign
+    .command('watch <id>')
+    .description('follow its progress until it is over')
+    .action(async (id: string) => {
+      const { terminal, cloud, signal } = context();
+      const client = await cloud();
+      const call = client.campaigns.watchCampaign({ name: `campaigns/${id}` }, client.metadata);
+      const stop = () => call.cancel();
+      signal.addEventListener('abort', stop, { once: true });
+      try {
+        for await (const now of call) showProgress(terminal, now as Campaign);
+        if (terminal.isInteractive) terminal.error.write('\n');
+      } catch (error) {
+        if (!signal.aborted) throw fromServiceError(error as never, call.getPeer());
+      } finally {
+        signal.removeEventListener('abort', stop);
+      }
+    });
+
+  campaign
+    .command('list')
+    .description('every campaign')
+    .action(async () => {
+      const { terminal, cloud } = context();
+      const client = await cloud();
+      const campaigns = await collect(
+        eachPage(async (pageToken) => {
+          const page = await client.call(client.campaigns, client.campaigns.listCampaigns, {
+            pageSize: 1000,
+            pageToken,
+          });
+          return { items: page.campaigns, nextPageToken: page.nextPageToken };
+        }),
+      );
+      terminal.table(
+        campaigns,
+        campaignColumns,
+        'No campaigns yet: holdfast campaign create ID --firmware MODEL@VERSION',
+      );
+    });
+
+  campaign
+    .command('executions <id>')
+    .description("every device's run of it")
+    .action(async (id: string) => {
+      const { terminal, cloud, now } = context();
+      const client = await cloud();
+      const executions = await collect(
+        eachPage(async (pageToken) => {
+          const page = await client.call(client.campaigns, client.campaigns.listExecutions, {
+            parent: `campaigns/${id}`,
+            pageSize: 1000,
+            pageToken,
+          });
+          return { items: page.executions, nextPageToken: page.nextPageToken };
+        }),
+      );
+      terminal.table(executions, executionColumns(now()), 'No site has reported an execution yet');
+    });
+};
+
+const draft = (id: string, options: CreateOptions): Campaign => ({
+  name: '',
+  displayName: id,
+  firmware: `firmware/${options.firmware}`,
+  target: {
+    sites: (options.site ?? []).map((site) => `sites/${site}`),
+    deviceIds: options.device ?? [],
+    model: '',
+    currentVersions: options.fromVersion ?? [],
+  },
+  policy: {
+    siteConcurrency: options.concurrency ?? 0,
+    retries: options.retries ?? 0,
+    offerTimeoutSeconds: 0,
+    downloadTimeoutSeconds: 0,
+    installTimeoutSeconds: 0,
+    confirmTimeoutSeconds: 0,
+  },
+  state: CampaignState.CAMPAIGN_STATE_UNSPECIFIED,
+  progress: undefined,
+  createTime: undefined,
+  startTime: undefined,
+  endTime: undefined,
+  etag: '',
+});
+
+const stateOf = (campaign: Campaign): string =>
+  campaignStateToJSON(campaign.state).replace('CAMPAIGN_STATE_', '').toLowerCase();
+
+const statusOf = (execution: Execution): string =>
+  executionStatusToJSON(execution.status).replace('EXECUTION_STATUS_', '').toLowerCase();
+
+const overOf = (campaign: Campaign): bigint => {
+  const p = campaign.progress;
+  if (p === undefined) return 0n;
+  return p.succeeded + p.unproven + p.failed + p.rolledBack + p.cancelled + p.superseded;
+};
+
+const progressOf = (campaign: Campaign): string => {
+  const p = campaign.progress;
+  if (p === undefined) return 'no site has reported yet';
+  const parts: [string, bigint][] = [
+    ['queued', p.queued],
+    ['in progress', p.inProgress],
+    ['succeeded', p.succeeded],
+    ['unproven', p.unproven],
+    ['failed', p.failed],
+    ['rolled back', p.rolledBack],
+    ['cancelled', p.cancelled],
+    ['superseded', p.superseded],
+  ];
+  const counts = parts.filter(([, count]) => count > 0n).map(([name, count]) => `${count} ${name}`);
+  return [`${overOf(campaign)} of ${p.total} done`, ...counts].join(' · ');
+};
+
+const barWidth = 24;
+
+const showProgress = (terminal: Terminal, campaign: Campaign): void => {
+  terminal.json(campaign);
+  const total = Number(campaign.progress?.total ?? 0n);
+  const filled = total === 0 ? 0 : Math.floor((Number(overOf(campaign)) / total) * barWidth);
+  const bar = '█'.repeat(filled) + '░'.repeat(barWidth - filled);
+  const text = `${bar} ${stateOf(campaign)} · ${progressOf(campaign)}`;
+  if (terminal.isInteractive) terminal.error.write(`\r\u001b[2K${text}`);
+  else terminal.line(text);
+};
+
+const campaignColumns: readonly Column<Campaign>[] = [
+  { title: 'CAMPAIGN', value: (campaign) => idOf(campaign.name) },
+  { title: 'FIRMWARE', value: (campaign) => idOf(campaign.firmware) },
+  {
+    title: 'STATE',
+    value: stateOf,
+    colour: (campaign) =>
+      campaign.state === CampaignState.CAMPAIGN_STATE_COMPLETED ? 'green' : undefined,
+  },
+  { title: 'PROGRESS', value: progressOf },
+];
+
+const executionColumns = (now: number): readonly Column<Execution>[] => [
+  {
+    title: 'DEVICE',
+    value: (execution) => execution.device.replace(/^sites\//, '').replace('/devices/', '/'),
+  },
+  { title: 'STATUS', value: statusOf, colour: executionColour },
+  { title: 'FROM', value: (execution) => execution.fromVersion },
+  { title: 'TO', value: (execution) => execution.toVersion },
+  { title: 'ATTEMPT', value: (execution) => execution.attempt },
+  { title: 'WHEN', value: (execution) => ago(execution.updateTime, now) },
+  { title: 'ERROR', value: (execution) => execution.error },
+];
+
+const executionColour = (execution: Execution) => {
+  switch (execution.status) {
+    case ExecutionStatus.EXECUTION_STATUS_SUCCEEDED:
+      return 'green';
+    case ExecutionStatus.EXECUTION_STATUS_FAILED:
+    case ExecutionStatus.EXECUTION_STATUS_ROLLED_BACK:
+      return 'red';
+    case ExecutionStatus.EXECUTION_STATUS_UNPROVEN:
+      return 'yellow';
+    default:
+      return undefined;
+  }
+};

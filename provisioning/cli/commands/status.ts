@@ -1,0 +1,32 @@
+/** `holdfast status`: the fleet at a glance, or, with --gateway, the site. */
+import type { Command } from 'commander';
+import type { CommandContext } from '../context.js';
+import { ago } from '../terminal.js';
+import { listSites, siteColumns } from './sites.js';
+
+export const addStatusCommand = (program: Command, context: () => CommandContext): void => {
+  program
+    .command('status')
+    .description('the fleet at a glance, or, with --gateway, the site')
+    .action(async () => {
+      const { terminal, cloud, gateway, asksGateway, now } = context();
+      if (!asksGateway) {
+        terminal.table(
+          await listSites(await cloud()),
+          siteColumns(now()),
+          'No sites yet: holdfast site create ID',
+        );
+        return;
+      }
+      const status = await (await gateway()).status();
+      const lastContact = status.link.last_contact;
+      terminal.fields(status, [
+        ['site', status.site],
+        ['version', status.version],
+        ['link', status.link.state],
+        ['last contact', ago(lastContact === null ? undefined : new Date(lastContact), now())],
+        ['plan', `${status.plan.revision} (${status.plan.state})`],
+        ['devices', `${status.devices.online} of ${status.devices.total} online`],
+      ]);
+    });
+};

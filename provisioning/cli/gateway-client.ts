@@ -1,0 +1,152 @@
+/** The gateway's local API (`/api/v1` on 8444) as the commands call it. */
+import { Agent } from 'node:https';
+import { type ErrorCode, errorCodes } from '@holdfast/protos/errors/codes';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import axios, { type AxiosInstance, isAxiosError } from 'axios';
+import * as v from 'valibot';
+import type { JsonObject } from './arguments.js';
+import type { DeviceRow } from './commands/devices.js';
+import type { ConflictRow, ShadowRow } from './commands/shadows.js';
+import type { Profile } from './profile.js';
+
+const callTimeoutMs = 30_000;
+const maxAnswerBytes = 16 * 1024 * 1024;
+
+const epochMs = v.nullable(v.number());
+const object = v.record(v.string(), v.unknown());
+
+const statusAnswer = v.looseObject({
+  site: v.string(),
+  version: v.string(),
+  link: v.looseObject({ state: v.string(), last_contact: epochMs }),
+  plan: v.looseObject({ revision: v.number(), state: v.string() }),
+  devices: v.looseObject({ total: v.number(), online: v.number() }),
+});
+export type GatewayStatus = v.InferOutput<typeof statusAnswer>;
+
+const deviceAnswer = v.looseObject({
+  device: v.string(),
+  model: v.string(),
+  firmware_version: v.nullable(v.string()),
+  online: v.boolean(),
+  last_seen: epochMs,
+  door: v.string(),
+});
+const shadowAnswer = v.looseObject({
+  desired: v.optional(object),
+  reported: v.optional(object),
+  delta: v.optional(object),
+  version: v.number(),
+});
+const write = v.looseObject({ writer: v.string(), value_json: v.string() });
+const conflictAnswer = v.looseObject({
+  shadow: v.string(),
+  path: v.array(v.string()),
+  winner: write,
+  loser: write,
+});
+const claimAnswer = v.looseObject({ code: v.string(), expires_at: v.number() });
+
+export interface GatewayClient {
+  status(): Promise<GatewayStatus>;
+  listDevices(): Promise<DeviceRow[]>;
+  getShadow(device: string, name: string): Promise<ShadowRow>;
+  updateShadow(
+    device: string,
+    name: string,
+    desired: JsonObject,
+    version: number | undefined,
+  ): Promise<ShadowRow>;
+  listConflicts(): Promise<ConflictRow[]>;
+  createClaim(device: string): Promise<{ code: string; expire_time: Date }>;
+  post(path: string, body: JsonObject): Promise<unknown>;
+  close(): void;
+}
+
+export const openGatewayClient = (profile: Profile, signal: AbortSignal): GatewayClient => {
+  const agent = new Agent({ ca: profile.root_pem, keepAlive: true });
+  const http = axios.create({
+    baseURL: `https://${profile.address}/api/v1`,
+    headers: { authorization: `Bearer ${profile.token}` },
+    httpsAgent: agent,
+    proxy: false,
+    maxRedirects: 0,
+    maxContentLength: maxAnswerBytes,
+    timeout: callTimeoutMs,
+    signal,
+  });
+  const ask = askerOf(http, profile.address);
+  const shadowPath = (device: string, name: string): string =>
+    `/devices/${encodeURIComponent(device)}/shadows/${encodeURIComponent(name)}`;
+  return {
+    status: async () => v.parse(statusAnswer, await ask('GET', '/status')),
+    async listDevices() {
+      const rows: DeviceRow[] = [];
+      let token = '';
+      do {
+        const page = v.parse(
+          v.object({ devices: v.array(deviceAnswer), next_page_token: v.optional(v.string(), '') }),
+          await ask('GET', `/devices?page_size=1000&page_token=${encodeURIComponent(token)}`),
+        );
+        rows.push(...page.devices.map(rowOf));
+        token = page.next_page_token;
+      } while (token !== '');
+      return rows;
+    },
+    getShadow: async (device, name) =>
+      v.parse(shadowAnswer, await ask('GET', shadowPath(device, name))),
+    updateShadow: async (device, name, desired, version) =>
+      v.parse(
+        shadowAnswer,
+        await ask('PATCH', shadowPath(device, name), {
+          state: { desired },
+          ...(version === undefined ? {} : { version }),
+        }),
+      ),
+    listConflicts: async () =>
+      v.parse(v.object({ conflicts: v.array(conflictAnswer) }), await ask('GET', '/conflicts'))
+        .conflicts,
+    async createClaim(device) {
+      const claim = v.parse(claimAnswer, await ask('POST', '/claims', { device_id: device }));
+      return { code: claim.code, expire_time: new Date(claim.expires_at) };
+    },
+    post: (path, body) => ask('POST', path, body),
+    close: () => agent.destroy(),
+  };
+};
+
+const rowOf = (answer: v.InferOutput<typeof deviceAnswer>): DeviceRow => ({
+  site: undefined,
+  device: answer.device,
+  model: answer.model,
+  firmware_version: answer.firmware_version ?? undefined,
+  online: answer.online,
+  last_seen: answer.last_seen === null ? undefined : new Date(answer.last_seen),
+  door: answer.door,
+});
+
+const errorAnswer = v.object({
+  code: v.picklist(Object.keys(errorCodes) as ErrorCode[]),
+  message: v.string(),
+  next: v.optional(v.string()),
+});
+
+const askerOf =
+  (http: AxiosInstance, address: string) =>
+  async (method: string, url: string, body?: JsonObject): Promise<unknown> => {
+    try {
+      return (await http.request<unknown>({ method, url, data: body })).data;
+    } catch (error) {
+      if (!isAxiosError(error)) throw error;
+      const answer = v.safeParse(errorAnswer, error.response?.data);
+      if (answer.success) {
+        const { code, message, next } = answer.output;
+        throw new HoldfastError(code, message, { cause: error, data: next ? { next } : {} });
+      }
+      throw new HoldfastError(
+        'CONNECTION_FAILED',
+        `the gateway at ${address} does not answer: ${error.message}`,
+        { cause: error },
+      );
+    }
+  };

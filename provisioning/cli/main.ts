@@ -1,0 +1,127 @@
+/** `holdfast`: what admins, installers and technicians type. It speaks to the control plane or, with --gateway, to the gateway. */
+import {
+  type HoldfastError,
+  isHoldfastError,
+  messageOf,
+} from '@holdfast/protos/errors/holdfast-error';
+import { Command, CommanderError } from 'commander';
+import { type CloudClient, openCloudClient } from './cloud-client.js';
+import { addCampaignCommands } from './commands/campaigns.js';
+import { addDeviceRequestCommands } from './commands/device-requests.js';
+import { addDeviceCommands } from './commands/devices.js';
+import { addFirmwareCommands } from './commands/firmware.js';
+import { addGatewayCommands } from './commands/gateways.js';
+import { addLoginCommand } from './commands/login.js';
+import { addShadowCommands } from './commands/shadows.js';
+import { addSiteCommands } from './commands/sites.js';
+import { addStatusCommand } from './commands/status.js';
+import type { CommandContext } from './context.js';
+import { openGatewayClient } from './gateway-client.js';
+import { readProfile } from './profile.js';
+import { Terminal } from './terminal.js';
+
+/** Exit code for a command line that is wrong (sysexits.h EX_USAGE). */
+const usageExitCode = 64;
+
+/** Runs one command line and gives the exit code. */
+export const runCli = async (argv: readonly string[]): Promise<number> => {
+  const program = new Command('holdfast')
+    .description('Devices of sites whose network cannot be trusted.')
+    .option('--json', 'one line of JSON instead of tables')
+    .option('--gateway', 'ask the gateway on site instead of the control plane')
+    .option('--data <directory>', 'where the logins are kept', '.holdfast/cli')
+    .showHelpAfterError('(holdfast help COMMAND shows what it takes)')
+    .exitOverride();
+  const interrupted = new AbortController();
+  const interrupt = (): void => interrupted.abort();
+  process.once('SIGINT', interrupt);
+  const opened: { close(): void }[] = [];
+  const context = (): CommandContext => contextOf(program, interrupted.signal, opened);
+  for (const add of commandGroups) add(program, context);
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageExitCode;
+    showError(program, error);
+    return 1;
+  } finally {
+    process.off('SIGINT', interrupt);
+    for (const client of opened) client.close();
+  }
+};
+
+const commandGroups = [
+  addLoginCommand,
+  addStatusCommand,
+  addSiteCommands,
+  addGatewayCommands,
+  addDeviceCommands,
+  addShadowCommands,
+  addFirmwareCommands,
+  addCampaignCommands,
+  addDeviceRequestCommands,
+];
+
+interface GlobalOptions {
+  readonly json?: boolean;
+  readonly gateway?: boolean;
+  readonly data: string;
+}
+
+const contextOf = (
+  program: Command,
+  signal: AbortSignal,
+  opened: { close(): void }[],
+): CommandContext => {
+  const options = program.opts<GlobalOptions>();
+  const keep = <T extends { close(): void }>(client: T): T => {
+    opened.push(client);
+    return client;
+  };
+  let cloud: Promise<CloudClient> | undefined;
+  return {
+    terminal: terminalOf(program),
+    now: Date.now,
+    asksGateway: options.gateway === true,
+    signal,
+    dataDirectory: options.data,
+    cloud() {
+      cloud ??= readProfile(options.data, 'cloud').then((profile) =>
+        keep(openCloudClient(profile)),
+      );
+      return cloud;
+    },
+    async gateway() {
+      return keep(openGatewayClient(await readProfile(options.data, 'gateway'), signal));
+    },
+    async readStandardInput() {
+      let text = '';
+      for await (const chunk of process.stdin) text += chunk;
+      return text;
+    },
+  };
+};
+
+const terminalOf = (program: Command): Terminal =>
+  new Terminal({
+    out: process.stdout,
+    error: process.stderr,
+    isJson: program.opts<GlobalOptions>().json === true,
+    environment: process.env,
+  });
+
+const showError = (program: Command, error: unknown): void => {
+  const known: HoldfastError | undefined = isHoldfastError(error) ? error : undefined;
+  if (program.opts<GlobalOptions>().json === true) {
+    const shape = known?.toJSON() ?? { code: 'INTERNAL', message: messageOf(error), data: {} };
+    process.stderr.write(`${JSON.stringify({ error: shape })}\n`);
+    return;
+  }
+  const terminal = terminalOf(program);
+  const text = known?.message ?? messageOf(error);
+  process.stderr.write(`${terminal.paint('red', '✗')} ${text}\n`);
+  const next = known?.data.next;
+  if (typeof next === 'string') process.stderr.write(`  next: ${next}\n`);
+  process.stderr.write(`${terminal.paint('dim', `  ${known?.code ?? 'INTERNAL'}`)}\n`);
+};

@@ -1,0 +1,56 @@
+/** A login: where an API is, which root vouches for it and the token it takes. Kept 0600 below the data folder. */
+import { join } from 'node:path';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import * as v from 'valibot';
+import { openRecord, type StoredRecord } from '../storage/record.js';
+import type { StoreLog } from '../storage/store.js';
+
+const profileSchema = v.object({
+  /** `host:port`. */
+  address: v.pipe(v.string(), v.minLength(1)),
+  root_pem: v.string(),
+  token: v.string(),
+});
+export type Profile = v.InferOutput<typeof profileSchema>;
+
+/** What is logged in to: the control plane's admin API or a gateway's local API. */
+export type ProfileKind = 'cloud' | 'gateway';
+
+const openProfile = (
+  dataDirectory: string,
+  kind: ProfileKind,
+): Promise<StoredRecord<Profile | null>> =>
+  openRecord<Profile | null>({
+    path: join(dataDirectory, `${kind}.json`),
+    parse: v.parser(v.nullable(profileSchema)),
+    initial: null,
+    log: silentLog,
+  });
+
+/** A torn login is no loss worth a word: the one before loads, or the next call says to log in. */
+const silentLog: StoreLog = {
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+export const readProfile = async (dataDirectory: string, kind: ProfileKind): Promise<Profile> => {
+  const { data } = await openProfile(dataDirectory, kind);
+  if (data !== null) return data;
+  throw new HoldfastError(
+    'NOT_AUTHENTICATED',
+    kind === 'cloud'
+      ? 'not logged in to a control plane; its first start printed a login code'
+      : 'not logged in to a gateway; its enrolment printed a login code',
+    { data: { next: 'holdfast login CODE' } },
+  );
+};
+
+export const writeProfile = async (
+  dataDirectory: string,
+  kind: ProfileKind,
+  profile: Profile,
+): Promise<void> => {
+  const record = await openProfile(dataDirectory, kind);
+  await record.update(() => profile);
+};
