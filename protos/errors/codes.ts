@@ -101,6 +101,8 @@ export const errorCodes = {
   RESOURCE_CONFLICT: row('It was changed meanwhile', false, 'ABORTED', 409),
   RESOURCE_EXISTS: row('One with this name exists already', false, 'ALREADY_EXISTS', 409),
   RESOURCE_NOT_FOUND: row('There is no such thing', false, 'NOT_FOUND', 404),
+  SERIAL_LINE_BUSY: row('The serial line takes no more for now', true, 'RESOURCE_EXHAUSTED', 503),
+  SERIAL_LINE_DOWN: row('The serial line is away', true, 'UNAVAILABLE', 503),
   STORE_CONFLICT: row('The row is not what the change was decided on', true, 'ABORTED', 409),
   STORE_CONSTRAINT: row('A row breaks a rule of its table', false, 'FAILED_PRECONDITION', 409),
   STORE_CORRUPT: row('The database file is damaged', false, 'DATA_LOSS', 500),
