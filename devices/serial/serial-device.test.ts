@@ -1,0 +1,273 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import t, { type Test } from 'tap';
+import { SimulatedSerialDevice } from '../simulator/simulated-serial-device.js';
+import { encodeFrame, parseDownFrame, type UpFrame } from './frames.js';
+import { openPseudoTerminal, type PseudoTerminal } from './pseudo-terminal.js';
+import {
+  SerialDevice,
+  type SerialDeviceHandlers,
+  type SerialDeviceOptions,
+} from './serial-device.js';
+
+/** What the gateway was told, to be waited for. */
+class Told {
+  readonly events: string[] = [];
+  readonly #waiting: { wanted: string; resolve: () => void }[] = [];
+
+  add(event: string): void {
+    this.events.push(event);
+    for (const wait of this.#waiting) if (event.startsWith(wait.wanted)) wait.resolve();
+  }
+
+  /** From now on. */
+  next(wanted: string): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push({ wanted, resolve }));
+  }
+}
+
+const gatewayEnd = (
+  t: Test,
+  path: string,
+  handlers: Partial<SerialDeviceHandlers> = {},
+  options: Partial<SerialDeviceOptions> = {},
+) => {
+  const told = new Told();
+  const device = new SerialDevice(
+    {
+      online: async (hello) => told.add(`online ${hello.id} ${hello.boot}`),
+      offline: async () => told.add('offline'),
+      telemetry: async (series, points) =>
+        told.add(`telemetry ${series} ${JSON.stringify(points)}`),
+      reported: async (state) => told.add(`reported ${JSON.stringify(state)}`),
+      response: async (response) => told.add(`response ${JSON.stringify(response)}`),
+      desired: async () => ({ state: { interval_s: 5 }, version: 3 }),
+      time: () => ({ ts: 1_000, trusted: true }),
+      ...handlers,
+    },
+    { path, deviceId: 'pump-1', retryDelayMs: () => 20, ...options },
+  );
+  t.teardown(() => device.close());
+  return { device, told };
+};
+
+/** A device's end in the test's own hands. */
+const deviceEnd = (pty: PseudoTerminal) => {
+  const lines: string[] = [];
+  let rest = '';
+  let wake: () => void = () => undefined;
+  pty.onData((chunk) => {
+    const parts = (rest + chunk.toString()).split('\n');
+    rest = parts.pop() ?? '';
+    lines.push(...parts);
+    wake();
+  });
+  const next = async (kind: string) => {
+    for (;;) {
+      const line = lines.shift();
+      if (line === undefined) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        continue;
+      }
+      const frame = parseDownFrame(line)?.frame;
+      if (frame?.t === kind) return frame;
+    }
+  };
+  const say = (frame: UpFrame) => pty.write(encodeFrame(frame, false));
+  return { next, say };
+};
+
+const hello = { t: 'hello', id: 'pump-1', model: 'pump', version: '1.0', boot: 'b1' } as const;
+
+const connected = async (
+  t: Test,
+  handlers: Partial<SerialDeviceHandlers> = {},
+  options: Partial<SerialDeviceOptions> = {},
+) => {
+  const pty = await openPseudoTerminal();
+  t.teardown(() => pty.close());
+  const far = deviceEnd(pty);
+  const near = gatewayEnd(t, pty.path, handlers, options);
+  near.device.open();
+  await far.next('who');
+  far.say(hello);
+  t.match(await far.next('welcome'), { id: 'pump-1', ts: 1_000, trusted: true });
+  return { pty, ...far, ...near };
+};
+
+t.test('acknowledges telemetry after it was taken, and names its points', async (t) => {
+  let release: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const { say, next, told } = await connected(t, {
+    telemetry: async (series, points) => {
+      await held;
+      told.add(`telemetry ${series} ${JSON.stringify(points)}`);
+    },
+  });
+  say({ t: 'telemetry', series: 'flow', value: 1.5, seq: 7, ts: 5 });
+  release();
+  t.match(await next('ack'), { seq: 7 });
+  t.equal(told.events.at(-1), 'telemetry flow [{"value":1.5,"ts":5,"boot":"b1","seq":7}]');
+  say({ t: 'telemetry', series: 'flow', values: [{ value: 1 }, { value: 2 }], seq: 8 });
+  t.match(await next('ack'), { seq: 8 });
+  t.equal(
+    told.events.at(-1),
+    'telemetry flow [{"value":1,"boot":"b1","seq":8},{"value":2,"boot":"b1","seq":9}]',
+  );
+});
+
+t.test('gives no answer while the store is away, and says no to what is wrong', async (t) => {
+  let failure = new HoldfastError('STORE_FULL', 'full');
+  const { say, next } = await connected(t, {
+    telemetry: async () => {
+      throw failure;
+    },
+  });
+  say({ t: 'telemetry', series: 'flow', value: 1, seq: 1 });
+  say({ t: 'get' });
+  t.match(await next('desired'), { state: { interval_s: 5 }, version: 3 });
+  failure = new HoldfastError('REQUEST_INVALID', 'no');
+  say({ t: 'telemetry', series: 'flow', value: 1, seq: 2 });
+  t.match(await next('nack'), { seq: 2, code: 'REQUEST_INVALID' });
+});
+
+t.test('passes commands and deltas down, reported state and responses up', async (t) => {
+  const { say, next, told, device } = await connected(t);
+  await device.sendCommand({ command_id: 'c1', type: 'ping', payload: null, expires_at: 9 });
+  t.match(await next('command'), { command_id: 'c1', type: 'ping', expires_at: 9 });
+  say({ t: 'response', command_id: 'c1', status: 'succeeded' });
+  t.match(await next('ack'), { command_id: 'c1' });
+  await device.sendDelta({ interval_s: 9 }, 4);
+  t.match(await next('delta'), { state: { interval_s: 9 }, version: 4 });
+  say({ t: 'reported', state: { interval_s: 9 }, ref: 1 });
+  t.match(await next('ack'), { ref: 1 });
+  t.same(told.events.slice(1), [
+    'response {"command_id":"c1","status":"succeeded"}',
+    'reported {"interval_s":9}',
+  ]);
+});
+
+t.test('refuses the hello of another device, and what was said without one', async (t) => {
+  const pty = await openPseudoTerminal();
+  t.teardown(() => pty.close());
+  const { next, say } = deviceEnd(pty);
+  const { device, told } = gatewayEnd(t, pty.path);
+  device.open();
+  await next('who');
+  say({ ...hello, id: 'pump-2' });
+  t.match(await next('nack'), { code: 'NOT_AUTHORISED' });
+  say({ t: 'telemetry', series: 'flow', value: 1, seq: 1 });
+  say(hello);
+  await next('welcome');
+  t.same(told.events, ['online pump-1 b1']);
+  t.equal(device.counts.refusedLines, 2);
+});
+
+t.test('finds its way after garbage and a flood', async (t) => {
+  const { pty, say, next, device } = await connected(t, {}, { maxBytesPerSecond: 1 << 20 });
+  for (let i = 0; i < 20; i += 1) pty.write(randomBytes(5_000));
+  pty.write(Buffer.alloc(200_000, 'x'));
+  pty.write('\n{"t":"telemetry","series":"flow"\n{"t":"nonsense"}\n');
+  for (let seq = 0; seq < 500; seq += 1) say({ t: 'telemetry', series: 'flow', value: 1, seq });
+  for (let seq = 0; seq < 500; seq += 1) t.match(await next('ack'), { seq });
+  t.ok(device.counts.discardedBytes > 100_000);
+  t.ok(device.isOnline);
+});
+
+t.test('a flood over the budget is read no faster than the budget', async (t) => {
+  const { pty, say, next } = await connected(t, {}, { maxBytesPerSecond: 100_000 });
+  const begun = performance.now();
+  pty.write(Buffer.alloc(200_000, 'x'));
+  pty.write('\n');
+  say({ t: 'get' });
+  await next('desired');
+  t.ok(performance.now() - begun > 800, 'one second of budget was there, the other had to come');
+});
+
+t.test('takes no line without its checksum once the device promised one', async (t) => {
+  const { pty, say, next } = await connected(t);
+  pty.write(encodeFrame({ ...hello, boot: 'b2', crc: true }, true));
+  await next('welcome');
+  say({ t: 'telemetry', series: 'flow', value: 1, seq: 1 });
+  pty.write(encodeFrame({ t: 'telemetry', series: 'flow', value: 1, seq: 2 }, true));
+  t.match(await next('ack'), { seq: 2 });
+});
+
+t.test('a silent device is pinged, then offline, and back with its next hello', async (t) => {
+  const { say, next, told } = await connected(t, {}, { pingAfterMs: 60, offlineAfterMs: 200 });
+  const offline = told.next('offline');
+  await next('ping');
+  say({ t: 'pong' });
+  await next('ping');
+  await offline;
+  await next('who');
+  const online = told.next('online');
+  say(hello);
+  await online;
+});
+
+t.test('a vanished line is offline, and online when it is back', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'holdfast-serial-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const link = join(directory, 'tty');
+  const { device, told } = gatewayEnd(t, link);
+  device.open();
+  const first = await openPseudoTerminal({ link });
+  const firstOnline = told.next('online');
+  const one = new SimulatedSerialDevice({ line: first }, { id: 'pump-1', telemetryIntervalMs: 10 });
+  one.open();
+  await firstOnline;
+  const offline = told.next('offline');
+  await first.close();
+  await offline;
+  await t.rejects(device.sendDelta({}, 1), { code: 'SERIAL_LINE_DOWN' });
+  const back = told.next('online');
+  const second = await openPseudoTerminal({ link });
+  t.teardown(() => second.close());
+  one.attach(second);
+  t.teardown(() => one.close());
+  await back;
+});
+
+t.test('the simulated device keeps what was not acknowledged', async (t) => {
+  const pty = await openPseudoTerminal();
+  t.teardown(() => pty.close());
+  const seen = new Map<number, number>();
+  const done = new Promise<void>((resolve) => {
+    const { device } = gatewayEnd(t, pty.path, {
+      desired: async () => ({ state: { interval_s: 0.005 }, version: 1 }),
+      telemetry: async (_series, points) => {
+        for (const { seq = -1 } of points) seen.set(seq, (seen.get(seq) ?? 0) + 1);
+        if (seen.size >= 20) resolve();
+        if ([3, 5].includes(seen.size)) throw new HoldfastError('STORE_FULL', 'full');
+      },
+    });
+    device.open();
+  });
+  const far = new SimulatedSerialDevice(
+    { line: pty },
+    { id: 'pump-1', telemetryIntervalMs: 5, resendAfterMs: 30 },
+  );
+  far.open();
+  t.teardown(() => far.close());
+  await done;
+  t.same(
+    [...seen.keys()].sort((a, b) => a - b),
+    Array.from({ length: seen.size }, (_, i) => i),
+    'no sequence number is missing',
+  );
+});
+
+t.test('two closes are one, and a line that was never there closes too', async (t) => {
+  const { device } = gatewayEnd(t, '/dev/holdfast-no-such-port');
+  device.open();
+  await Promise.all([device.close(), device.close()]);
+  t.notOk(device.isOnline);
+});

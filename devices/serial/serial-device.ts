@@ -1,0 +1,229 @@
+/**
+ * The gateway's end of the line-JSON protocol: one device on one line, told as the same few device events every door speaks.
+ *
+ * A frame is acknowledged after its handler resolved, so handlers resolve after their commit. A handler that fails with a retryable
+ * error gives no answer (the device sends again); any other failure is answered `nack`. The line may do what its device may: a
+ * `hello` with another id is refused.
+ */
+import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
+import type { TelemetryPoint } from '@holdfast/protos/mqtt/telemetry-payload';
+import {
+  type DownFrame,
+  encodeFrame,
+  type Hello,
+  parseUpFrame,
+  type ResponseFrame,
+  type TelemetryFrame,
+  type UpFrame,
+} from './frames.js';
+import type { FramingCounts } from './line-framer.js';
+import { SerialLine, type SerialLineOptions } from './serial-line.js';
+import { telemetryPoints } from './telemetry-points.js';
+
+export interface SerialDeviceHandlers {
+  /** The device said hello: the line came up, or it restarted (another `boot`). */
+  readonly online: (hello: Hello) => Promise<void>;
+  readonly offline: (reason: string) => Promise<void>;
+  readonly telemetry: (series: string, points: readonly TelemetryPoint[]) => Promise<void>;
+  readonly reported: (state: JsonObject) => Promise<void>;
+  readonly response: (response: SerialResponse) => Promise<void>;
+  /** What the device is to be, whole. */
+  readonly desired: () => Promise<{ state: JsonObject; version: number }>;
+  /** The gateway's clock, for the device's. */
+  readonly time: () => { ts: number; trusted: boolean };
+}
+
+export type SerialResponse = Omit<ResponseFrame, 't'>;
+export type SerialCommand = Omit<Extract<DownFrame, { t: 'command' }>, 't'>;
+
+export interface SerialDeviceOptions extends SerialLineOptions {
+  readonly deviceId: string;
+  /** Silence after which the device is asked whether it is there. */
+  readonly pingAfterMs?: number;
+  /** Silence after which it counts as offline. */
+  readonly offlineAfterMs?: number;
+}
+
+export interface SerialDeviceCounts extends FramingCounts {
+  /** Lines that were no frame, or not to be taken from this device. */
+  readonly refusedLines: number;
+}
+
+export class SerialDevice {
+  readonly #handlers: SerialDeviceHandlers;
+  readonly #line: SerialLine;
+  readonly #deviceId: string;
+  readonly #pingAfterMs: number;
+  readonly #offlineAfterMs: number;
+  #hello: Hello | null = null;
+  #heardAt = 0;
+  #askedAt = Number.NEGATIVE_INFINITY;
+  #watch: NodeJS.Timeout | null = null;
+  #refusedLines = 0;
+  /** Presence is told in order, one after the other. */
+  #presence: Promise<void> = Promise.resolve();
+
+  constructor(handlers: SerialDeviceHandlers, options: SerialDeviceOptions) {
+    this.#handlers = handlers;
+    this.#deviceId = options.deviceId;
+    this.#pingAfterMs = options.pingAfterMs ?? 15_000;
+    this.#offlineAfterMs = options.offlineAfterMs ?? 45_000;
+    this.#line = new SerialLine(
+      {
+        up: () => {
+          this.#askedAt = Number.NEGATIVE_INFINITY;
+          this.#ask();
+        },
+        down: (reason) => this.#leave(reason),
+        line: (text) => this.#receive(text),
+      },
+      options,
+    );
+  }
+
+  get isOnline(): boolean {
+    return this.#hello !== null;
+  }
+
+  get counts(): SerialDeviceCounts {
+    return { ...this.#line.counts, refusedLines: this.#refusedLines };
+  }
+
+  open(): void {
+    this.#watch ??= setInterval(() => this.#look(), this.#pingAfterMs / 3);
+    this.#line.open();
+  }
+
+  async close(): Promise<void> {
+    if (this.#watch !== null) clearInterval(this.#watch);
+    this.#watch = null;
+    await this.#line.close();
+    await this.#presence;
+  }
+
+  /** Resolves when the line took it. That the device has it, only its response says: send again after the next `online`. */
+  async sendCommand(command: SerialCommand): Promise<void> {
+    await this.#send({ t: 'command', ...command });
+  }
+
+  /** What is desired and not reported yet; lost ones are made good by the device's next `get`. */
+  async sendDelta(state: JsonObject, version: number): Promise<void> {
+    await this.#send({ t: 'delta', state, version });
+  }
+
+  async #receive(line: string): Promise<void> {
+    const received = parseUpFrame(line);
+    if (received === null || (this.#hello?.crc === true && !received.hadChecksum)) {
+      this.#refusedLines += 1;
+      return;
+    }
+    this.#heardAt = performance.now();
+    const { frame } = received;
+    if (frame.t === 'hello') await this.#welcome(frame);
+    else if (this.#hello === null) {
+      this.#refusedLines += 1;
+      this.#ask();
+    } else await this.#answer(frame);
+  }
+
+  async #welcome(hello: Hello): Promise<void> {
+    if (hello.id !== this.#deviceId) {
+      this.#refusedLines += 1;
+      const message = `This line belongs to ${this.#deviceId}`;
+      this.#reply({ t: 'nack', code: 'NOT_AUTHORISED', message });
+      return;
+    }
+    this.#hello = hello;
+    await this.#tell(() => this.#handlers.online(hello));
+    this.#reply({ t: 'welcome', id: hello.id, ...this.#handlers.time() });
+  }
+
+  async #answer(frame: Exclude<UpFrame, Hello>): Promise<void> {
+    switch (frame.t) {
+      case 'telemetry':
+        return this.#settle(keyed('seq', frame.seq), () => this.#takeTelemetry(frame));
+      case 'reported':
+        return this.#settle(keyed('ref', frame.ref), () => this.#handlers.reported(frame.state));
+      case 'response': {
+        const { t: _, ...response } = frame;
+        return this.#settle({ command_id: frame.command_id }, () =>
+          this.#handlers.response(response),
+        );
+      }
+      case 'get':
+        return this.#settle(null, async () => {
+          this.#reply({ t: 'desired', ...(await this.#handlers.desired()) });
+        });
+      case 'pong':
+        return;
+    }
+  }
+
+  async #takeTelemetry(frame: TelemetryFrame): Promise<void> {
+    const points = telemetryPoints(frame, this.#hello?.boot);
+    if (points.length === 0) throw new HoldfastError('REQUEST_INVALID', 'It holds no value');
+    await this.#handlers.telemetry(frame.series, points);
+  }
+
+  async #settle(key: FrameKey | null, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+      if (key !== null) this.#reply({ t: 'ack', ...key });
+    } catch (error) {
+      if (isHoldfastError(error) && error.isRetryable) return;
+      const code = isHoldfastError(error) ? error.code : 'INTERNAL';
+      this.#reply({ t: 'nack', ...key, code, message: messageOf(error).slice(0, 200) });
+    }
+  }
+
+  /** Answers may be lost with the line: the device then sends again. */
+  #reply(frame: DownFrame): void {
+    this.#send(frame).catch(() => undefined);
+  }
+
+  async #send(frame: DownFrame): Promise<void> {
+    const text = encodeFrame(frame, this.#hello?.crc === true);
+    const maxLine = this.#hello?.max_line;
+    if (maxLine !== undefined && Buffer.byteLength(text) > maxLine) {
+      throw new HoldfastError(
+        'REQUEST_TOO_LARGE',
+        `The device takes lines of ${String(maxLine)} bytes`,
+      );
+    }
+    await this.#line.write(text);
+  }
+
+  #ask(): void {
+    // A device that talks without having said hello is asked once a second, not once a line.
+    const now = performance.now();
+    if (now - this.#askedAt < 1_000) return;
+    this.#askedAt = now;
+    this.#reply({ t: 'who' });
+  }
+
+  #look(): void {
+    if (!this.#line.isUp) return;
+    const silentMs = performance.now() - this.#heardAt;
+    if (this.#hello === null) this.#ask();
+    else if (silentMs >= this.#offlineAfterMs) this.#leave('it is silent');
+    else if (silentMs >= this.#pingAfterMs) this.#reply({ t: 'ping' });
+  }
+
+  #leave(reason: string): void {
+    if (this.#hello === null) return;
+    this.#hello = null;
+    void this.#tell(() => this.#handlers.offline(reason));
+  }
+
+  #tell(work: () => Promise<void>): Promise<void> {
+    this.#presence = this.#presence.then(work).catch(() => undefined);
+    return this.#presence;
+  }
+}
+
+type FrameKey = { seq: number } | { ref: number } | { command_id: string };
+
+const keyed = <K extends 'seq' | 'ref'>(key: K, value: number | undefined): FrameKey | null =>
+  // The computed key loses its literal type.
+  value === undefined ? null : ({ [key]: value } as unknown as FrameKey);
