@@ -115,6 +115,13 @@ export const errorCodes = {
     'FAILED_PRECONDITION',
     500,
   ),
+  UPDATE_DIGEST_MISMATCH: row(
+    'The image is not the one that was announced',
+    true,
+    'DATA_LOSS',
+    422,
+  ),
+  UPDATE_SIZE_MISMATCH: row('The image has another size than announced', true, 'DATA_LOSS', 422),
 } as const satisfies Record<string, ErrorCodeRow>;
 
 export type ErrorCode = keyof typeof errorCodes;
