@@ -40,7 +40,10 @@ export interface JobUpdateRequest {
   readonly client_token?: string;
 }
 
-/** `dt/{id}/jobs/{job_id}/get` up; the payload may be empty. */
+/** In place of a job's id: the next one, whatever it is. No campaign or job may have this id. */
+export const nextJob = 'next';
+
+/** `dt/{id}/jobs/{job_id}/get` up; the payload may be empty. Answered with JobNotifyPayload, and the request's token. */
 export interface JobGetRequest {
   readonly client_token?: string;
 }
