@@ -16,30 +16,35 @@ export interface DatabaseOptions {
   readonly readOnly?: boolean;
   /** How long a statement waits for another process's lock, ms. */
   readonly busyTimeoutMs?: number;
+  /** Told of every statement that failed with STORE_CORRUPT. */
+  readonly onDamage?: (error: HoldfastError) => void;
 }
 
 /** Prepared statements kept a connection; the least recently used goes first. */
-const maxCachedStatements = 256;
+const maxCachedStatements = 512;
 
 /** One connection. `run`, `get` and `all` take one statement, `exec` a script without parameters. */
 export class Database {
   readonly path: string;
   readonly #handle: sqlite3.Database;
   readonly #cache = new Map<string, sqlite3.Statement>();
+  readonly #onDamage: ((error: HoldfastError) => void) | undefined;
   #closing: Promise<void> | undefined;
 
   /** Use `openDatabase`. */
-  constructor(path: string, handle: sqlite3.Database) {
-    this.path = path;
+  constructor(options: DatabaseOptions, handle: sqlite3.Database) {
+    this.path = options.path;
+    this.#onDamage = options.onDamage;
     this.#handle = handle;
   }
 
   /** Runs a statement that returns no rows; `changes` is the number of rows inserted, updated or deleted. */
   async run(sql: string, params: SqlParams = []): Promise<{ changes: number }> {
     const statement = this.#cache.get(sql) ?? (await this.#prepare(sql));
+    const errorOf = (error: Error): HoldfastError => this.#errorOf(error, sql);
     return new Promise((resolve, reject) => {
       statement.run(params, function (error) {
-        if (error) reject(storeErrorOf(error, sql));
+        if (error) reject(errorOf(error));
         else resolve({ changes: this.changes });
       });
     });
@@ -56,7 +61,7 @@ export class Database {
     const statement = this.#cache.get(sql) ?? (await this.#prepare(sql));
     return new Promise((resolve, reject) => {
       statement.all<T>(params, (error, rows) => {
-        if (error) reject(storeErrorOf(error, sql));
+        if (error) reject(this.#errorOf(error, sql));
         else resolve(rows);
       });
     });
@@ -67,7 +72,7 @@ export class Database {
     return new Promise((resolve, reject) => {
       if (this.#closing) return reject(closed(this.path));
       this.#handle.exec(script, (error) => {
-        if (error) reject(storeErrorOf(error, script));
+        if (error) reject(this.#errorOf(error, script));
         else resolve();
       });
     });
@@ -83,7 +88,7 @@ export class Database {
     await Promise.all([...this.#cache.values()].map(finalize));
     this.#cache.clear();
     await new Promise<void>((resolve, reject) => {
-      this.#handle.close((error) => (error ? reject(storeErrorOf(error, 'close')) : resolve()));
+      this.#handle.close((error) => (error ? reject(this.#errorOf(error, 'close')) : resolve()));
     });
   }
 
@@ -91,7 +96,7 @@ export class Database {
     if (this.#closing) throw closed(this.path);
     const statement = await new Promise<sqlite3.Statement>((resolve, reject) => {
       const prepared = this.#handle.prepare(sql, (error) => {
-        if (error) reject(storeErrorOf(error, sql));
+        if (error) reject(this.#errorOf(error, sql));
         else resolve(prepared);
       });
     });
@@ -104,6 +109,12 @@ export class Database {
     this.#cache.set(sql, statement);
     if (this.#cache.size > maxCachedStatements) this.#evict();
     return statement;
+  }
+
+  #errorOf(error: Error, sql: string): HoldfastError {
+    const known = storeErrorOf(error, sql);
+    if (known.code === 'STORE_CORRUPT') this.#onDamage?.(known);
+    return known;
   }
 
   #evict(): void {
@@ -126,7 +137,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   } catch (error) {
     throw storeErrorOf(error, `open ${path}`);
   }
-  const database = new Database(path, handle);
+  const database = new Database(options, handle);
   try {
     await database.exec(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)};
       PRAGMA foreign_keys = ON;

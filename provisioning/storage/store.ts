@@ -2,16 +2,14 @@
  * A database file with a schema of ours: migrated forward on open, refused when a newer program wrote it, put aside and made anew
  * when it is damaged.
  */
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import type { CommitQueue, CommitQueueOptions } from './commit-queue.js';
-import type { Database } from './database.js';
+import { randomBytes } from 'node:crypto';
+import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { CommitQueue, type CommitQueueOptions } from './commit-queue.js';
+import { checkNeeded, checkWhole, clearSuspect, markSuspect, putAside } from './damage.js';
+import { type Database, openDatabase } from './database.js';
+import { type Migration, migrate } from './migrate.js';
 
-/** One step of a schema. `version` counts from 1 without a hole; what was released is never edited. */
-export interface Migration {
-  readonly version: number;
-  readonly name: string;
-  readonly sql: string;
-}
+export type { Migration } from './migrate.js';
 
 /** The part of a logger (pino's signature) that the store uses. */
 export interface StoreLog {
@@ -25,9 +23,15 @@ export interface StoreOptions {
   readonly migrations: readonly Migration[];
   readonly log: StoreLog;
   readonly now?: () => number;
-  /** Told once when the file turns out damaged while in use. Writes fail from then on; the next open puts the file aside. */
+  /** Told once when the file turns out damaged while in use. Writes fail from then on; the next open checks the whole file. */
   readonly onDamage?: (error: HoldfastError) => void;
-  readonly commits?: Omit<CommitQueueOptions, 'onDamage'>;
+  readonly commits?: CommitQueueOptions;
+}
+
+/** Why a damaged file was replaced, and where it lies now. */
+export interface Rebuilt {
+  readonly reason: string;
+  readonly movedTo: string;
 }
 
 export interface Store {
@@ -36,13 +40,85 @@ export interface Store {
   readonly commits: CommitQueue;
   /** 128 random bits in hexadecimal, drawn when the file was made or made anew. */
   readonly log: string;
-  /** Set when this open found a damaged file: why, and where it lies now. The owner reports it. */
-  readonly rebuilt?: { readonly reason: string; readonly movedTo: string };
+  /** Set when this open found a damaged file. The owner reports it. */
+  readonly rebuilt?: Rebuilt;
   /** Drains the commit queue and closes both connections. Idempotent. */
   close(): Promise<void>;
 }
 
 /** Opens or makes the file. STORE_VERSION_NEWER; STORE_UNAVAILABLE and STORE_FULL as the disk says. */
-export async function openStore(_options: StoreOptions): Promise<Store> {
-  throw new HoldfastError('INTERNAL', 'not yet built');
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const { path, log, now = Date.now } = options;
+  try {
+    return await openSound(options);
+  } catch (error) {
+    if (!isHoldfastError(error, 'STORE_CORRUPT')) throw error;
+    const reason = error.message;
+    const movedTo = await putAside(path, now());
+    log.error({ path, reason, movedTo }, 'A damaged database was put aside and is made anew');
+    return openSound(options, { reason, movedTo });
+  }
+}
+
+async function openSound(options: StoreOptions, rebuilt?: Rebuilt): Promise<Store> {
+  const { path, migrations, log, now = Date.now } = options;
+  // Once it is open, and once; before that, damage fails the open.
+  let isListening = false;
+  const onDamage = (error: HoldfastError): void => {
+    if (!isListening) return;
+    isListening = false;
+    log.error({ path, reason: error.message }, 'The database is damaged');
+    markSuspect(path, error.message).catch((cause: unknown) =>
+      log.error({ path, reason: messageOf(cause) }, 'The damage could not be marked down'),
+    );
+    options.onDamage?.(error);
+  };
+  const check = await checkNeeded(path);
+  const writer = await openDatabase({ path, onDamage });
+  let read: Database | undefined;
+  try {
+    if (check !== undefined) await checkWhole(writer, check);
+    await migrate(writer, migrations, now());
+    const logId = await drawLog(writer);
+    await clearSuspect(path);
+    read = await openDatabase({ path, readOnly: true, onDamage });
+    isListening = true;
+    return makeStore({ writer, read, logId }, options.commits, rebuilt);
+  } catch (error) {
+    await read?.close();
+    await writer.close();
+    throw error;
+  }
+}
+
+function makeStore(
+  parts: { writer: Database; read: Database; logId: string },
+  queueOptions: CommitQueueOptions | undefined,
+  rebuilt: Rebuilt | undefined,
+): Store {
+  const { writer, read, logId } = parts;
+  const commits = new CommitQueue(writer, queueOptions);
+  const closeAll = async (): Promise<void> => {
+    await commits.close();
+    await read.close();
+    // The last one: it empties the WAL and removes it, by which the next open knows of a clean stop.
+    await writer.close();
+  };
+  let closing: Promise<void> | undefined;
+  return {
+    read,
+    commits,
+    log: logId,
+    ...(rebuilt === undefined ? {} : { rebuilt }),
+    close: () => (closing ??= closeAll()),
+  };
+}
+
+async function drawLog(writer: Database): Promise<string> {
+  await writer.run("INSERT OR IGNORE INTO store_meta (key, value) VALUES ('log', ?)", [
+    randomBytes(16).toString('hex'),
+  ]);
+  const row = await writer.get<{ value: string }>("SELECT value FROM store_meta WHERE key = 'log'");
+  if (row === undefined) throw new HoldfastError('INTERNAL', `${writer.path} has no log`);
+  return row.value;
 }
