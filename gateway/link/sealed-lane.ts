@@ -1,0 +1,257 @@
+/**
+ * A lane of the journal over its table: entries are sealed when they are first read for sending.
+ *
+ * Sealing is writing down, before the batch leaves, how far the log is fixed and its chain there. Only the ends of batches are
+ * written: a chain a row would cost a rewrite of every row, and the control plane only ever stands where a batch ended.
+ */
+import { randomBytes } from 'node:crypto';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { firstSeqOf } from '@holdfast/protos/link/journal-batch';
+import type { LaneName } from '@holdfast/protos/link/journal-entries';
+import { chainAfter, chainStart } from '@holdfast/protos/semantics/journal-chain';
+import type { CommitQueue } from '@holdfast/provisioning/storage/commit-queue';
+import type { Database } from '@holdfast/provisioning/storage/database';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { Lane, Position, SealedBatch } from './lane.js';
+
+/** The tables of every database that holds lanes, beside one `journal_<lane>` for each (see `laneTable`). */
+export const laneTables = `
+CREATE TABLE lane_positions (
+  lane TEXT PRIMARY KEY,
+  log TEXT NOT NULL,
+  sealed_seq INTEGER NOT NULL,
+  sealed_chain BLOB NOT NULL,
+  acknowledged INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE lane_seals (
+  lane TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  chain BLOB NOT NULL,
+  PRIMARY KEY (lane, seq)
+) WITHOUT ROWID;
+`;
+
+/** AUTOINCREMENT: a number is never used twice, also when everything was pruned. `body` is canonical JSON. */
+export const laneTable = (lane: LaneName): string => `
+CREATE TABLE journal_${lane} (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  body TEXT NOT NULL
+);
+`;
+
+export interface SealedLaneDeps {
+  readonly store: { readonly read: Database; readonly commits: CommitQueue };
+  readonly clock: Clock;
+}
+
+interface PositionRow {
+  log: string;
+  sealed_seq: number;
+  sealed_chain: Uint8Array;
+  acknowledged: number;
+}
+
+interface EntryRow {
+  seq: number;
+  at: number;
+  kind: string;
+  body: string;
+}
+
+/** Rows looked at for one batch; with the bytes they bound what a read takes. */
+const maxBatchRows = 8192;
+/** What an entry takes beside its body. */
+const entryOverhead = 64;
+
+export class SealedLane implements Lane {
+  readonly lane: LaneName;
+  readonly #deps: SealedLaneDeps;
+  readonly #listeners = new Set<() => void>();
+  #log: string;
+  #sealed: Position;
+  #acknowledged: number;
+  #last: number;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** Use `openSealedLane`. */
+  constructor(deps: SealedLaneDeps, lane: LaneName, row: PositionRow, last: number) {
+    this.#deps = deps;
+    this.lane = lane;
+    this.#log = row.log;
+    this.#sealed = { seq: row.sealed_seq, chain: row.sealed_chain };
+    this.#acknowledged = row.acknowledged;
+    this.#last = last;
+  }
+
+  get log(): string {
+    return this.#log;
+  }
+
+  get sealed(): Position {
+    return this.#sealed;
+  }
+
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  /** An estimate: numbers that `dropped` entries stand for count as entries. */
+  backlog(): number {
+    return Math.max(0, this.#last - this.#acknowledged);
+  }
+
+  onAppended(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Tells the lane that entries were committed; the number of them keeps `backlog` right between reads. */
+  appended(count: number): void {
+    this.#last += count;
+    for (const listener of this.#listeners) listener();
+  }
+
+  async chainAt(seq: number): Promise<Uint8Array | undefined> {
+    if (seq === 0) return chainStart;
+    if (seq === this.#sealed.seq) return this.#sealed.chain;
+    const sql = 'SELECT chain FROM lane_seals WHERE lane = ? AND seq = ?';
+    const row = await this.#deps.store.read.get<{ chain: Uint8Array }>(sql, [this.lane, seq]);
+    return row?.chain;
+  }
+
+  async read(after: Position, maxBytes: number): Promise<SealedBatch | undefined> {
+    // What is sealed never changes; the rest is held still while it is read and fixed.
+    if (after.seq < this.#sealed.seq) return this.#gather(after, maxBytes, this.#sealed.seq);
+    return this.exclusively(async () => {
+      const batch = await this.#gather(after, maxBytes);
+      if (batch) await this.#seal(batch);
+      return batch;
+    });
+  }
+
+  /** Whoever changes entries that are not sealed (to drop or compact them) does so in here, where nothing is being sealed. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Looks whether there are new entries, for those whose commits do not tell. */
+  async refresh(): Promise<void> {
+    const sql = `SELECT max(seq) AS last FROM journal_${this.lane}`;
+    const row = await this.#deps.store.read.get<{ last: number | null }>(sql);
+    const news = (row?.last ?? 0) - this.#last;
+    if (news > 0) this.appended(news);
+  }
+
+  async acknowledge(seq: number): Promise<void> {
+    if (seq <= this.#acknowledged) return;
+    this.#acknowledged = seq;
+    // Guarded by the log: an acknowledgement that crosses a change of logs is of the old one.
+    const sql =
+      'UPDATE lane_positions SET acknowledged = ? WHERE lane = ? AND log = ? AND acknowledged < ?';
+    await this.#deps.store.commits.commit([{ sql, params: [seq, this.lane, this.#log, seq] }]);
+  }
+
+  startNewLog(_reason: string): Promise<void> {
+    return this.exclusively(() => this.#startNewLog());
+  }
+
+  async #startNewLog(): Promise<void> {
+    const log = newLog();
+    await this.#deps.store.commits.commit([
+      {
+        sql: `UPDATE lane_positions SET log = ?, sealed_seq = 0, sealed_chain = x'', acknowledged = 0
+              WHERE lane = ?`,
+        params: [log, this.lane],
+        expectChanges: 1,
+      },
+      { sql: 'DELETE FROM lane_seals WHERE lane = ?', params: [this.lane] },
+    ]);
+    this.#log = log;
+    this.#sealed = { seq: 0, chain: chainStart };
+    this.#acknowledged = 0;
+  }
+
+  async #gather(
+    after: Position,
+    maxBytes: number,
+    until = Number.MAX_SAFE_INTEGER,
+  ): Promise<SealedBatch | undefined> {
+    const log = this.#log;
+    const params = [after.seq, until, maxBatchRows, maxBytes];
+    const rows = await this.#deps.store.read.all<EntryRow>(gatherSql(this.lane), params);
+    const first = rows[0];
+    const last = rows.at(-1);
+    if (!first || !last || log !== this.#log) return undefined;
+    const firstSeq = firstSeqOf({ ...first, body: JSON.parse(first.body) });
+    if (after.seq !== 0 && firstSeq !== after.seq + 1) {
+      throw new HoldfastError(
+        'STORE_CORRUPT',
+        `entries of ${this.lane} after ${after.seq} are gone`,
+      );
+    }
+    return {
+      log,
+      firstSeq,
+      lastSeq: last.seq,
+      previousChain: after.chain,
+      chain: chainAfter(after.chain, this.lane, rows),
+      count: rows.length,
+      entries: `[${rows.map(canonicalEntry).join(',')}]`,
+    };
+  }
+
+  async #seal(batch: SealedBatch): Promise<void> {
+    await this.#deps.store.commits.commit([
+      {
+        sql: 'UPDATE lane_positions SET sealed_seq = ?, sealed_chain = ? WHERE lane = ? AND log = ?',
+        params: [batch.lastSeq, batch.chain, this.lane, batch.log],
+        expectChanges: 1,
+      },
+      {
+        sql: 'INSERT OR REPLACE INTO lane_seals (lane, seq, chain) VALUES (?, ?, ?)',
+        params: [this.lane, batch.lastSeq, batch.chain],
+      },
+    ]);
+    this.#sealed = { seq: batch.lastSeq, chain: batch.chain };
+    this.#last = Math.max(this.#last, batch.lastSeq);
+  }
+}
+
+/** Takes the lane up where it is on disk; draws the name of its log the first time. */
+export const openSealedLane = async (deps: SealedLaneDeps, lane: LaneName): Promise<SealedLane> => {
+  await deps.store.commits.commit([
+    {
+      sql: `INSERT OR IGNORE INTO lane_positions (lane, log, sealed_seq, sealed_chain, acknowledged)
+            VALUES (?, ?, 0, x'', 0)`,
+      params: [lane, newLog()],
+    },
+  ]);
+  const row = await deps.store.read.get<PositionRow>(
+    'SELECT log, sealed_seq, sealed_chain, acknowledged FROM lane_positions WHERE lane = ?',
+    [lane],
+  );
+  if (!row) throw new HoldfastError('INTERNAL', `no position of lane ${lane}`);
+  const last = await deps.store.read.get<{ last: number | null }>(
+    `SELECT max(seq) AS last FROM journal_${lane}`,
+  );
+  return new SealedLane(deps, lane, row, last?.last ?? row.sealed_seq);
+};
+
+const newLog = (): string => randomBytes(16).toString('hex');
+
+/** The running sum bounds the bytes before the bodies are loaded; the first row comes whatever its size. */
+const gatherSql = (lane: LaneName): string => `
+SELECT seq, at, kind, body FROM (
+  SELECT seq, at, kind, body, row_number() OVER w AS nth,
+    sum(length(CAST(body AS BLOB)) + ${entryOverhead}) OVER w AS bytes
+  FROM (SELECT seq, at, kind, body FROM journal_${lane} WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3)
+  WINDOW w AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)
+) WHERE nth = 1 OR bytes <= ?4`;
+
+/** Members in the order of RFC 8785. */
+const canonicalEntry = ({ seq, at, kind, body }: EntryRow): string =>
+  `{"at":${at},"body":${body},"kind":${JSON.stringify(kind)},"seq":${seq}}`;
