@@ -1,0 +1,251 @@
+/**
+ * The lane of orders, this end of it: each is carried out once, in order, its effect and the position committed together.
+ *
+ * An order that cannot be carried out takes its position too and is told in the journal: one bad order must not hold up the next. One
+ * that fails for a reason that passes (a full disk) is tried again until it is stored or the connection ends.
+ */
+import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { orderBodies } from '@holdfast/protos/link/orders';
+import type { CommitQueue } from '@holdfast/provisioning/storage/commit-queue';
+import type { Database } from '@holdfast/provisioning/storage/database';
+import type { Append, Statement, Write } from '@holdfast/provisioning/storage/write';
+import { backoff } from '@holdfast/provisioning/time/backoff';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import { type Wait, wait } from '@holdfast/provisioning/time/wait';
+import * as v from 'valibot';
+
+export type OrderKind = keyof typeof orderBodies;
+export type OrderBody<K extends OrderKind> = v.InferOutput<(typeof orderBodies)[K]>;
+
+/**
+ * Carries an order out: hands what it changes to `commit`, once, and does in memory what follows after that has resolved. It may
+ * hold a lock of its own meanwhile. `commit` rejects as the commit queue does; after STORE_CONFLICT the handler is called again, to
+ * decide on what is there now. Throws a HoldfastError for an order that is wrong.
+ */
+export type OrderHandler<K extends OrderKind> = (
+  body: OrderBody<K>,
+  commit: (write: Write) => Promise<void>,
+) => Promise<void>;
+
+export interface OrdersDeps {
+  readonly store: { readonly read: Database; readonly commits: CommitQueue };
+  readonly clock: Clock;
+  /** The payload of a batch's JWS, once its signature, certificate and site are found good; throws a HoldfastError. */
+  readonly verify: (jws: string) => Promise<unknown>;
+  /** An entry of the audit lane. */
+  readonly failed: (body: OrderFailed) => Append | Statement;
+  /** Told after each order that was committed: effects are due. */
+  readonly committed?: () => void;
+  readonly wait?: Wait;
+}
+
+export interface OrderFailed {
+  readonly log: string;
+  readonly seq: number;
+  readonly kind: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface OrdersPosition {
+  /** The control plane's log; empty before the first order ever. */
+  readonly log: string;
+  readonly seq: number;
+}
+
+export type OrdersOutcome =
+  | { readonly kind: 'committed'; readonly position: OrdersPosition }
+  /** Orders are missing before this batch: the control plane sends from our position again when it is met anew. */
+  | { readonly kind: 'gap'; readonly position: OrdersPosition };
+
+/** What every order of a batch has, whatever its kind: a newer control plane may know kinds that we do not. */
+const batchPayload = v.object({
+  log: v.pipe(v.string(), v.minLength(1), v.maxLength(128)),
+  first_seq: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  orders: v.pipe(
+    v.array(v.object({ seq: v.number(), kind: v.string(), body: v.unknown() })),
+    v.minLength(1),
+  ),
+});
+type AnyOrder = v.InferOutput<typeof batchPayload>['orders'][number];
+
+/** How often an order is decided anew when what it was decided on changed meanwhile. */
+const maxConflicts = 20;
+
+export class Orders {
+  readonly #deps: OrdersDeps;
+  readonly #wait: Wait;
+  readonly #handlers = new Map<
+    string,
+    (body: unknown, commit: (write: Write) => Promise<void>) => Promise<void>
+  >();
+  #position: OrdersPosition;
+
+  /** Use `openOrders`. */
+  constructor(deps: OrdersDeps, position: OrdersPosition) {
+    this.#deps = deps;
+    this.#wait = deps.wait ?? wait;
+    this.#position = position;
+  }
+
+  /** The last order that is committed here. */
+  get position(): OrdersPosition {
+    return this.#position;
+  }
+
+  /** Registers the one that carries out orders of a kind; before the link is opened. */
+  handle<K extends OrderKind>(kind: K, handler: OrderHandler<K>): void {
+    if (this.#handlers.has(kind))
+      throw new HoldfastError('INTERNAL', `${kind} orders have a handler`);
+    const schema: v.GenericSchema<unknown, OrderBody<K>> = orderBodies[kind] as never;
+    this.#handlers.set(kind, async (body, commit) => {
+      const parsed = v.safeParse(schema, body);
+      if (!parsed.success) {
+        throw new HoldfastError(
+          'REQUEST_INVALID',
+          `not a ${kind} order: ${v.summarize(parsed.issues)}`,
+        );
+      }
+      await handler(parsed.output, commit);
+    });
+  }
+
+  /** Kinds of orders that nobody has offered to carry out. */
+  get unhandled(): OrderKind[] {
+    return (Object.keys(orderBodies) as OrderKind[]).filter((kind) => !this.#handlers.has(kind));
+  }
+
+  /**
+   * Carries out a batch; call it for one batch after the other. Rejects when the batch is not genuine (nothing of it is done), and
+   * with the signal's reason.
+   */
+  async receive(
+    batch: { readonly log: string; readonly jws: string },
+    signal: AbortSignal,
+  ): Promise<OrdersOutcome> {
+    const parsed = v.safeParse(batchPayload, await this.#deps.verify(batch.jws));
+    if (!parsed.success || parsed.output.log !== batch.log || !isNumbered(parsed.output)) {
+      throw new HoldfastError('REQUEST_INVALID', 'not a batch of orders');
+    }
+    const { log, orders } = parsed.output;
+    const position = await this.#positionIn(log);
+    if (parsed.output.first_seq > position.seq + 1) return { kind: 'gap', position };
+    let seq = position.seq;
+    for (const order of orders) {
+      if (order.seq <= seq) continue;
+      await this.#carryOut(log, seq, order, signal);
+      seq = order.seq;
+      this.#position = { log, seq };
+      this.#deps.committed?.();
+    }
+    // Also for a log in which nothing was new: the one that is spoken of now is the one to name at the next meeting.
+    this.#position = { log, seq };
+    return { kind: 'committed', position: this.#position };
+  }
+
+  /** A log of the past keeps its position, so that its batches, whoever carries them here again, do nothing twice. */
+  async #positionIn(log: string): Promise<OrdersPosition> {
+    if (log === this.#position.log) return this.#position;
+    const sql = 'SELECT seq FROM order_positions WHERE log = ?';
+    const row = await this.#deps.store.read.get<{ seq: number }>(sql, [log]);
+    return { log, seq: row?.seq ?? 0 };
+  }
+
+  async #carryOut(
+    log: string,
+    before: number,
+    order: AnyOrder,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const moved = this.#moved(log, before, order.seq);
+    const delays = backoff({ firstMs: 100, mostMs: 5000 });
+    for (let conflicts = 0; ; ) {
+      signal.throwIfAborted();
+      const failure = await this.#attempt(order, moved);
+      if (failure === 'done') return;
+      if (isHoldfastError(failure, 'STORE_CONFLICT')) {
+        conflicts += 1;
+        if (conflicts < maxConflicts) continue;
+      } else if (isHoldfastError(failure) && failure.isRetryable) {
+        await this.#wait(delays.next().value ?? 5000, signal);
+        continue;
+      }
+      await this.#fail(log, order, failure, moved, signal);
+      return;
+    }
+  }
+
+  /** Runs the handler; 'done' once its write and the position are on disk, else what was thrown. */
+  async #attempt(order: AnyOrder, moved: Statement): Promise<unknown> {
+    let isCommitted = false;
+    const commit = async (write: Write): Promise<void> => {
+      if (isCommitted) throw new HoldfastError('INTERNAL', 'an order is committed once');
+      await this.#deps.store.commits.commit([...write, moved]);
+      isCommitted = true;
+    };
+    try {
+      const handler = this.#handlers.get(order.kind);
+      if (!handler)
+        throw new HoldfastError('REQUEST_INVALID', `no orders of kind ${order.kind} here`);
+      await handler(order.body, commit);
+      if (!isCommitted) await commit([]);
+      return 'done';
+    } catch (error) {
+      // What a handler does after its commit is no longer the order's concern.
+      return isCommitted ? 'done' : error;
+    }
+  }
+
+  async #fail(
+    log: string,
+    order: AnyOrder,
+    failure: unknown,
+    moved: Statement,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const entry = this.#deps.failed({
+      log,
+      seq: order.seq,
+      kind: order.kind.slice(0, 64),
+      code: isHoldfastError(failure) ? failure.code : 'INTERNAL',
+      message: messageOf(failure).slice(0, 500),
+    });
+    const delays = backoff({ firstMs: 100, mostMs: 5000 });
+    for (;;) {
+      try {
+        return await this.#deps.store.commits.commit([entry, moved]);
+      } catch (error) {
+        if (!isHoldfastError(error) || !error.isRetryable) throw error;
+        await this.#wait(delays.next().value ?? 5000, signal);
+      }
+    }
+  }
+
+  /** Guarded: were the same order ever carried out twice at once, the second write would fail as a whole. */
+  #moved(log: string, before: number, seq: number): Statement {
+    const now = this.#deps.clock.now();
+    if (before === 0) {
+      return {
+        sql: 'INSERT INTO order_positions (log, seq, at) VALUES (?, ?, ?)',
+        params: [log, seq, now],
+        expectChanges: 1,
+      };
+    }
+    return {
+      sql: 'UPDATE order_positions SET seq = ?, at = ? WHERE log = ? AND seq = ?',
+      params: [seq, now, log, before],
+      expectChanges: 1,
+    };
+  }
+}
+
+/** Takes up the position where it is on disk. */
+export const openOrders = async (deps: OrdersDeps): Promise<Orders> => {
+  // The log met last, not the one written to last: wall time may have run back.
+  const sql = 'SELECT log, seq FROM order_positions ORDER BY turn DESC LIMIT 1';
+  const row = await deps.store.read.get<OrdersPosition>(sql);
+  return new Orders(deps, row ?? { log: '', seq: 0 });
+};
+
+const isNumbered = (batch: v.InferOutput<typeof batchPayload>): boolean =>
+  batch.orders.every((order, index) => order.seq === batch.first_seq + index);
