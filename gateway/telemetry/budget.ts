@@ -8,8 +8,9 @@
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { canonicalJson } from '@holdfast/protos/semantics/canonical-json';
-import type { CommitQueue, Transaction } from '@holdfast/provisioning/storage/commit-queue';
+import type { CommitQueue } from '@holdfast/provisioning/storage/commit-queue';
 import type { Database } from '@holdfast/provisioning/storage/database';
+import type { Transaction } from '@holdfast/provisioning/storage/transaction';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { SealedLane } from '../link/sealed-lane.js';
 
