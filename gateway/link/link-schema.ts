@@ -8,6 +8,7 @@ CREATE TABLE plan_head (
   revision INTEGER NOT NULL,
   jws TEXT NOT NULL,
   payload TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
   applied_at INTEGER NOT NULL
 );
 CREATE TABLE plan_documents (

@@ -8,11 +8,12 @@ import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/erro
 import { orderBodies } from '@holdfast/protos/link/orders';
 import type { CommitQueue } from '@holdfast/provisioning/storage/commit-queue';
 import type { Database } from '@holdfast/provisioning/storage/database';
-import type { Append, Statement, Write } from '@holdfast/provisioning/storage/write';
+import type { Statement, Write } from '@holdfast/provisioning/storage/write';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { type Wait, wait } from '@holdfast/provisioning/time/wait';
 import * as v from 'valibot';
+import type { AuditEntry } from './audit-entry.js';
 
 export type OrderKind = keyof typeof orderBodies;
 export type OrderBody<K extends OrderKind> = v.InferOutput<(typeof orderBodies)[K]>;
@@ -30,21 +31,13 @@ export type OrderHandler<K extends OrderKind> = (
 export interface OrdersDeps {
   readonly store: { readonly read: Database; readonly commits: CommitQueue };
   readonly clock: Clock;
-  /** The payload of a batch's JWS, once its signature, certificate and site are found good; throws a HoldfastError. */
+  readonly site: string;
+  /** The payload of a batch's JWS, once signature and certificate are found good; throws a HoldfastError. */
   readonly verify: (jws: string) => Promise<unknown>;
-  /** An entry of the audit lane. */
-  readonly failed: (body: OrderFailed) => Append | Statement;
+  readonly entry: AuditEntry;
   /** Told after each order that was committed: effects are due. */
   readonly committed?: () => void;
   readonly wait?: Wait;
-}
-
-export interface OrderFailed {
-  readonly log: string;
-  readonly seq: number;
-  readonly kind: string;
-  readonly code: string;
-  readonly message: string;
 }
 
 export interface OrdersPosition {
@@ -60,6 +53,7 @@ export type OrdersOutcome =
 
 /** What every order of a batch has, whatever its kind: a newer control plane may know kinds that we do not. */
 const batchPayload = v.object({
+  site: v.string(),
   log: v.pipe(v.string(), v.minLength(1), v.maxLength(128)),
   first_seq: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
   orders: v.pipe(
@@ -125,9 +119,12 @@ export class Orders {
   ): Promise<OrdersOutcome> {
     const parsed = v.safeParse(batchPayload, await this.#deps.verify(batch.jws));
     if (!parsed.success || parsed.output.log !== batch.log || !isNumbered(parsed.output)) {
-      throw new HoldfastError('REQUEST_INVALID', 'not a batch of orders');
+      throw new HoldfastError('ORDERS_REFUSED', 'not a batch of orders');
     }
-    const { log, orders } = parsed.output;
+    const { site, log, orders } = parsed.output;
+    if (site !== this.#deps.site) {
+      throw new HoldfastError('ORDERS_REFUSED', `the orders are for the site ${site}`);
+    }
     const position = await this.#positionIn(log);
     if (parsed.output.first_seq > position.seq + 1) return { kind: 'gap', position };
     let seq = position.seq;
@@ -203,7 +200,7 @@ export class Orders {
     moved: Statement,
     signal: AbortSignal,
   ): Promise<void> {
-    const entry = this.#deps.failed({
+    const entry = this.#deps.entry('order_failed', {
       log,
       seq: order.seq,
       kind: order.kind.slice(0, 64),
