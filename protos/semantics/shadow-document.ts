@@ -1,0 +1,170 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../mqtt/json-payload.js';
+import {
+  type ShadowEdit,
+  type ShadowOperation,
+  type ShadowPath,
+  type ShadowState,
+  visibleLeaves,
+} from './shadow-merge.js';
+
+/** What devices and people see of a shadow, made out of its leaves; the same at the site and in the cloud. */
+export interface ShadowDocument {
+  readonly desired?: JsonObject;
+  readonly reported?: JsonObject;
+}
+
+export type ShadowSection = keyof ShadowDocument;
+export const shadowSections: readonly ShadowSection[] = ['desired', 'reported'];
+
+/** The name of the classic shadow, which in topics has none, wherever a shadow must have a name. */
+export const classicShadow = '-';
+
+/** A document and, in the same shape, `{timestamp}` (epoch seconds) for every leaf. */
+export interface RenderedShadow {
+  readonly state: ShadowDocument;
+  readonly metadata: ShadowDocument;
+}
+
+/** A patch: objects merge, arrays are replaced whole, null deletes; a section that is null is emptied. */
+export interface ShadowPatch {
+  readonly desired?: JsonObject | null;
+  readonly reported?: JsonObject | null;
+}
+
+/** The document and its metadata. A section without leaves is absent. */
+export const renderShadow = (state: ShadowState): RenderedShadow =>
+  renderLeaves(visibleLeaves(state));
+
+/** The same of some operations alone: what an answer says of the request's own leaves. */
+export const renderLeaves = (leaves: readonly ShadowOperation[]): RenderedShadow => ({
+  state: treeOf(leaves, ({ value = null }) => value),
+  metadata: treeOf(leaves, ({ stamp }) => ({ timestamp: Math.floor(stamp.wall / 1_000) })),
+});
+
+export interface ShadowDelta {
+  readonly state: JsonObject;
+  /** When each of these leaves was desired. */
+  readonly metadata: JsonObject;
+}
+
+/** Every desired leaf that is missing in `reported` or differs there, arrays whole; undefined when there is none. */
+export const deltaOf = (state: ShadowState): ShadowDelta | undefined => {
+  const reported = renderShadow(state).state.reported ?? {};
+  const leaves = visibleLeaves(state).filter(
+    ({ path, value }) =>
+      path[0] === 'desired' &&
+      value !== undefined &&
+      !isEqual(valueAt(reported, path.slice(1)), value),
+  );
+  const { state: difference, metadata } = renderLeaves(leaves);
+  if (difference.desired === undefined) return undefined;
+  return { state: difference.desired, metadata: metadata.desired ?? {} };
+};
+
+/**
+ * The edits a patch asks for. An object without keys holds no leaf, so it writes nothing; a null where nothing is
+ * deletes nothing. Overlapping edits cannot come of a patch.
+ */
+export const editsOf = (state: ShadowState, patch: ShadowPatch): ShadowEdit[] => {
+  const visible = visibleLeaves(state);
+  const edits: ShadowEdit[] = [];
+  const walk = (path: ShadowPath, value: JsonValue): void => {
+    if (isJsonObject(value)) {
+      for (const [key, child] of Object.entries(value)) walk([...path, key], child);
+    } else if (value !== null) edits.push({ path, value });
+    else if (visible.some((leaf) => isAlong(leaf.path, path))) edits.push({ path });
+  };
+  for (const section of shadowSections) {
+    const value = patch[section];
+    if (value !== undefined) walk([section], value);
+  }
+  return edits;
+};
+
+/** Why a patch is none, in words for the one who sent it; undefined when it is fine. */
+export const faultOfPatch = (patch: ShadowPatch, maxDepth: number): string | undefined => {
+  for (const section of shadowSections) {
+    const value = patch[section] ?? null;
+    if (depthOf(value) > maxDepth) return `${section} is nested deeper than ${maxDepth} levels`;
+    if (hasNullInArray(value)) return `${section} has an array that holds null`;
+  }
+  return undefined;
+};
+
+/** What the size limit counts: both sections as JSON, without metadata. */
+export const sizeOfDocument = ({ desired, reported }: ShadowDocument): number =>
+  bytesOf(desired) + bytesOf(reported);
+
+/** Equal as JSON: the order of keys makes no difference. */
+export const isEqual = (a: JsonValue | undefined, b: JsonValue | undefined): boolean => {
+  if (a === b) return true;
+  if (Array.isArray(a) || Array.isArray(b)) {
+    if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false;
+    return (a as readonly JsonValue[]).every((item, at) => isEqual(item, (b as JsonValue[])[at]));
+  }
+  if (!isJsonObject(a) || !isJsonObject(b)) return false;
+  const keys = Object.keys(a);
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && isEqual(a[key], b[key]))
+  );
+};
+
+interface Branch extends Map<string, Branch | { readonly leaf: JsonValue }> {}
+
+/** Maps while it is built and `fromEntries` at the end, so that no key can mean anything but itself. */
+const treeOf = (
+  leaves: readonly ShadowOperation[],
+  render: (leaf: ShadowOperation) => JsonValue,
+): ShadowDocument => {
+  const root: Branch = new Map();
+  for (const leaf of leaves) {
+    let branch = root;
+    for (const key of leaf.path.slice(0, -1)) {
+      const child = branch.get(key);
+      const next: Branch = child instanceof Map ? child : new Map();
+      if (next !== child) branch.set(key, next);
+      branch = next;
+    }
+    const last = leaf.path.at(-1);
+    if (last !== undefined) branch.set(last, { leaf: render(leaf) });
+  }
+  // Only sections stand at the top: every path begins with one.
+  return objectOf(root) as ShadowDocument;
+};
+
+/** Keys in order, so that replicas that hold the same leaves make the same text. */
+const objectOf = (branch: Branch): JsonObject =>
+  Object.fromEntries(
+    [...branch]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, child]) => [key, child instanceof Map ? objectOf(child) : child.leaf]),
+  );
+
+const valueAt = (object: JsonObject, path: ShadowPath): JsonValue | undefined => {
+  let value: JsonValue | undefined = object;
+  for (const key of path) {
+    if (!isJsonObject(value) || !Object.hasOwn(value, key)) return undefined;
+    value = value[key];
+  }
+  return value;
+};
+
+const isAlong = (a: ShadowPath, b: ShadowPath): boolean =>
+  (a.length < b.length ? a : b).every((key, at) => key === (a.length < b.length ? b : a)[at]);
+
+/** A section is no level of its own: `{a: 1}` has one. */
+const depthOf = (value: JsonValue): number => {
+  if (typeof value !== 'object' || value === null) return 0;
+  return 1 + Math.max(0, ...Object.values(value).map(depthOf));
+};
+
+const hasNullInArray = (value: JsonValue): boolean => {
+  if (Array.isArray(value)) {
+    return (value as readonly JsonValue[]).some((item) => item === null || hasNullInArray(item));
+  }
+  return isJsonObject(value) && Object.values(value).some(hasNullInArray);
+};
+
+const bytesOf = (section: JsonObject | undefined): number =>
+  section === undefined ? 0 : Buffer.byteLength(JSON.stringify(section));

@@ -1,0 +1,44 @@
+import * as v from 'valibot';
+import { HoldfastError } from '../errors/holdfast-error.js';
+import type { JsonValue } from '../mqtt/json-payload.js';
+import type { ShadowOperation } from './shadow-merge.js';
+
+/**
+ * Reads operations that came over the link or out of a database. Throws REQUEST_INVALID. What a replica merges it can
+ * never refuse for its content, so this checks the shape alone; sizes are bounded by the carrier's batches.
+ */
+export const parseShadowOperations = (value: unknown): ShadowOperation[] => {
+  const result = v.safeParse(operationsSchema, value, { abortEarly: true });
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  throw new HoldfastError('REQUEST_INVALID', `no shadow operations: ${issue.message}`, {
+    data: { at: v.getDotPath(issue) },
+  });
+};
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const path = v.pipe(
+  v.array(v.pipe(v.string(), v.notValue('__proto__'))),
+  v.minLength(1),
+  v.maxLength(64),
+  v.check(([section]) => section === 'desired' || section === 'reported', 'no section of a shadow'),
+);
+const stamp = v.object({
+  wall: count,
+  counter: count,
+  replica: v.pipe(v.string(), v.minLength(1), v.maxLength(64)),
+  writer: v.pipe(v.string(), v.minLength(1), v.maxLength(256)),
+});
+
+/** Names one operation. */
+export const shadowWriteIdSchema = v.object({ path, stamp });
+
+/** The value by reference: a schema of records would copy, and drop the keys it holds for dangerous. */
+const operationSchema = v.object({
+  path,
+  value: v.exactOptional(v.custom<JsonValue>((value) => value !== undefined, 'no JSON value')),
+  stamp,
+  over: v.exactOptional(v.array(shadowWriteIdSchema)),
+});
+
+const operationsSchema = v.array(operationSchema);
