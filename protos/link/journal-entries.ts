@@ -54,7 +54,15 @@ export const journalBodies = {
       door: v.picklist(['native', 'devices', 'serial']),
     }),
     /** Leaves of a shadow that were written, each with its stamp: operations of protos/semantics/shadow-merge. */
-    shadow: v.object({ device: id, shadow: v.string(), operations: v.array(v.unknown()) }),
+    shadow: v.object({
+      device: id,
+      shadow: v.string(),
+      operations: v.array(v.unknown()),
+      /** Operations of the other end that are merged here and hold no value any more: it may forget them (`collectDead`). */
+      dead: v.optional(v.array(v.unknown())),
+      /** Whether these operations deleted the shadow as a whole. */
+      deleted: v.optional(v.boolean()),
+    }),
     /** One device's run of a campaign entered a status. */
     execution: v.object({
       campaign: id,

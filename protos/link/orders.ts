@@ -8,7 +8,13 @@ const id = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 
 export const orderBodies = {
   /** Leaves of `desired` that were written in the cloud: operations of protos/semantics/shadow-merge. */
-  shadow: v.object({ device: id, shadow: v.string(), operations: v.array(v.unknown()) }),
+  shadow: v.object({
+    device: id,
+    shadow: v.string(),
+    operations: v.array(v.unknown()),
+    /** Operations of the site that are merged here and hold no value any more: it may forget them (`collectDead`). */
+    dead: v.optional(v.array(v.unknown())),
+  }),
   command: v.object({
     device: id,
     command: id,
