@@ -1,0 +1,15 @@
+/**
+ * The schema of site.db, step by step. Every area has files of its own in `migrations/`, all numbered together by their place in
+ * this one list. What was released is never edited and never moved: a change is a new step at the end.
+ */
+import type { Migration } from '@holdfast/provisioning/storage/store';
+import { journal } from './migrations/0001-journal.js';
+import { outbox } from './migrations/0002-outbox.js';
+import { link } from './migrations/0003-link.js';
+
+const steps: readonly Omit<Migration, 'version'>[] = [journal, outbox, link];
+
+export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({
+  version: index + 1,
+  ...step,
+}));
