@@ -1,0 +1,124 @@
+/** The words an execution is told in at the gateway: what is committed of it, what can happen to it, what is then done. */
+import type { ExecutionStatus } from '@holdfast/protos/link/execution-status';
+import type { Door } from '../devices/device-events.js';
+
+/**
+ * One device's run of one campaign. `boot` names one run of the device's software: on the native topics its boot id, on the
+ * older set its session, on a serial line the boot id of its hello.
+ */
+export interface Execution {
+  readonly status: ExecutionStatus;
+  /** The door it was offered through; null before the first offer. */
+  readonly door: Door | null;
+  /** Offers so far, without those the site itself spoiled. */
+  readonly attempt: number;
+  /** Times the site was in the way; they have a budget of their own. */
+  readonly siteFailures: number;
+  readonly fromVersion: string | null;
+  readonly toVersion: string;
+  /** The run that the device was in before it restarted into the new version; null when it never said. */
+  readonly bootBefore: string | null;
+  /** The last run it was seen in that is another one, and the version it had there. */
+  readonly seen: { readonly boot: string; readonly version: string | null } | null;
+  /** The device says it succeeded; proof may still be missing. */
+  readonly claimed: boolean;
+  /** The furthest status of this attempt: going back to an earlier one does not buy new time. */
+  readonly furthest: ExecutionStatus;
+  readonly progress: number | null;
+  readonly error: string | null;
+  /** While queued: not to be offered before, epoch ms. */
+  readonly notBefore: number;
+  /** When the present stage has taken too long, epoch ms; null where nothing runs out. */
+  readonly deadline: number | null;
+  /** Counts up with every change; what a device names as `expected_version`. */
+  readonly version: number;
+}
+
+export interface ExecutionPolicy {
+  /** Further attempts after one that failed through the device. */
+  readonly retries: number;
+  readonly siteRetries: number;
+  /** Bounds of the wait before another attempt; it doubles with each. */
+  readonly retryAfterMs: { readonly first: number; readonly most: number };
+  readonly offerTimeoutMs: number;
+  readonly downloadTimeoutMs: number;
+  readonly installTimeoutMs: number;
+  readonly confirmTimeoutMs: number;
+  /** How long a device may take to answer that it gave up. */
+  readonly cancelTimeoutMs: number;
+}
+
+/** What a device can say of an execution; `succeeded` is a claim until it is proven. */
+export type ReportedStatus =
+  | 'offered'
+  | 'downloading'
+  | 'verifying'
+  | 'installing'
+  | 'rebooting'
+  | 'confirming'
+  | 'succeeded'
+  | 'failed'
+  | 'rolled_back'
+  | 'cancelled';
+
+export type ExecutionEvent =
+  /** Its turn has come, its firmware is here and the device is connected through this door. */
+  | {
+      readonly type: 'offer';
+      readonly door: Door;
+      readonly boot: string | null;
+      readonly version: string | null;
+    }
+  | {
+      readonly type: 'reported';
+      readonly door: Door;
+      readonly status: ReportedStatus;
+      readonly progress?: number;
+      readonly error?: string;
+      readonly boot?: string;
+      readonly version?: string;
+    }
+  /** The device was seen in a run, by a new session or a heartbeat; `version` where it said what runs there. */
+  | {
+      readonly type: 'seen';
+      readonly door: Door;
+      readonly boot: string;
+      readonly version: string | null;
+    }
+  /** It is time to look at the deadline. */
+  | { readonly type: 'ticked' }
+  /** The gateway was away: what ran out meanwhile did so through no fault of the device. */
+  | { readonly type: 'resumed' }
+  /** The gateway cannot serve what it offered. */
+  | { readonly type: 'site_failed'; readonly error: string }
+  | { readonly type: 'cancel' }
+  /** A newer campaign wants this device. */
+  | { readonly type: 'supersede' };
+
+/** What the device has to be told; performed after the commit, again after a crash. */
+export type ExecutionEffect = 'notify';
+
+export interface Decision {
+  readonly state: Execution;
+  readonly effects: readonly ExecutionEffect[];
+  /** Set when the device's report is not taken, with what to tell it. */
+  readonly refused?: string;
+}
+
+export const newExecution = (toVersion: string): Execution => ({
+  status: 'queued',
+  door: null,
+  attempt: 0,
+  siteFailures: 0,
+  fromVersion: null,
+  toVersion,
+  bootBefore: null,
+  seen: null,
+  claimed: false,
+  furthest: 'queued',
+  progress: null,
+  error: null,
+  notBefore: 0,
+  deadline: null,
+  version: 1,
+});

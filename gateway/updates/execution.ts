@@ -1,0 +1,359 @@
+/**
+ * What one execution does next (DESIGN.md, "Execution of an update"): a pure function of what is committed, what happened, the
+ * campaign's policy and the time. An event that says nothing to the present status gives the very same state.
+ */
+import { type ExecutionStatus, isTerminal } from '@holdfast/protos/link/execution-status';
+import type {
+  Decision,
+  Execution,
+  ExecutionEvent,
+  ExecutionPolicy,
+  ReportedStatus,
+} from './execution-state.js';
+import { isProven, learnFromReport, learnFromSight, outcomeOfSilence } from './proof-of-boot.js';
+
+type Event<T extends ExecutionEvent['type']> = Extract<ExecutionEvent, { type: T }>;
+
+export const next = (
+  state: Execution,
+  event: ExecutionEvent,
+  policy: ExecutionPolicy,
+  now: number,
+): Decision => {
+  if (isTerminal(state.status)) return afterTheEnd(state, event);
+  switch (event.type) {
+    case 'offer':
+      return offer(state, event, policy, now);
+    case 'reported':
+      return report(state, event, policy, now);
+    case 'seen':
+      return see(state, event);
+    case 'ticked':
+      return isOverdue(state, now) ? expire(state, policy, now) : stay(state);
+    case 'resumed':
+      return resume(state, policy, now);
+    case 'site_failed':
+      return failAtSite(state, event.error, policy, now);
+    case 'cancel':
+      return cancel(state, policy, now);
+    case 'supersede':
+      return state.status === 'queued' || state.status === 'offered'
+        ? end(state, 'superseded', 'a newer campaign is for this device')
+        : stay(state);
+  }
+};
+
+/** Whether an execution takes one of the places that a campaign has at a site. */
+export const isUnderWay = (status: ExecutionStatus): boolean =>
+  !isTerminal(status) && status !== 'queued';
+
+const stay = (state: Execution): Decision => ({ state, effects: [] });
+
+const refuse = (state: Execution, refused: string): Decision => ({ state, effects: [], refused });
+
+const change = (
+  state: Execution,
+  changes: Partial<Execution>,
+  effects: Decision['effects'] = [],
+): Decision => ({ state: { ...state, ...changes, version: state.version + 1 }, effects });
+
+const end = (state: Execution, status: ExecutionStatus, error: string | null): Decision =>
+  change(state, { status, error, deadline: null }, ['notify']);
+
+/** The order in which an attempt that goes well takes them. */
+const ranks: Partial<Record<ExecutionStatus, number>> = {
+  queued: 0,
+  offered: 1,
+  downloading: 2,
+  verifying: 3,
+  installing: 4,
+  rebooting: 5,
+  confirming: 6,
+};
+const rank = (status: ExecutionStatus): number => ranks[status] ?? 0;
+
+const timeoutOf = (status: ExecutionStatus, policy: ExecutionPolicy): number => {
+  switch (status) {
+    case 'offered':
+      return policy.offerTimeoutMs;
+    case 'downloading':
+    case 'verifying':
+      return policy.downloadTimeoutMs;
+    case 'installing':
+      return policy.installTimeoutMs;
+    case 'cancelling':
+      return policy.cancelTimeoutMs;
+    default:
+      return policy.confirmTimeoutMs;
+  }
+};
+
+/** Stages with one time limit between them; a step within one buys no time. */
+const stageOf = (status: ExecutionStatus): number => {
+  const at = rank(status);
+  return at === 3 ? 2 : at === 6 ? 5 : at;
+};
+
+const isOverdue = ({ deadline }: Execution, now: number): boolean =>
+  deadline !== null && now >= deadline;
+
+const afterTheEnd = (state: Execution, event: ExecutionEvent): Decision => {
+  if (event.type !== 'reported') return stay(state);
+  // Its own outcome again: the answer to the first one was lost.
+  const isSame =
+    event.status === state.status ||
+    (event.status === 'succeeded' && state.status === 'unproven') ||
+    (event.status === 'cancelled' && state.status === 'superseded');
+  return isSame ? stay(state) : refuse(state, `this execution is over: ${state.status}`);
+};
+
+const offer = (
+  state: Execution,
+  { door, boot, version }: Event<'offer'>,
+  policy: ExecutionPolicy,
+  now: number,
+): Decision => {
+  if (state.status !== 'queued' || now < state.notBefore) return stay(state);
+  const runsIt = version === state.toVersion;
+  if (runsIt && state.door === null) {
+    return end(state, 'superseded', `it runs ${state.toVersion} already`);
+  }
+  // It came up with the new version after its time had run out: it still has to prove it against the run before.
+  const isLate = runsIt && state.bootBefore !== null && boot !== state.bootBefore;
+  if (isLate && door !== 'native') return end(state, 'succeeded', null);
+  return change(
+    state,
+    {
+      status: 'offered',
+      door,
+      attempt: state.attempt + 1,
+      ...(isLate
+        ? {}
+        : { bootBefore: boot, seen: null, fromVersion: version ?? state.fromVersion }),
+      claimed: false,
+      furthest: 'offered',
+      progress: null,
+      error: null,
+      deadline: now + policy.offerTimeoutMs,
+    },
+    ['notify'],
+  );
+};
+
+const report = (
+  before: Execution,
+  event: Event<'reported'>,
+  policy: ExecutionPolicy,
+  now: number,
+): Decision => {
+  if (before.door === null) return refuse(before, 'it was not offered yet');
+  const state = learnFromReport(before, event);
+  switch (event.status) {
+    case 'succeeded':
+      return claim(before, state, event, policy, now);
+    case 'rolled_back':
+      return end(state, 'rolled_back', event.error ?? null);
+    case 'failed':
+    case 'cancelled':
+      return giveUp(before, event, policy, now);
+    default:
+      return advance(before, state, event, event.status, policy, now);
+  }
+};
+
+/** The device says it cannot or will not. */
+const giveUp = (
+  state: Execution,
+  { status, error }: Event<'reported'>,
+  policy: ExecutionPolicy,
+  now: number,
+): Decision => {
+  if (state.status === 'cancelling') return end(state, 'cancelled', error ?? null);
+  // The attempt that it speaks of was given up here before.
+  if (state.status === 'queued') return stay(state);
+  return failAttempt(state, error ?? `the device says ${status}`, policy, now);
+};
+
+const advance = (
+  before: Execution,
+  state: Execution,
+  event: Event<'reported'>,
+  status: Exclude<ReportedStatus, 'succeeded' | 'failed' | 'rolled_back' | 'cancelled'>,
+  policy: ExecutionPolicy,
+  now: number,
+): Decision => {
+  if (before.status === 'queued') return refuse(before, 'its time for this attempt has run out');
+  if (before.status === 'cancelling') {
+    if (rank(status) >= rank('rebooting')) return stay(before);
+    const refused = 'it is being cancelled';
+    // On the job topics the refusal itself stops the device; the older set has no answers.
+    return event.door === 'native'
+      ? { ...end(before, 'cancelled', null), refused }
+      : refuse(before, refused);
+  }
+  // That the offer arrived changes nothing, and a claim is not taken back by a report that overtook it.
+  if (status === 'offered' || before.claimed) return stay(before);
+  const isFurther = stageOf(status) > stageOf(before.furthest);
+  const changes: Partial<Execution> = {
+    ...state,
+    door: event.door,
+    status,
+    furthest: rank(status) > rank(before.furthest) ? status : before.furthest,
+    progress: coarse(before, status, event.progress),
+    error: event.error ?? null,
+    deadline: isFurther ? now + timeoutOf(status, policy) : before.deadline,
+  };
+  return isSameAs(before, changes) ? stay(before) : change(before, changes);
+};
+
+/** Steps below five percent are not worth a commit each. */
+const coarse = (
+  { status, progress }: Execution,
+  reported: ExecutionStatus,
+  percent: number | undefined,
+): number | null => {
+  if (percent === undefined) return status === reported ? progress : null;
+  const isSmall = progress !== null && Math.abs(percent - progress) < 5 && percent < 100;
+  return status === reported && isSmall ? progress : percent;
+};
+
+const isSameAs = (state: Execution, changes: Partial<Execution>): boolean =>
+  // Both are Executions, so the keys of one are keys of the other.
+  (Object.keys(changes) as (keyof Execution)[]).every((key) => state[key] === changes[key]);
+
+const claim = (
+  before: Execution,
+  state: Execution,
+  event: Event<'reported'>,
+  policy: ExecutionPolicy,
+  now: number,
+): Decision => {
+  const claimed: Execution = { ...state, door: event.door, claimed: true };
+  switch (isProven(claimed, event)) {
+    case 'proven':
+      return end(claimed, 'succeeded', null);
+    case 'disproven':
+      return before.status === 'queued'
+        ? stay(before)
+        : failAttempt(claimed, `it restarted, but runs ${event.version}`, policy, now);
+    case 'impossible':
+      return end(claimed, 'unproven', 'the device gives no proof that it restarted');
+    case 'open':
+      break;
+  }
+  if (before.status === 'queued') return refuse(before, 'it has not proved that it restarted');
+  if (before.claimed) return stay(before);
+  if (before.status === 'cancelling') return change(before, claimed);
+  const isFurther = stageOf('confirming') > stageOf(before.furthest);
+  return change(claimed, {
+    status: 'confirming',
+    furthest: 'confirming',
+    progress: null,
+    error: null,
+    deadline: isFurther ? now + policy.confirmTimeoutMs : before.deadline,
+  });
+};
+
+const see = (before: Execution, event: Event<'seen'>): Decision => {
+  if (before.door === null) return stay(before);
+  if (before.door !== event.door) {
+    // Nobody took up what was offered on the job topics, and the device turns out to speak the older set.
+    return before.status === 'offered' && before.door === 'native'
+      ? change(before, { door: event.door, bootBefore: event.boot }, ['notify'])
+      : stay(before);
+  }
+  const state = learnFromSight(before, event);
+  if (event.boot !== state.bootBefore && event.version === state.toVersion) {
+    return end(state, 'succeeded', null);
+  }
+  return state === before ? stay(before) : change(before, state);
+};
+
+const expire = (state: Execution, policy: ExecutionPolicy, now: number): Decision => {
+  switch (state.status) {
+    case 'cancelling':
+      return end(state, 'cancelled', 'the device did not answer');
+    case 'offered':
+      return failAttempt(state, 'the device did not take the offer up in time', policy, now);
+    case 'rebooting':
+    case 'confirming': {
+      const outcome = outcomeOfSilence(state);
+      return outcome.status === 'failed'
+        ? failAttempt(state, outcome.error, policy, now)
+        : end(state, outcome.status, outcome.error);
+    }
+    default:
+      return failAttempt(state, `${state.status} took too long`, policy, now);
+  }
+};
+
+const resume = (state: Execution, policy: ExecutionPolicy, now: number): Decision => {
+  if (state.deadline === null) return stay(state);
+  const latest = now + timeoutOf(state.status, policy);
+  // The clock was set back while the gateway was away: a stage never has more than its time.
+  if (state.deadline > latest) return change(state, { deadline: latest });
+  if (!isOverdue(state, now)) return stay(state);
+  return state.siteFailures < policy.siteRetries
+    ? change(state, { siteFailures: state.siteFailures + 1, deadline: latest })
+    : expire(state, policy, now);
+};
+
+const failAtSite = (
+  state: Execution,
+  error: string,
+  policy: ExecutionPolicy,
+  now: number,
+): Decision => {
+  if (state.status !== 'offered' && state.status !== 'downloading') return stay(state);
+  if (state.siteFailures >= policy.siteRetries) return end(state, 'failed', error);
+  const siteFailures = state.siteFailures + 1;
+  const requeued = { ...requeue(siteFailures, error, policy, now), siteFailures };
+  return change(state, { ...requeued, attempt: state.attempt - 1 }, ['notify']);
+};
+
+const failAttempt = (
+  state: Execution,
+  error: string,
+  policy: ExecutionPolicy,
+  now: number,
+): Decision =>
+  state.attempt <= policy.retries
+    ? change(state, requeue(state.attempt, error, policy, now), ['notify'])
+    : end(state, 'failed', error);
+
+const requeue = (
+  failures: number,
+  error: string,
+  { retryAfterMs: { first, most } }: ExecutionPolicy,
+  now: number,
+): Partial<Execution> => ({
+  status: 'queued',
+  furthest: 'queued',
+  claimed: false,
+  progress: null,
+  error,
+  deadline: null,
+  notBefore: now + Math.min(most, first * 2 ** Math.min(failures - 1, 30)),
+});
+
+const cancel = (state: Execution, policy: ExecutionPolicy, now: number): Decision => {
+  switch (state.status) {
+    case 'queued':
+      return end(state, 'cancelled', null);
+    case 'offered':
+      // On the job topics an offer that was not taken up is withdrawn; a command of the older set cannot be called back.
+      return state.door === 'native'
+        ? end(state, 'cancelled', null)
+        : beginCancel(state, policy, now);
+    case 'downloading':
+    case 'verifying':
+    case 'installing':
+      return beginCancel(state, policy, now);
+    default:
+      // Past the restart there is no way back that the device would not take by itself.
+      return stay(state);
+  }
+};
+
+const beginCancel = (state: Execution, policy: ExecutionPolicy, now: number): Decision =>
+  change(state, { status: 'cancelling', deadline: now + policy.cancelTimeoutMs }, ['notify']);

@@ -1,0 +1,92 @@
+/**
+ * Proof of boot, in the form that each door can give it (DESIGN.md, "Execution of an update"): on the native topics a claim with a
+ * new boot id and the new version; on the older set a new session and a heartbeat with the version in it; on a serial line a hello
+ * with a new boot id and the version.
+ *
+ * What is compared with is the last run the device was seen in *before* it restarted: a report of a stage before the restart, or
+ * a heartbeat with another version, moves it on, so that a lost connection is not taken for a restart.
+ */
+import type { ExecutionStatus } from '@holdfast/protos/link/execution-status';
+import type { Execution, ExecutionEvent } from './execution-state.js';
+
+type Reported = Extract<ExecutionEvent, { type: 'reported' }>;
+type Seen = Extract<ExecutionEvent, { type: 'seen' }>;
+
+const beforeRestart: ReadonlySet<string> = new Set<ExecutionStatus>([
+  'offered',
+  'downloading',
+  'verifying',
+  'installing',
+]);
+
+/** What a report says of the device's run; the same state when it says nothing new. */
+export const learnFromReport = (state: Execution, report: Reported): Execution => {
+  const { boot, version, status, door } = report;
+  // Runs are named differently at each door, so one can't be compared with another's.
+  if (door !== state.door) return { ...state, bootBefore: boot ?? null, seen: null };
+  if (boot === undefined) return state;
+  if (beforeRestart.has(status)) {
+    const fromVersion = state.fromVersion ?? version ?? null;
+    if (boot === state.bootBefore && fromVersion === state.fromVersion) return state;
+    return { ...state, bootBefore: boot, seen: null, fromVersion };
+  }
+  return boot === state.bootBefore || state.bootBefore === null
+    ? state
+    : withSeen(state, boot, version ?? null);
+};
+
+/** What a session or a heartbeat says of it. */
+export const learnFromSight = (state: Execution, { boot, version }: Seen): Execution => {
+  if (boot === state.bootBefore || version === state.toVersion) return state;
+  if (state.status === 'rebooting' || state.status === 'confirming') {
+    return withSeen(state, boot, version);
+  }
+  // The old version in a new session: it only reconnected. Without a version nothing is known yet.
+  return version === null ? state : { ...state, bootBefore: boot, seen: null };
+};
+
+const withSeen = (state: Execution, boot: string, version: string | null): Execution => {
+  const { seen } = state;
+  // A session begins before its heartbeat: the version that was heard in it stays.
+  const known = seen?.boot === boot ? (version ?? seen.version) : version;
+  return seen?.boot === boot && seen.version === known
+    ? state
+    : { ...state, seen: { boot, version: known } };
+};
+
+/** Of a device that says it succeeded: `open` while proof may still come, `impossible` where this client can give none. */
+export const isProven = (
+  { bootBefore, seen, toVersion, door }: Execution,
+  { boot, version }: Reported,
+): 'proven' | 'disproven' | 'open' | 'impossible' => {
+  if (door !== 'native') {
+    return seen !== null && seen.version === toVersion ? 'proven' : 'open';
+  }
+  if (bootBefore === null) return 'impossible';
+  if (boot === undefined || boot === bootBefore) return 'open';
+  if (version === undefined) return 'impossible';
+  return version === toVersion ? 'proven' : 'disproven';
+};
+
+export interface SilentOutcome {
+  readonly status: 'unproven' | 'rolled_back' | 'failed';
+  readonly error: string;
+}
+
+/** What is to be made of a device whose time to prove itself has run out. */
+export const outcomeOfSilence = (state: Execution): SilentOutcome => {
+  const { seen, claimed, fromVersion, toVersion, door } = state;
+  if (seen !== null && seen.version !== null && seen.version !== toVersion) {
+    return seen.version === fromVersion
+      ? { status: 'rolled_back', error: `it restarted and runs ${seen.version} again` }
+      : { status: 'failed', error: `it restarted, but runs ${seen.version}` };
+  }
+  // Who never told a version will not tell the new one either.
+  if (claimed && door !== 'native' && fromVersion === null) {
+    return { status: 'unproven', error: 'the device gives no proof that it restarted' };
+  }
+  if (seen !== null && !claimed) {
+    return { status: 'failed', error: 'it restarted, but did not confirm the new version' };
+  }
+  return { status: 'failed', error: 'it did not prove that it restarted' };
+};
