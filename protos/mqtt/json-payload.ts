@@ -27,8 +27,8 @@ export const defaultJsonLimits: JsonLimits = { maxBytes: 16_384, maxDepth: 16 };
 
 /**
  * Reads one JSON value out of a payload. Depth is checked on the bytes before anything is built, so that no nesting
- * costs more than a scan; refused besides: invalid UTF-8, `__proto__` as a key, numbers that are no finite double
- * (`1e999` would be written back as `null`).
+ * costs more than a scan; refused besides: invalid UTF-8, half characters (`"\\ud800"`), `__proto__` as a key, numbers that
+ * are no finite double (`1e999` would be written back as `null`).
  */
 export const parseJson = (
   payload: Uint8Array,
@@ -103,11 +103,18 @@ const isDeeperThan = (payload: Uint8Array, maxDepth: number): boolean => {
   return false;
 };
 
+/** With the `u` flag a pair is one code point, so this finds halves only: they have no UTF-8 to be stored or signed as. */
+const loneSurrogate = /[\uD800-\uDFFF]/u;
+
+const faultOfText = (text: string): string | undefined =>
+  loneSurrogate.test(text) ? 'A text has half a surrogate pair' : undefined;
+
 /** Recursion is safe here: the depth was checked. */
 const findFault = (value: JsonValue): string | undefined => {
   if (typeof value === 'number') {
     return Number.isFinite(value) ? undefined : 'A number is out of range';
   }
+  if (typeof value === 'string') return faultOfText(value);
   if (typeof value !== 'object' || value === null) return undefined;
   if (Array.isArray(value)) {
     for (const item of value as readonly JsonValue[]) {
@@ -119,7 +126,7 @@ const findFault = (value: JsonValue): string | undefined => {
   const object = value as JsonObject;
   for (const key of Object.keys(object)) {
     if (key === '__proto__') return 'The key __proto__ is not allowed';
-    const fault = findFault(object[key] ?? null);
+    const fault = faultOfText(key) ?? findFault(object[key] ?? null);
     if (fault !== undefined) return fault;
   }
   return undefined;

@@ -38,6 +38,7 @@ t.test('refuses hostile JSON with a reason, whichever payload it claims to be', 
     'a prototype': bytes('{"state":{"desired":{"__proto__":{"polluted":1}}},"value":1}'),
     'a prototype, escaped': bytes('{"\\u005f_proto__":{"polluted":1}}'),
     'a number without end': bytes('{"value":1e999,"state":{"desired":{"a":1e999}}}'),
+    'half a character': bytes('{"value":"\\ud800","state":{"desired":{"\\udc00":1}}}'),
     'too many bytes': new Uint8Array(200_000).fill(32),
   };
   for (const [name, parse] of Object.entries(parsers)) {
