@@ -115,10 +115,23 @@ export const errorCodes = {
     'FAILED_PRECONDITION',
     500,
   ),
+  UPDATE_ARCHIVE_REFUSED: row(
+    'The archive holds what no application may',
+    false,
+    'INVALID_ARGUMENT',
+    422,
+  ),
   UPDATE_DIGEST_MISMATCH: row(
     'The image is not the one that was announced',
     true,
     'DATA_LOSS',
+    422,
+  ),
+  UPDATE_DOWNLOAD_FAILED: row('The firmware could not be downloaded', true, 'UNAVAILABLE', 503),
+  UPDATE_MANIFEST_INVALID: row(
+    'The application does not say how to run it',
+    false,
+    'INVALID_ARGUMENT',
     422,
   ),
   UPDATE_SIZE_MISMATCH: row('The image has another size than announced', true, 'DATA_LOSS', 422),
