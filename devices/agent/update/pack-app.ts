@@ -1,0 +1,21 @@
+/**
+ * Makes an application archive of a folder with a `holdfast-app.json` in it: the same folder gives the same bytes.
+ *
+ * Errors: `UPDATE_MANIFEST_INVALID`, `UPDATE_ARCHIVE_REFUSED` (what a device would refuse is not packed).
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { create } from 'tar';
+import { type AppManifest, manifestName, parseManifest } from './app-manifest.js';
+import { inspectArchive } from './archive.js';
+
+export const packApp = async (folder: string, archive: string): Promise<AppManifest> => {
+  parseManifest(await readFile(join(folder, manifestName)));
+  const names = (await readdir(folder)).sort();
+  // Without owners, times and the names of this machine, so that the digest depends on the content alone.
+  await create(
+    { file: archive, cwd: folder, gzip: { portable: true }, portable: true, mtime: new Date(0) },
+    names,
+  );
+  return inspectArchive(archive, AbortSignal.timeout(60_000));
+};

@@ -1,0 +1,29 @@
+import t from 'tap';
+import { finishAfterKills, prepareKillRun } from './kill-run.js';
+import type { AppFixture } from './update-fixture.js';
+
+const cases: readonly { offered: AppFixture; outcome: string; version: string }[] = [
+  { offered: { version: '2.0.0' }, outcome: 'succeeded', version: '2.0.0' },
+  {
+    offered: { version: '2.0.0', script: 'process.exit(1)' },
+    outcome: 'rolled_back',
+    version: '1.0.0',
+  },
+];
+
+for (const { offered, outcome, version } of cases) {
+  t.test(`killed at every step, and at every step of the way back: ${outcome}`, async (t) => {
+    const run = await prepareKillRun(offered);
+    t.teardown(run.close);
+    const { steps } = await finishAfterKills(run, []);
+    t.ok(steps > 12, `${String(steps)} steps`);
+    for (let point = 1; point <= steps; point += 1) {
+      const ended = await finishAfterKills(run, [point]);
+      t.match(ended, { outcome, version, leftovers: 0 }, `killed at ${String(point)}`);
+      const twice = await finishAfterKills(run, [point, 4]);
+      t.match(twice.leftovers, 0);
+      // Two power cuts during the trial use its two starts up, and going back is then right.
+      t.ok([outcome, 'rolled_back'].includes(twice.outcome), `killed at ${String(point)} and 4`);
+    }
+  });
+}

@@ -1,0 +1,44 @@
+/** The record that holds slots, pointer and update: `update.json`, readable by people. */
+import * as v from 'valibot';
+import type { UpdateState } from './update-state.js';
+
+const text = v.pipe(v.string(), v.maxLength(4_096));
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const slot = v.picklist(['a', 'b']);
+const outcome = v.picklist(['succeeded', 'failed', 'rolled_back']);
+
+const job = v.object({
+  id: text,
+  campaignId: text,
+  version: text,
+  model: text,
+  url: text,
+  sha256: text,
+  sizeBytes: count,
+});
+const app = v.nullable(v.object({ version: text, sha256: text, jobId: v.nullable(text) }));
+const onTrial = {
+  job,
+  target: slot,
+  previous: v.nullable(slot),
+  trial: v.object({ deadlineMs: count, maxStarts: count }),
+  starts: count,
+};
+
+const schema = v.object({
+  active: v.nullable(slot),
+  slots: v.object({ a: app, b: app }),
+  update: v.variant('phase', [
+    v.object({
+      phase: v.literal('idle'),
+      last: v.nullable(v.object({ jobId: text, outcome })),
+    }),
+    v.object({ phase: v.picklist(['downloading', 'verifying']), job }),
+    v.object({ phase: v.literal('installing'), job, target: slot }),
+    v.object({ phase: v.picklist(['rebooting', 'confirming']), ...onTrial }),
+    v.object({ phase: v.literal('settled'), job, outcome, error: v.nullable(text) }),
+  ]),
+});
+
+/** Throws when it is no such record. */
+export const parseUpdateState = (value: unknown): UpdateState => v.parse(schema, value);
