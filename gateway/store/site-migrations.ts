@@ -6,8 +6,18 @@ import type { Migration } from '@holdfast/provisioning/storage/store';
 import { journal } from './migrations/0001-journal.js';
 import { outbox } from './migrations/0002-outbox.js';
 import { link } from './migrations/0003-link.js';
+import { devices } from './migrations/0004-devices.js';
+import { updates } from './migrations/0005-updates.js';
+import { commands } from './migrations/0006-commands.js';
 
-const steps: readonly Omit<Migration, 'version'>[] = [journal, outbox, link];
+const steps: readonly Omit<Migration, 'version'>[] = [
+  journal,
+  outbox,
+  link,
+  devices,
+  updates,
+  commands,
+];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({
   version: index + 1,
