@@ -1,0 +1,272 @@
+/**
+ * The devices of the site: who is enrolled, who is connected, what each runs.
+ *
+ * It is held in memory and followed by the database and the journal: a change is written within a second, together with others of
+ * the same device, and when a device was last seen only now and then, so that telemetry costs no write here. What enrolment commits
+ * is taken up after its own commit.
+ */
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import type { Append, Statement } from '@holdfast/provisioning/storage/write';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import { journalEntry } from '../store/journal.js';
+import type { SiteStore } from '../store/site-store.js';
+import { type Device, type DeviceFacts, isOnline } from './device.js';
+import type { Door } from './device-events.js';
+import { type DeviceRow, deviceOf, insertDevice, updateDevice } from './device-rows.js';
+
+export interface DevicesDeps {
+  readonly site: SiteStore;
+  readonly clock: Clock;
+  readonly log: StoreLog;
+}
+
+export interface DevicesOptions {
+  /** How long changes are gathered before they are written, ms. */
+  readonly writeAfterMs?: number;
+  /** How old the written time of the last sign of life may become, ms. */
+  readonly lastSeenEveryMs?: number;
+}
+
+export interface DeviceChange {
+  readonly device: Device;
+  readonly before: Device | undefined;
+}
+
+/** What a serial line says of its device, for which the gateway vouches. */
+export interface Vouched {
+  readonly device: string;
+  readonly model: string;
+  readonly serialNo: string;
+}
+
+/** Devices written in one commit. */
+const mostAtOnce = 200;
+
+export class Devices {
+  readonly #deps: DevicesDeps;
+  readonly #options: Required<DevicesOptions>;
+  readonly #devices = new Map<string, Device>();
+  readonly #sessions = new Map<string, Set<string>>();
+  readonly #changed = new Set<string>();
+  readonly #seen = new Set<string>();
+  readonly #listeners = new Set<(change: DeviceChange) => void>();
+  #timer: NodeJS.Timeout | undefined;
+  readonly #startTimer: NodeJS.Timeout;
+  readonly #slowTimer: NodeJS.Timeout;
+  #writing: Promise<void> = Promise.resolve();
+
+  /** Use `openDevices`. */
+  constructor(deps: DevicesDeps, options: DevicesOptions, devices: readonly Device[]) {
+    this.#deps = deps;
+    this.#options = { writeAfterMs: 1_000, lastSeenEveryMs: 300_000, ...options };
+    const wereOnline = devices.filter(isOnline).map(({ device }) => device);
+    // Nobody is connected to a gateway that just started; who comes back soon is never told as gone.
+    for (const device of devices) this.#devices.set(device.device, { ...device, session: null });
+    this.#startTimer = setTimeout(() => {
+      for (const device of wereOnline) this.#changed.add(device);
+      this.#writeLater();
+    }, 30 * this.#options.writeAfterMs).unref();
+    this.#slowTimer = setInterval(() => {
+      for (const device of this.#seen) this.#changed.add(device);
+      if (this.#seen.size > 0) this.#writeLater();
+      this.#seen.clear();
+    }, this.#options.lastSeenEveryMs).unref();
+  }
+
+  get(device: string): Device | undefined {
+    return this.#devices.get(device);
+  }
+
+  all(): Device[] {
+    return [...this.#devices.values()];
+  }
+
+  count(): { readonly total: number; readonly online: number } {
+    let online = 0;
+    for (const device of this.#devices.values()) if (isOnline(device)) online += 1;
+    return { total: this.#devices.size, online };
+  }
+
+  /** Told of every change of a device but its last sign of life. Returns how to stop it. */
+  onChange(listener: (change: DeviceChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  connected(device: string, session: string, facts: DeviceFacts = {}): void {
+    const sessions = this.#sessions.get(device) ?? new Set();
+    this.#sessions.set(device, sessions.add(session));
+    this.#change(device, { ...facts, session, lastSeen: this.#deps.clock.now() });
+  }
+
+  disconnected(device: string, session: string): void {
+    const sessions = this.#sessions.get(device);
+    if (!sessions?.delete(session)) return;
+    if (sessions.size === 0) this.#sessions.delete(device);
+    this.#change(device, {
+      session: [...sessions].at(-1) ?? null,
+      lastSeen: this.#deps.clock.now(),
+    });
+  }
+
+  /** Any sign of life; called for every message, so it does next to nothing. */
+  seen(device: string): void {
+    const known = this.#devices.get(device);
+    if (known === undefined) return;
+    // In place: a copy for every message would be the larger part of its cost here.
+    (known as { lastSeen: number | null }).lastSeen = this.#deps.clock.now();
+    this.#seen.add(device);
+  }
+
+  learned(device: string, facts: DeviceFacts): void {
+    this.#change(device, { ...facts, lastSeen: this.#deps.clock.now() });
+  }
+
+  /** What enrolment puts into its own write; `enrolled` follows after the commit. */
+  enrolment(device: Device): Statement {
+    return insertDevice(device);
+  }
+
+  enrolled(device: Device): void {
+    const session = this.#devices.get(device.device)?.session ?? null;
+    this.#set({ ...device, session });
+  }
+
+  /** A device on a serial line is a device of the site from its first hello on; committed when this resolves. */
+  async vouch({ device, model, serialNo }: Vouched): Promise<void> {
+    const known = this.#devices.get(device);
+    if (known?.door === 'serial') {
+      this.learned(device, { model, serialNo });
+      return;
+    }
+    const at = this.#deps.clock.now();
+    const row = { ...newDevice(device, 'serial', at), model, serialNo };
+    await this.#deps.site.commit([
+      insertDevice(row),
+      journalEntry(
+        'audit',
+        'device_enrolled',
+        {
+          device,
+          model,
+          serial_no: serialNo,
+          door: 'serial',
+          certificate_serial: null,
+          claim_hash: null,
+        },
+        at,
+      ),
+    ]);
+    this.enrolled(row);
+  }
+
+  /** Writes what has changed; resolves after the commit. */
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#writing = this.#writing.then(() => this.#write());
+    await this.#writing;
+  }
+
+  /** Writes what is left. Idempotent. */
+  async close(): Promise<void> {
+    clearInterval(this.#slowTimer);
+    clearTimeout(this.#startTimer);
+    await this.flush();
+    clearTimeout(this.#timer);
+  }
+
+  #change(device: string, changes: Partial<Device>): void {
+    const before = this.#devices.get(device);
+    // A certificate of this site proves that it was enrolled here, whatever became of the database since.
+    const known = before ?? newDevice(device, changes.door ?? 'native', this.#deps.clock.now());
+    const after = { ...known, ...changes };
+    if (before !== undefined && isSame(before, after)) {
+      this.#devices.set(device, after);
+      this.#seen.add(device);
+    } else this.#set(after);
+  }
+
+  #set(device: Device): void {
+    const before = this.#devices.get(device.device);
+    this.#devices.set(device.device, device);
+    this.#changed.add(device.device);
+    this.#writeLater();
+    for (const listener of this.#listeners) listener({ device, before });
+  }
+
+  #writeLater(afterMs = this.#options.writeAfterMs): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.flush();
+    }, afterMs);
+  }
+
+  async #write(): Promise<void> {
+    const due = [...this.#changed];
+    this.#changed.clear();
+    for (let from = 0; from < due.length; from += mostAtOnce) {
+      const devices = due
+        .slice(from, from + mostAtOnce)
+        .flatMap((id) => this.#devices.get(id) ?? []);
+      try {
+        await this.#deps.site.commit(devices.flatMap((device) => this.#writeOf(device)));
+      } catch (error) {
+        // It is all still in memory, and the next change or the next round writes it.
+        for (const { device } of devices) this.#seen.add(device);
+        this.#deps.log.warn({ err: error }, 'the state of devices could not be written');
+      }
+    }
+  }
+
+  #writeOf(device: Device): (Statement | Append)[] {
+    return [
+      updateDevice(device),
+      journalEntry(
+        'state',
+        'device',
+        {
+          device: device.device,
+          online: isOnline(device),
+          last_seen: device.lastSeen,
+          firmware_version: device.firmwareVersion,
+          model: device.model,
+          door: device.door,
+        },
+        this.#deps.clock.now(),
+      ),
+    ];
+  }
+}
+
+/** Takes up the devices where they are on disk. */
+export const openDevices = async (
+  deps: DevicesDeps,
+  options: DevicesOptions = {},
+): Promise<Devices> => {
+  const rows = await deps.site.read.all<DeviceRow>('SELECT * FROM devices');
+  return new Devices(deps, options, rows.map(deviceOf));
+};
+
+export const newDevice = (device: string, door: Door, enrolledAt: number): Device => ({
+  device,
+  model: '',
+  serialNo: '',
+  door,
+  firmwareVersion: null,
+  boot: null,
+  session: null,
+  lastSeen: null,
+  enrolledAt,
+  certificateSerial: null,
+});
+
+/** Whether nothing is different that anybody waits for; which session it is, is for the running program alone. */
+const isSame = (a: Device, b: Device): boolean =>
+  a.model === b.model &&
+  a.serialNo === b.serialNo &&
+  a.door === b.door &&
+  a.firmwareVersion === b.firmwareVersion &&
+  a.boot === b.boot &&
+  a.session === b.session &&
+  a.certificateSerial === b.certificateSerial;
