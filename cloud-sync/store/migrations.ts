@@ -1,0 +1,6 @@
+/** The schema's steps in the order in which they run. A released step is never edited or moved: a new one is added at the end. */
+import { linkTables } from './link-tables.js';
+import type { PortableMigration } from './migration.js';
+import { registryTables } from './registry-tables.js';
+
+export const migrations: readonly PortableMigration[] = [registryTables, linkTables];
