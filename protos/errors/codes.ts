@@ -57,6 +57,7 @@ export const errorCodes = {
   CONFIGURATION_INVALID: row('The configuration is wrong', false, 'INVALID_ARGUMENT', 400),
   CONNECTION_FAILED: row('The other side could not be reached', true, 'UNAVAILABLE', 503),
   DEADLINE_EXCEEDED: row('It took longer than allowed', true, 'DEADLINE_EXCEEDED', 504),
+  GATEWAY_CLONED: row('Two gateways have the same identity', false, 'FAILED_PRECONDITION', 409),
   GATEWAY_FENCED: row('Another gateway owns this site now', false, 'FAILED_PRECONDITION', 409),
   INTERNAL: row('Holdfast made a mistake', false, 'INTERNAL', 500),
   KEY_INVALID: row('The private key is missing or damaged', false, 'FAILED_PRECONDITION', 500),
