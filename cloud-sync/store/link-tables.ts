@@ -13,6 +13,8 @@ export interface LinkTables {
     /** SHA-256 of what the head says but for its revision and times: a plan that would say the same is not published again. */
     content_sha256: string | null;
     expires_at: number;
+    /** 1 while a change waits for a plan that holds it. */
+    requested: number;
     applied_generation: number;
     applied_revision: number;
     refused_code: string | null;
@@ -108,6 +110,7 @@ const steps = (schema: SchemaModule): Compilable[] => [
     .addColumn('head', 'text')
     .addColumn('content_sha256', 'text')
     .addColumn('expires_at', 'bigint', (c) => c.notNull())
+    .addColumn('requested', 'integer', (c) => c.notNull())
     .addColumn('applied_generation', 'bigint', (c) => c.notNull())
     .addColumn('applied_revision', 'bigint', (c) => c.notNull())
     .addColumn('refused_code', 'text')

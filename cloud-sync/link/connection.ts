@@ -1,0 +1,348 @@
+/**
+ * One connection of one gateway (link.proto): from its hello to its end. It decides nothing by itself that must hold: epochs are in
+ * `meeting`, the journal in `journal-ingest`, plan and orders in `down-lanes`.
+ */
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { JournalBatch } from '@holdfast/protos/gen/holdfast/v1/link';
+import type { LaneName } from '@holdfast/protos/link/journal-entries';
+import type { Signals } from '../bus/signals.js';
+import { type PlanAnswer, recordPlanAnswer } from '../sites/plan-answer.js';
+import type { Contacts, LiveConnection } from './contacts.js';
+import { DownLanes, type DownLanesDependencies } from './down-lanes.js';
+import { receiveBatch } from './journal-batch.js';
+import { ingestBatch, type JournalIngestDependencies, noteContact } from './journal-ingest.js';
+import { laneNameOf, laneOf, lanePosition, requireCount } from './lanes.js';
+import {
+  fencedReason,
+  type GatewayIdentity,
+  type Hello,
+  type MeetingDependencies,
+  meet,
+  meetLanes,
+} from './meeting.js';
+import type { Heard, LinkStream } from './stream.js';
+
+export interface ConnectionDependencies
+  extends MeetingDependencies,
+    JournalIngestDependencies,
+    DownLanesDependencies {
+  readonly contacts: Contacts;
+  readonly signals: Signals;
+  readonly log: {
+    info(data: object, message: string): void;
+    warn(data: object, message: string): void;
+    error(data: object, message: string): void;
+  };
+}
+
+export interface ConnectionOptions {
+  /** Bytes of journal batches that may be under way. */
+  readonly windowBytes: number;
+  readonly keepaliveMs: number;
+}
+
+export class Connection implements LiveConnection {
+  readonly gateway: GatewayIdentity;
+  readonly bootId: string;
+  readonly #deps: ConnectionDependencies;
+  readonly #options: ConnectionOptions;
+  readonly #stream: LinkStream;
+  readonly #hello: Hello;
+  readonly #turns: Record<LaneName, Promise<void>>;
+  readonly #resetLogs = new Set<string>();
+  readonly #pings = new Map<bigint, () => void>();
+  #lastPing = 0n;
+  #heardAt: number;
+  #underWayBytes = 0;
+  #isFenced = false;
+  #down: DownLanes | undefined;
+
+  constructor(
+    deps: ConnectionDependencies,
+    options: ConnectionOptions,
+    { stream, gateway, hello }: { stream: LinkStream; gateway: GatewayIdentity; hello: Hello },
+  ) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#stream = stream;
+    this.gateway = gateway;
+    this.bootId = hello.bootId;
+    this.#hello = hello;
+    this.#heardAt = performance.now();
+    const ready = Promise.resolve();
+    this.#turns = { audit: ready, state: ready, telemetry: ready };
+  }
+
+  /** Runs the connection; resolves when it is over. Never rejects. */
+  async run(): Promise<void> {
+    const { contacts, engine, now, log, signals } = this.#deps;
+    const { site, gateway, epoch } = this.gateway;
+    const stopListening = signals.subscribe(`site:${site}`, () => void this.#lookAtSite());
+    const heartbeat = setInterval(() => this.#beat(), this.#options.keepaliveMs / 4);
+    try {
+      await this.#begin();
+      if (!this.#stream.ended.aborted) {
+        await new Promise<void>((resolve) => {
+          this.#stream.ended.addEventListener('abort', () => resolve(), { once: true });
+        });
+      }
+    } catch (error) {
+      this.#giveUp(error);
+    } finally {
+      clearInterval(heartbeat);
+      stopListening();
+      await this.#down?.close();
+      await Promise.allSettled(Object.values(this.#turns));
+      contacts.release(this);
+      if (!this.#isFenced) {
+        await engine.write((tx) => noteContact(tx, site, now())).catch(() => undefined);
+        signals.publish(`site:${site}`);
+      }
+      const reason: unknown = this.#stream.ended.reason;
+      log.info({ site, gateway, epoch, reason: String(reason) }, 'a gateway disconnected');
+    }
+  }
+
+  /** Takes a message; called in the order in which they came. */
+  hear(message: Heard): void {
+    this.#heardAt = performance.now();
+    try {
+      this.#handle(message);
+    } catch (error) {
+      this.#giveUp(error);
+    }
+  }
+
+  async answersWithin(ms: number): Promise<boolean> {
+    if (this.#stream.ended.aborted) return false;
+    this.#lastPing += 1n;
+    const id = this.#lastPing;
+    return new Promise((resolve) => {
+      const settle = (answered: boolean) => {
+        clearTimeout(timer);
+        this.#pings.delete(id);
+        this.#stream.ended.removeEventListener('abort', onEnd);
+        resolve(answered);
+      };
+      const onEnd = () => settle(false);
+      const timer = setTimeout(() => settle(false), ms);
+      this.#pings.set(id, () => settle(true));
+      this.#stream.ended.addEventListener('abort', onEnd, { once: true });
+      this.#stream.say({ $case: 'ping', value: { id } });
+    });
+  }
+
+  yieldTo(bootId: string): void {
+    const { site } = this.gateway;
+    this.#deps.log.warn({ site, to: bootId }, 'a newer connection of the gateway took over');
+    this.#stream.fail(new HoldfastError('CONNECTION_FAILED', 'a newer connection took over'));
+  }
+
+  async #begin(): Promise<void> {
+    const { log, contacts } = this.#deps;
+    const { site, gateway, epoch } = this.gateway;
+    const fenced = (await fencedReason(this.#deps, this.gateway)) ?? this.#claimedEpoch();
+    if (fenced !== undefined) return this.#fence(fenced);
+    if (!(await contacts.admit(this))) return this.#refuseClone();
+    // Between the look at the epoch and being admitted, another gateway may have been enrolled.
+    const overtaken = await fencedReason(this.#deps, this.gateway);
+    if (overtaken !== undefined) return this.#fence(overtaken);
+    const orders = await meet(this.#deps, this.gateway, this.#hello);
+    await this.#welcome();
+    log.info({ site, gateway, epoch, version: this.#hello.version }, 'a gateway connected');
+    this.#down = new DownLanes(this.#deps, this.#stream, {
+      site,
+      windowBytes: this.#hello.windowBytes,
+      plan: this.#hello.plan,
+      orders,
+    });
+    this.#down.open();
+    this.#deps.signals.publish(`site:${site}`);
+  }
+
+  /** The certificate decides; a gateway that believes itself of another epoch has a store that is not its own. */
+  #claimedEpoch(): HoldfastError | undefined {
+    const { epoch } = this.#hello;
+    if (epoch === this.gateway.epoch) return undefined;
+    const message = `The gateway says epoch ${epoch}, its certificate is of epoch ${this.gateway.epoch}`;
+    return epoch < this.gateway.epoch
+      ? new HoldfastError('GATEWAY_FENCED', message)
+      : new HoldfastError('NOT_AUTHORISED', message);
+  }
+
+  async #welcome(): Promise<void> {
+    const { now } = this.#deps;
+    const lanes = await meetLanes(this.#deps, this.gateway.site, this.#hello.journal);
+    this.#stream.say({
+      $case: 'welcome',
+      value: {
+        journal: lanes.map((met) => lanePosition(met.lane, met.log, met)),
+        windowBytes: this.#options.windowBytes,
+        keepaliveMs: this.#options.keepaliveMs,
+        serverTime: new Date(now()),
+      },
+    });
+    for (const { lane, log, resetReason } of lanes) {
+      if (resetReason !== undefined) this.#reset(lane, log, resetReason);
+    }
+  }
+
+  /** Says that the site has another owner. What this gateway saw until then is still taken: positions, then its batches. */
+  async #fence(error: HoldfastError): Promise<void> {
+    this.#isFenced = true;
+    const { site, gateway } = this.gateway;
+    this.#deps.contacts.release(this);
+    await this.#down?.close();
+    this.#deps.log.warn({ site, gateway, code: error.code }, error.message);
+    this.#refuse(error);
+    if (error.code !== 'GATEWAY_FENCED') return this.#stream.end();
+    for (const met of await meetLanes(this.#deps, site, this.#hello.journal)) {
+      const position = lanePosition(met.lane, met.log, met);
+      if (met.resetReason === undefined) {
+        this.#stream.say({ $case: 'journalCommitted', value: { position } });
+      }
+    }
+  }
+
+  async #refuseClone(): Promise<void> {
+    const { engine, log, signals } = this.#deps;
+    const { site, gateway } = this.gateway;
+    this.#isFenced = true;
+    await engine.write(async ({ db }) => {
+      await db
+        .updateTable('sites')
+        .set({ clone_suspected: 1 })
+        .where('site_id', '=', site)
+        .execute();
+    });
+    log.error({ site, gateway }, 'two gateways with one identity are connected: one is a clone');
+    signals.publish(`site:${site}`);
+    this.#refuse(
+      new HoldfastError(
+        'GATEWAY_CLONED',
+        'Another gateway with the same identity is connected and answers. Find out which is the copy, and replace the gateway',
+      ),
+    );
+    this.#stream.end();
+  }
+
+  #refuse({ code, message }: HoldfastError): void {
+    this.#stream.say({ $case: 'refused', value: { code, message } });
+  }
+
+  #handle(message: Heard): void {
+    switch (message.$case) {
+      case 'journal':
+        this.#takeBatch(message.value);
+        return;
+      case 'ping':
+        this.#stream.say({ $case: 'pong', value: { id: message.value.id } });
+        return;
+      case 'pong':
+        this.#pings.get(message.value.id)?.();
+        return;
+      case 'planApplied': {
+        const { generation, revision, refusedCode: code, refusedMessage } = message.value;
+        const answer = {
+          generation: requireCount(generation, 'generation'),
+          revision: requireCount(revision, 'revision'),
+          ...(code === '' ? {} : { refused: { code, message: refusedMessage } }),
+        };
+        this.#recordPlan(answer);
+        return;
+      }
+      case 'documentsWanted':
+        this.#down?.sendDocuments(message.value.sha256);
+        return;
+      case 'ordersCommitted': {
+        const { log, seq } = message.value;
+        this.#down?.ordersCommitted(log, requireCount(seq, 'seq'));
+        return;
+      }
+      case 'hello':
+        throw new HoldfastError('REQUEST_INVALID', 'a connection begins with one hello');
+    }
+  }
+
+  #recordPlan(answer: PlanAnswer): void {
+    if (this.#isFenced) return;
+    this.#deps.engine
+      .write((tx) => recordPlanAnswer(tx, this.gateway.site, answer))
+      .catch((error: unknown) => this.#giveUp(error));
+  }
+
+  #takeBatch(batch: JournalBatch): void {
+    const lane = laneNameOf(batch.lane);
+    const bytes = batch.entries.length;
+    this.#underWayBytes += bytes;
+    // A gateway that keeps to its window never gets here; one that does not waits in its own socket.
+    if (this.#underWayBytes > this.#options.windowBytes) this.#stream.hold();
+    this.#turns[lane] = this.#turns[lane]
+      .then(() => this.#ingest(batch))
+      .catch((error: unknown) => this.#giveUp(error))
+      .finally(() => {
+        this.#underWayBytes -= bytes;
+        if (this.#underWayBytes <= this.#options.windowBytes) this.#stream.go();
+      });
+  }
+
+  async #ingest(batch: JournalBatch): Promise<void> {
+    if (this.#stream.ended.aborted) return;
+    const lane = laneNameOf(batch.lane);
+    if (this.#resetLogs.has(`${lane}/${batch.log}`)) return;
+    const received = await receiveBatch(batch);
+    const { site } = this.gateway;
+    const result = await ingestBatch(this.#deps, { site, isFenced: this.#isFenced }, received);
+    if (result.outcome === 'reset') {
+      this.#reset(lane, received.log, result.reason);
+      return;
+    }
+    const position = lanePosition(lane, received.log, result.position);
+    this.#stream.say({ $case: 'journalCommitted', value: { position } });
+  }
+
+  /** Told once a connection: what is under way of that log comes to nothing. */
+  #reset(lane: LaneName, log: string, reason: string): void {
+    this.#resetLogs.add(`${lane}/${log}`);
+    this.#deps.log.warn(
+      { site: this.gateway.site, lane, log, reason },
+      'a journal lane begins anew',
+    );
+    this.#stream.say({ $case: 'laneReset', value: { lane: laneOf(lane), log, reason } });
+  }
+
+  async #lookAtSite(): Promise<void> {
+    if (this.#isFenced || this.#stream.ended.aborted) return;
+    try {
+      const fenced = await fencedReason(this.#deps, this.gateway);
+      if (fenced !== undefined && !this.#isFenced) await this.#fence(fenced);
+    } catch (error) {
+      this.#giveUp(error);
+    }
+  }
+
+  #beat(): void {
+    const { keepaliveMs } = this.#options;
+    const silentMs = performance.now() - this.#heardAt;
+    if (silentMs >= keepaliveMs * 1.5) {
+      this.#stream.fail(new HoldfastError('CONNECTION_FAILED', 'nothing was heard of the gateway'));
+    } else if (silentMs >= keepaliveMs) {
+      this.#lastPing += 1n;
+      this.#stream.say({ $case: 'ping', value: { id: this.#lastPing } });
+    }
+  }
+
+  /** What the gateway did wrong it is told; what failed here makes it come again. */
+  #giveUp(error: unknown): void {
+    if (this.#stream.ended.aborted) return;
+    const { site } = this.gateway;
+    const known = isHoldfastError(error) ? error : undefined;
+    this.#deps.log.error({ site, err: error }, 'a connection of a gateway failed');
+    if (known !== undefined && !known.isRetryable && known.code !== 'INTERNAL') {
+      this.#refuse(known);
+      this.#stream.end();
+    } else {
+      this.#stream.fail(known ?? new HoldfastError('INTERNAL', 'Holdfast made a mistake'));
+    }
+  }
+}

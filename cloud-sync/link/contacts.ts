@@ -1,0 +1,70 @@
+/**
+ * Which gateway is connected for which site. One at a time: a second one with the same epoch takes over when the first does not answer,
+ * and is a clone when it does (DESIGN.md, "Epoch").
+ */
+import type { GatewayIdentity } from './meeting.js';
+
+/** A connection that was admitted. */
+export interface LiveConnection {
+  readonly gateway: GatewayIdentity;
+  /** Random, drawn at the gateway's start. */
+  readonly bootId: string;
+  /** Whether the gateway at the other end answers within this time. */
+  answersWithin(ms: number): Promise<boolean>;
+  /** Ends it because another one took over. */
+  yieldTo(bootId: string): void;
+}
+
+export interface ContactsOptions {
+  /** How long a connection has to answer before another takes its place. */
+  readonly answerTimeoutMs?: number;
+}
+
+export class Contacts {
+  readonly #answerTimeoutMs: number;
+  readonly #live = new Map<string, LiveConnection>();
+  readonly #turns = new Map<string, Promise<unknown>>();
+
+  constructor({ answerTimeoutMs = 5_000 }: ContactsOptions = {}) {
+    this.#answerTimeoutMs = answerTimeoutMs;
+  }
+
+  isConnected(site: string): boolean {
+    return this.#live.has(site);
+  }
+
+  /**
+   * Makes this connection the site's. False when another one answers that is not of the same start of the gateway: the two are clones.
+   * Newcomers of one site are decided on one after the other.
+   */
+  admit(newcomer: LiveConnection): Promise<boolean> {
+    const { site } = newcomer.gateway;
+    const turn = (this.#turns.get(site) ?? Promise.resolve()).then(() => this.#admit(newcomer));
+    const settled = turn
+      .catch(() => undefined)
+      .finally(() => {
+        if (this.#turns.get(site) === settled) this.#turns.delete(site);
+      });
+    this.#turns.set(site, settled);
+    return turn;
+  }
+
+  /** The connection is over. */
+  release(connection: LiveConnection): void {
+    const { site } = connection.gateway;
+    if (this.#live.get(site) === connection) this.#live.delete(site);
+  }
+
+  async #admit(newcomer: LiveConnection): Promise<boolean> {
+    const { site, epoch } = newcomer.gateway;
+    const present = this.#live.get(site);
+    if (present !== undefined) {
+      // The same start of the program has one connection at a time, so its older one is dead whether it looks so or not.
+      const isPeer = present.gateway.epoch === epoch && present.bootId !== newcomer.bootId;
+      if (isPeer && (await present.answersWithin(this.#answerTimeoutMs))) return false;
+      present.yieldTo(newcomer.bootId);
+    }
+    this.#live.set(site, newcomer);
+    return true;
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * The down lane of each site: desired edits and commands, numbered here, kept until the site has committed them. An order is appended in
+ * the transaction of the change that it carries, so that neither is ever there without the other.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Order } from '@holdfast/protos/link/orders';
+import { canonicalJson } from '@holdfast/protos/semantics/canonical-json';
+import type { Kysely } from 'kysely';
+import type { Signals } from '../bus/signals.js';
+import type { Schema } from '../store/schema.js';
+import type { WriteTransaction } from '../store/sql-engine.js';
+
+/** An order before it has its number. */
+export type NewOrder = Order extends infer O ? (O extends Order ? Omit<O, 'seq'> : never) : never;
+
+export interface StoredOrder {
+  readonly seq: number;
+  readonly kind: string;
+  /** Canonical JSON. */
+  readonly body: string;
+}
+
+export interface OrderLane {
+  readonly log: string;
+  readonly lastSeq: number;
+  readonly acknowledgedSeq: number;
+}
+
+/**
+ * Runs when a site has lost orders that it had acknowledged (its database was rebuilt or restored): appends anew what it must have, as
+ * the whole of what is desired of its devices.
+ */
+export type Resupply = (tx: WriteTransaction, site: string) => Promise<void>;
+
+export interface OrdersDependencies {
+  readonly signals: Signals;
+  readonly now: () => number;
+}
+
+export class Orders {
+  readonly #signals: Signals;
+  readonly #now: () => number;
+  readonly #resupplies: Resupply[] = [];
+
+  constructor({ signals, now }: OrdersDependencies) {
+    this.#signals = signals;
+    this.#now = now;
+  }
+
+  /** To be called before the link is served. */
+  onResupply(resupply: Resupply): void {
+    this.#resupplies.push(resupply);
+  }
+
+  /** Numbers orders for a site, within the caller's transaction; they leave after its commit. */
+  async append(tx: WriteTransaction, site: string, orders: readonly NewOrder[]): Promise<void> {
+    if (orders.length === 0) return;
+    const { lastSeq } = await this.lane(tx, site);
+    const createdAt = this.#now();
+    const rows = orders.map(({ kind, body }, index) => ({
+      site_id: site,
+      seq: lastSeq + 1 + index,
+      kind,
+      body: canonicalJson(body),
+      created_at: createdAt,
+    }));
+    for (let at = 0; at < rows.length; at += rowsAtOnce) {
+      await tx.db
+        .insertInto('orders')
+        .values(rows.slice(at, at + rowsAtOnce))
+        .execute();
+    }
+    await tx.db
+      .updateTable('order_lanes')
+      .set({ last_seq: lastSeq + orders.length })
+      .where('site_id', '=', site)
+      .execute();
+    tx.afterCommit(() => this.#signals.publish(`orders:${site}`));
+  }
+
+  /** Where the lane stands; made at its first use. */
+  async lane(tx: WriteTransaction, site: string): Promise<OrderLane> {
+    const found = await readLane(tx.db, site);
+    if (found !== undefined) return found;
+    const log = newLog();
+    await tx.db
+      .insertInto('order_lanes')
+      .values({ site_id: site, log, last_seq: 0, acknowledged_seq: 0 })
+      .execute();
+    return { log, lastSeq: 0, acknowledgedSeq: 0 };
+  }
+
+  /**
+   * Compares what the site says it has committed with the lane, when its gateway connects. Where they do not fit (one of the two was
+   * restored or rebuilt) a new log begins with the orders that are still owed, and whoever must resupply does.
+   */
+  async meet(
+    tx: WriteTransaction,
+    site: string,
+    gateway: { readonly log: string; readonly seq: number },
+  ): Promise<OrderLane> {
+    const lane = await this.lane(tx, site);
+    const seq = gateway.log === lane.log ? gateway.seq : 0;
+    if (seq >= lane.acknowledgedSeq && seq <= lane.lastSeq) {
+      await this.acknowledge(tx, site, { log: lane.log, seq });
+      return { ...lane, acknowledgedSeq: seq };
+    }
+    await this.#startNewLog(tx, site, lane);
+    for (const resupply of this.#resupplies) await resupply(tx, site);
+    return this.lane(tx, site);
+  }
+
+  /** The site has committed everything up to `seq`: those orders are done with. Anything else than the lane's log is ignored. */
+  async acknowledge(
+    tx: WriteTransaction,
+    site: string,
+    { log, seq }: { readonly log: string; readonly seq: number },
+  ): Promise<void> {
+    const lane = await this.lane(tx, site);
+    if (log !== lane.log || seq <= lane.acknowledgedSeq || seq > lane.lastSeq) return;
+    await tx.db.deleteFrom('orders').where('site_id', '=', site).where('seq', '<=', seq).execute();
+    await tx.db
+      .updateTable('order_lanes')
+      .set({ acknowledged_seq: seq })
+      .where('site_id', '=', site)
+      .execute();
+  }
+
+  async #startNewLog(tx: WriteTransaction, site: string, lane: OrderLane): Promise<void> {
+    const owed = await tx.db
+      .selectFrom('orders')
+      .select(['seq', 'kind', 'body', 'created_at'])
+      .where('site_id', '=', site)
+      .orderBy('seq')
+      .execute();
+    // The new number is never above the old one, so in this order no two rows ever have the same.
+    for (const [index, { seq }] of owed.entries()) {
+      await tx.db
+        .updateTable('orders')
+        .set({ seq: index + 1 })
+        .where('site_id', '=', site)
+        .where('seq', '=', seq)
+        .execute();
+    }
+    await tx.db
+      .updateTable('order_lanes')
+      .set({ log: newLog(), last_seq: owed.length, acknowledged_seq: 0 })
+      .where('site_id', '=', site)
+      .where('log', '=', lane.log)
+      .execute();
+  }
+}
+
+/** Orders after `seq`, in order: at least one where there are any, then as many as fit into `maxBytes`. */
+export const readOrders = async (
+  db: Kysely<Schema>,
+  site: string,
+  { after, maxBytes }: { readonly after: number; readonly maxBytes: number },
+): Promise<StoredOrder[]> => {
+  const rows = await db
+    .selectFrom('orders')
+    .select(['seq', 'kind', 'body'])
+    .where('site_id', '=', site)
+    .where('seq', '>', after)
+    .orderBy('seq')
+    .limit(ordersAtOnce)
+    .execute();
+  let bytes = 0;
+  const fitting = rows.findIndex((row) => {
+    bytes += Buffer.byteLength(row.body);
+    return bytes > maxBytes;
+  });
+  return fitting < 0 ? rows : rows.slice(0, Math.max(1, fitting));
+};
+
+export const readLane = async (
+  db: Kysely<Schema>,
+  site: string,
+): Promise<OrderLane | undefined> => {
+  const row = await db
+    .selectFrom('order_lanes')
+    .selectAll()
+    .where('site_id', '=', site)
+    .executeTakeFirst();
+  return row && { log: row.log, lastSeq: row.last_seq, acknowledgedSeq: row.acknowledged_seq };
+};
+
+/** Both engines bound the parameters of a statement. */
+const rowsAtOnce = 500;
+const ordersAtOnce = 500;
+
+const newLog = (): string => randomBytes(16).toString('hex');
