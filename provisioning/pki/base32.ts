@@ -18,7 +18,10 @@ export const toBase32 = (bytes: Uint8Array): string => {
   return bits === 0 ? text : text + alphabet[(value << (5 - bits)) & 31];
 };
 
-/** Reads what a person typed: any case, O as 0, I and L as 1. undefined for other signs and for a last sign that holds stray bits. */
+/**
+ * Reads what a person typed: any case, O as 0, I and L as 1. undefined for other signs and for a number of
+ * signs, or a last sign, that no bytes come out as.
+ */
 export const fromBase32 = (text: string): Buffer | undefined => {
   const bytes: number[] = [];
   let bits = 0;

@@ -60,12 +60,13 @@ export const parseClaimCode = (text: string, expected?: ClaimKind): ClaimCode =>
       `it is for a ${kind}, and a ${expected} is to be enrolled. Ask for a ${expected} code`,
     );
   }
-  const bytes = fromBase32(compact.slice(prefixes[kind].length));
-  if (bytes === undefined) {
+  const digits = compact.slice(prefixes[kind].length);
+  if (/[^0-9a-tv-z]/.test(digits)) {
     throw invalid('it has a sign that no code has. Codes are made of digits and letters without U');
   }
-  if (bytes.length < secretBytes + fingerprintBytes + checksumBytes) {
-    throw invalid('its end is missing. Copy it whole');
+  const bytes = fromBase32(digits);
+  if (bytes === undefined || bytes.length < secretBytes + fingerprintBytes + checksumBytes) {
+    throw invalid('a part of it is missing or doubled. Copy it whole');
   }
   const body = bytes.subarray(0, -checksumBytes);
   if (!checksum(kind, body).equals(bytes.subarray(-checksumBytes))) {

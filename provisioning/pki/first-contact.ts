@@ -9,7 +9,7 @@ import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { withDeadline } from '../time/deadline.js';
 import { type Certificate, parseCertificate } from './certificate.js';
-import { peerChain, verifyPeer } from './tls-peer.js';
+import { peerChain, presentedChain, verifyPeer, verifyPresented } from './tls-peer.js';
 import type { CertificateIdentity, VerifyRequest } from './verify.js';
 
 export interface ServerTrust extends Pick<VerifyRequest, 'at' | 'site' | 'isRevoked'> {
@@ -48,7 +48,7 @@ export const connectVerified = (options: ConnectOptions): Promise<VerifiedConnec
     try {
       return { socket, ...checkServer(socket, trust, host) };
     } catch (error) {
-      socket.destroy();
+      drop(socket);
       throw error;
     }
   });
@@ -57,7 +57,7 @@ export const connectVerified = (options: ConnectOptions): Promise<VerifiedConnec
 /** Asks a server for the root it stands under, and verifies it against the fingerprint. Errors as connectVerified. */
 export const fetchRoot = async (options: ConnectOptions): Promise<Certificate> => {
   const { socket, root } = await connectVerified(options);
-  socket.destroy();
+  drop(socket);
   return root;
 };
 
@@ -84,12 +84,18 @@ export const serverIdentityCheck =
   (trust: ServerTrust & { readonly root: Certificate }) =>
   (host: string, peer: PeerCertificate): Error | undefined => {
     try {
-      verifyPeer({ getPeerCertificate: () => peer } as unknown as TLSSocket, { ...trust, host });
+      verifyPresented(presentedChain(peer), { ...trust, host });
       return undefined;
     } catch (error) {
       return error instanceof Error ? error : new Error(messageOf(error));
     }
   };
+
+/** Nobody listens any longer for what may still come of it. */
+const drop = (socket: TLSSocket): void => {
+  socket.on('error', () => undefined);
+  socket.destroy();
+};
 
 const handshake = (
   { host, port, alpnProtocols, client }: ConnectOptions,
@@ -106,7 +112,7 @@ const handshake = (
       ...(alpnProtocols && { ALPNProtocols: [...alpnProtocols] }),
       ...client,
     });
-    const onAbort = () => socket.destroy();
+    const onAbort = () => drop(socket);
     signal.addEventListener('abort', onAbort, { once: true });
     const onError = (cause: Error) =>
       reject(

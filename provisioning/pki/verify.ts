@@ -2,6 +2,7 @@
  * The one verifier: decides whether a certificate may act in a role. TLS proves that the peer holds the key; everything else is decided
  * here, because OpenSSL looks at dates first and by the machine's clock, and knows nothing of sites (DESIGN.md, "Identity", "Time").
  */
+import { isIP } from 'node:net';
 import { type Certificate, parseCertificate } from './certificate.js';
 import { isAcceptable } from './csr.js';
 import { isNameEqual, isWithin, nameField } from './distinguished-name.js';
@@ -52,6 +53,7 @@ export type RefusalReason =
   | 'expired';
 
 export interface Refusal {
+  readonly identity?: never;
   readonly refused: RefusalReason;
   readonly message: string;
 }
@@ -113,6 +115,8 @@ const signatureAlgorithms: ReadonlySet<string> = new Set([
 /** Device and gateway ids (DESIGN.md, "Identity"). */
 const idPattern = /^[A-Za-z0-9_-]{1,64}$/;
 
+const hostPattern = /^[A-Za-z0-9._-]+$/;
+
 const refuse = (refused: RefusalReason, message: string): Refusal => ({ refused, message });
 
 const parseAll = ({ certificate, intermediates = [] }: VerifyRequest) => {
@@ -134,10 +138,13 @@ const buildChain = (
   root: Certificate,
 ): Chain | undefined => {
   const chain: [Certificate, ...Certificate[]] = [leaf];
-  let last = leaf;
+  let last: Certificate = leaf;
   while (chain.length < longestChain) {
     if (isIssuedBy(last, root)) return [...chain, root];
-    const issuer = intermediates.find((candidate) => isIssuedBy(last, candidate));
+    const [issuer] = intermediates
+      .filter((candidate) => isIssuedBy(last, candidate))
+      // An authority that was renewed with its key has several certificates: the newest counts.
+      .sort((a, b) => b.notAfter - a.notAfter);
     if (issuer === undefined) return undefined;
     chain.push(issuer);
     last = issuer;
@@ -229,8 +236,12 @@ const checkRole = (chain: Chain, request: VerifyRequest): Refusal | undefined =>
 };
 
 /** Alternative names alone count: the common name is an id. */
-const isFor = ({ x509 }: Certificate, host: string): boolean =>
-  x509.checkIP(host) !== undefined || x509.checkHost(host, { subject: 'never' }) !== undefined;
+const isFor = ({ x509 }: Certificate, host: string): boolean => {
+  // A link-local address is written with its interface, which no certificate knows.
+  const address = host.replace(/%.*$/, '');
+  if (isIP(address) !== 0) return x509.checkIP(address) !== undefined;
+  return hostPattern.test(host) && x509.checkHost(host, { subject: 'never' }) !== undefined;
+};
 
 const checkRevocation = (chain: Chain, { isRevoked }: VerifyRequest): Refusal | undefined => {
   if (isRevoked === undefined) return undefined;

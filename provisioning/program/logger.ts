@@ -27,8 +27,8 @@ const secretFields = [
   'privatePem',
   'claimCode',
 ];
-/** A claim code, in whatever text it stands. */
-const claimCodes = /\bhf[gd]1-[0-9A-Za-z-]{16,}/g;
+/** Claim codes and login codes, in whatever text they stand. */
+const codes = /\bhf[gdl]1-[\w-]{16,}/gi;
 const censor = '[redacted]';
 /** A reader of stderr that stalls must not stall the program: above this, lines are dropped. */
 const mostHeldBytes = 4 * 1024 * 1024;
@@ -49,7 +49,7 @@ export const createLogger = ({ program, level = 'info', to }: LoggerOptions): Pr
         paths: secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
         censor,
       },
-      hooks: { streamWrite: (line) => line.replace(claimCodes, censor) },
+      hooks: { streamWrite: (line) => line.replace(codes, censor) },
     },
     to ?? stderr ?? process.stderr,
   );
