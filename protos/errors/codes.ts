@@ -98,6 +98,7 @@ export const errorCodes = {
     403,
   ),
   REQUEST_INVALID: row('The request is malformed', false, 'INVALID_ARGUMENT', 400),
+  REQUEST_THROTTLED: row('Too many requests at once', true, 'RESOURCE_EXHAUSTED', 429),
   REQUEST_TOO_LARGE: row('The request is over its size limit', false, 'RESOURCE_EXHAUSTED', 413),
   RESOURCE_CONFLICT: row('It was changed meanwhile', false, 'ABORTED', 409),
   RESOURCE_EXISTS: row('One with this name exists already', false, 'ALREADY_EXISTS', 409),

@@ -7,8 +7,8 @@ export const isDeviceId = (id: string): boolean => isName(id, 64);
 /** A job's, a campaign's or a command's id follows the rule of device ids. */
 export const isEntityId = isDeviceId;
 
-/** A named shadow: 1–64 of `[A-Za-z0-9:_-]`, as AWS IoT has it. */
-export const isShadowName = (name: string): boolean => isName(name, 64, ':');
+/** A named shadow: 1–64 of `[A-Za-z0-9:_-]`, as AWS IoT has it, but not `-`, which stands for the one without a name. */
+export const isShadowName = (name: string): boolean => name !== '-' && isName(name, 64, ':');
 
 /** A telemetry series of a device: 1–64 of `[A-Za-z0-9_.:-]`. */
 export const isSensorName = (name: string): boolean => isName(name, 64, '.:');

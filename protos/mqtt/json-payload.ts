@@ -27,7 +27,7 @@ export const defaultJsonLimits: JsonLimits = { maxBytes: 16_384, maxDepth: 16 };
 
 /**
  * Reads one JSON value out of a payload. Depth is checked on the bytes before anything is built, so that no nesting
- * costs more than a scan; refused besides: invalid UTF-8, half characters (`"\\ud800"`), `__proto__` as a key, numbers that
+ * costs more than a scan; refused besides: invalid UTF-8, half characters (`"\ud800"`), `__proto__` as a key, numbers that
  * are no finite double (`1e999` would be written back as `null`).
  */
 export const parseJson = (

@@ -82,6 +82,7 @@ t.test('is no topic of ours: anything outside the contract', async (t) => {
     `dt/${'d'.repeat(65)}/telemetry/a`,
     'dt/pi-1/shadow/name/get',
     'dt/pi-1/shadow/name//get',
+    'dt/pi-1/shadow/name/-/get',
     'dt/pi-1/shadow/name/n/get/else',
     'dt/pi-1/shadow/update/',
     'dt/pi-1/jobs/notify/get/accepted/x',

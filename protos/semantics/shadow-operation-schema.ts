@@ -1,14 +1,20 @@
 import * as v from 'valibot';
 import { HoldfastError } from '../errors/holdfast-error.js';
 import type { JsonValue } from '../mqtt/json-payload.js';
-import type { ShadowOperation } from './shadow-merge.js';
+import type { ShadowOperation, ShadowWriteId } from './shadow-merge.js';
 
 /**
  * Reads operations that came over the link or out of a database. Throws REQUEST_INVALID. What a replica merges it can
  * never refuse for its content, so this checks the shape alone; sizes are bounded by the carrier's batches.
  */
-export const parseShadowOperations = (value: unknown): ShadowOperation[] => {
-  const result = v.safeParse(operationsSchema, value, { abortEarly: true });
+export const parseShadowOperations = (value: unknown): ShadowOperation[] =>
+  parse(operationsSchema, value);
+
+/** The same of names of operations. */
+export const parseShadowWriteIds = (value: unknown): ShadowWriteId[] => parse(idsSchema, value);
+
+const parse = <T>(schema: v.GenericSchema<unknown, T>, value: unknown): T => {
+  const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
   const [issue] = result.issues;
   throw new HoldfastError('REQUEST_INVALID', `no shadow operations: ${issue.message}`, {
@@ -30,15 +36,15 @@ const stamp = v.object({
   writer: v.pipe(v.string(), v.minLength(1), v.maxLength(256)),
 });
 
-/** Names one operation. */
-export const shadowWriteIdSchema = v.object({ path, stamp });
+const idSchema = v.object({ path, stamp });
+const idsSchema = v.array(idSchema);
 
 /** The value by reference: a schema of records would copy, and drop the keys it holds for dangerous. */
 const operationSchema = v.object({
   path,
   value: v.exactOptional(v.custom<JsonValue>((value) => value !== undefined, 'no JSON value')),
   stamp,
-  over: v.exactOptional(v.array(shadowWriteIdSchema)),
+  over: v.exactOptional(idsSchema),
 });
 
 const operationsSchema = v.array(operationSchema);
