@@ -9,6 +9,7 @@ import { link } from './migrations/0003-link.js';
 import { devices } from './migrations/0004-devices.js';
 import { updates } from './migrations/0005-updates.js';
 import { commands } from './migrations/0006-commands.js';
+import { shadows } from './migrations/0007-shadows.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -17,6 +18,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   devices,
   updates,
   commands,
+  shadows,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({
