@@ -28,6 +28,8 @@ export interface Lane {
   readonly log: string;
   /** The last sealed entry. */
   readonly sealed: Position;
+  /** The last entry that is known to be there, sealed or not. */
+  readonly last: number;
   /** The last entry that the control plane is known to have. */
   readonly acknowledged: number;
   /** The chain at a position where a batch once ended, or undefined when none did or it is pruned. */
@@ -36,10 +38,14 @@ export interface Lane {
   read(after: Position, maxBytes: number): Promise<SealedBatch | undefined>;
   /** The control plane has everything up to `seq` on its disk. */
   acknowledge(seq: number): Promise<void>;
+  /** The control plane stands at `seq`, maybe before what it once acknowledged: it was restored and gets the rest again. */
+  resume(seq: number): Promise<void>;
   /** Gives the log up for a new one, in which everything that is kept is sent again. */
   startNewLog(reason: string): Promise<void>;
   /** Entries that the control plane is not known to have. */
   backlog(): number;
+  /** Looks whether there are new entries, for those whose commits do not tell. */
+  refresh(): Promise<void>;
   /** Told after commits that brought new entries. Returns how to stop it. */
   onAppended(listener: () => void): () => void;
 }

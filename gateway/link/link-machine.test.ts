@@ -7,6 +7,9 @@ import {
   next,
 } from './link-machine.js';
 
+const failuresOf = (effects: readonly LinkEffect[]) =>
+  effects.find((effect) => effect.do === 'wake-after-backoff');
+
 const times = { welcomeTimeoutMs: 5000 };
 const states: Record<LinkState['phase'], LinkState> = {
   stopped: { phase: 'stopped' },
@@ -20,6 +23,7 @@ const states: Record<LinkState['phase'], LinkState> = {
     pingedAt: 0,
     pings: 4,
     keepaliveMs: 1000,
+    isFenced: false,
   },
 };
 const heard = (what: Heard): LinkEvent => ({ type: 'heard', now: 1000, what });
@@ -29,7 +33,8 @@ const events = {
   woke: { type: 'woke', now: 1000 },
   broke: { type: 'broke', now: 1000, reason: 'reset' },
   welcome: heard({ kind: 'welcome', keepaliveMs: 1000 }),
-  refused: heard({ kind: 'refused', code: 'GATEWAY_FENCED', message: 'm' }),
+  refused: heard({ kind: 'refused', code: 'GATEWAY_CLONED', message: 'm' }),
+  fenced: heard({ kind: 'refused', code: 'GATEWAY_FENCED', message: 'm' }),
   ping: heard({ kind: 'ping', id: 9n }),
   pong: heard({ kind: 'pong' }),
   content: heard({ kind: 'content' }),
@@ -43,6 +48,7 @@ const table: Record<LinkState['phase'], Record<keyof typeof events, string>> = {
     woke: 'stopped:',
     broke: 'stopped:',
     welcome: 'stopped:',
+    fenced: 'stopped:',
     refused: 'stopped:',
     ping: 'stopped:',
     pong: 'stopped:',
@@ -54,6 +60,7 @@ const table: Record<LinkState['phase'], Record<keyof typeof events, string>> = {
     woke: 'greeting: dial wake-at',
     broke: 'waiting:',
     welcome: 'waiting:',
+    fenced: 'waiting:',
     refused: 'waiting:',
     ping: 'waiting:',
     pong: 'waiting:',
@@ -65,6 +72,7 @@ const table: Record<LinkState['phase'], Record<keyof typeof events, string>> = {
     woke: 'greeting: wake-at',
     broke: 'waiting: hang-up wake-after-backoff',
     welcome: 'live: meet wake-at',
+    fenced: 'live: refused hand-over wake-at',
     refused: 'waiting: refused hang-up wake-after-backoff',
     ping: 'waiting: hang-up wake-after-backoff',
     pong: 'waiting: hang-up wake-after-backoff',
@@ -76,6 +84,7 @@ const table: Record<LinkState['phase'], Record<keyof typeof events, string>> = {
     woke: 'live: ping wake-at',
     broke: 'waiting: hang-up part wake-after-backoff',
     welcome: 'waiting: hang-up part wake-after-backoff',
+    fenced: 'live: refused hand-over',
     refused: 'waiting: refused hang-up part wake-after-backoff',
     ping: 'live: pong',
     pong: 'live:',
@@ -114,8 +123,6 @@ t.test('gives a welcome its time and not more', async (t) => {
 t.test(
   'waits longer after each failure, and starts over after a connection that held',
   async (t) => {
-    const failuresOf = (effects: readonly LinkEffect[]) =>
-      effects.find((effect) => effect.do === 'wake-after-backoff');
     t.match(failuresOf(next(states.greeting, events.broke, times).effects), { failures: 4 });
     t.match(failuresOf(next(states.live, events.broke, times).effects), { failures: 1 });
     const short = next(states.live, { type: 'broke', now: 999, reason: 'reset' }, times);
@@ -127,6 +134,16 @@ t.test(
     t.match(failuresOf(next(states.greeting, events.refused, times).effects), { patient: true });
   },
 );
+
+t.test('hands its journal over when it is fenced, and then does not hurry back', async (t) => {
+  const fenced = next(states.greeting, events.fenced, times).state;
+  t.match(fenced, { phase: 'live', isFenced: true });
+  t.same(
+    next(fenced, events.fenced, times).effects.map((e) => e.do),
+    ['refused'],
+  );
+  t.match(failuresOf(next(fenced, events.broke, times).effects), { patient: true });
+});
 
 t.test('does not believe an absurd keepalive', async (t) => {
   const with0 = next(states.greeting, heard({ kind: 'welcome', keepaliveMs: 0 }), times);

@@ -16,6 +16,8 @@ export type LinkState =
       readonly pingedAt: number;
       readonly pings: number;
       readonly keepaliveMs: number;
+      /** Another gateway owns the site: only the journal is still taken from us. */
+      readonly isFenced: boolean;
     };
 
 export type Heard =
@@ -41,6 +43,8 @@ export type LinkEffect =
   | { readonly do: 'pong'; readonly id: bigint }
   /** Take up journal, plan and orders where the welcome says they stand. */
   | { readonly do: 'meet' }
+  /** Give up plan and orders; hand over the journal, from where the control plane goes on to say it stands. */
+  | { readonly do: 'hand-over' }
   /** Hand the message that was heard to journal, plan or orders. */
   | { readonly do: 'deliver' }
   /** The connection that was met is over. */
@@ -65,6 +69,9 @@ const keepaliveBounds = { min: 100, max: 300_000 };
 const bound = (ms: number): number =>
   Math.min(keepaliveBounds.max, Math.max(keepaliveBounds.min, ms));
 
+/** How often to ping a control plane that refused us and did not say. */
+const handOverKeepaliveMs = 30_000;
+
 /** When a silent line is given up. */
 const silentAt = (live: { heardAt: number; keepaliveMs: number }): number =>
   live.heardAt + 1.5 * live.keepaliveMs;
@@ -86,12 +93,13 @@ const giveUp = (
   // One that held for a while was good: its break says nothing about the next attempt.
   const wasGood = state.phase === 'live' && now - state.since >= state.keepaliveMs;
   const failures = wasGood ? 1 : state.failures + 1;
+  const isPatient = patient || (state.phase === 'live' && state.isFenced);
   return {
     state: { phase: 'waiting', failures, reason },
     effects: [
       { do: 'hang-up' },
       ...(state.phase === 'live' ? [{ do: 'part', reason } as const] : []),
-      { do: 'wake-after-backoff', failures, patient },
+      { do: 'wake-after-backoff', failures, patient: isPatient },
     ],
   };
 };
@@ -135,34 +143,53 @@ const greet = (
   }
   const { now, what } = event;
   if (what.kind === 'welcome') {
-    const keepaliveMs = bound(what.keepaliveMs);
-    return {
-      state: {
-        phase: 'live',
-        failures: state.failures,
-        since: now,
-        heardAt: now,
-        pingedAt: now,
-        pings: 0,
-        keepaliveMs,
-      },
-      effects: [{ do: 'meet' }, { do: 'wake-at', at: now + keepaliveMs }],
-    };
+    return take(state.failures, now, { keepaliveMs: bound(what.keepaliveMs), isFenced: false });
   }
   if (what.kind === 'refused') return refuse(state, now, what);
   return giveUp(state, now, 'the control plane spoke before its welcome');
 };
 
+/** A line that is live from now on. */
+const take = (
+  failures: number,
+  now: number,
+  { keepaliveMs, isFenced }: { keepaliveMs: number; isFenced: boolean },
+): Step => ({
+  state: {
+    phase: 'live',
+    failures,
+    since: now,
+    heardAt: now,
+    pingedAt: now,
+    pings: 0,
+    keepaliveMs,
+    isFenced,
+  },
+  effects: [{ do: isFenced ? 'hand-over' : 'meet' }, { do: 'wake-at', at: now + keepaliveMs }],
+});
+
+/** A refusal ends the connection, but for the one that leaves us the journal to hand over. */
 const refuse = (
   state: Extract<LinkState, { phase: 'greeting' | 'live' }>,
   now: number,
   what: Extract<Heard, { kind: 'refused' }>,
 ): Step => {
-  const step = giveUp(state, now, `refused: ${what.code}`, true);
+  const step =
+    what.code === 'GATEWAY_FENCED'
+      ? fence(state, now)
+      : giveUp(state, now, `refused: ${what.code}`, true);
   return {
     state: step.state,
     effects: [{ do: 'refused', code: what.code, message: what.message }, ...step.effects],
   };
+};
+
+const fence = (state: Extract<LinkState, { phase: 'greeting' | 'live' }>, now: number): Step => {
+  if (state.phase === 'greeting') {
+    return take(state.failures, now, { keepaliveMs: handOverKeepaliveMs, isFenced: true });
+  }
+  const fenced = { ...state, heardAt: now, isFenced: true };
+  return stay(fenced, state.isFenced ? [] : [{ do: 'hand-over' }]);
 };
 
 const live = (

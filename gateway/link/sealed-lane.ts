@@ -5,7 +5,7 @@
  * written: a chain a row would cost a rewrite of every row, and the control plane only ever stands where a batch ended.
  */
 import { randomBytes } from 'node:crypto';
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { firstSeqOf } from '@holdfast/protos/link/journal-batch';
 import type { LaneName } from '@holdfast/protos/link/journal-entries';
 import { chainAfter, chainStart } from '@holdfast/protos/semantics/journal-chain';
@@ -93,6 +93,10 @@ export class SealedLane implements Lane {
     return this.#sealed;
   }
 
+  get last(): number {
+    return this.#last;
+  }
+
   get acknowledged(): number {
     return this.#acknowledged;
   }
@@ -122,6 +126,16 @@ export class SealedLane implements Lane {
   }
 
   async read(after: Position, maxBytes: number): Promise<SealedBatch | undefined> {
+    try {
+      return await this.#read(after, maxBytes);
+    } catch (error) {
+      if (isHoldfastError(error, 'JOURNAL_HOLE')) await this.startNewLog(error.message);
+      throw error;
+    }
+  }
+
+  /** Entries can only be gone when the file was damaged; the others go on under a new log. */
+  async #read(after: Position, maxBytes: number): Promise<SealedBatch | undefined> {
     // What is sealed never changes; the rest is held still while it is read and fixed.
     if (after.seq < this.#sealed.seq) return this.#gather(after, maxBytes, this.#sealed.seq);
     return this.exclusively(async () => {
@@ -147,12 +161,15 @@ export class SealedLane implements Lane {
   }
 
   async acknowledge(seq: number): Promise<void> {
-    if (seq <= this.#acknowledged) return;
+    if (seq > this.#acknowledged) await this.resume(seq);
+  }
+
+  async resume(seq: number): Promise<void> {
+    if (seq === this.#acknowledged) return;
     this.#acknowledged = seq;
     // Guarded by the log: an acknowledgement that crosses a change of logs is of the old one.
-    const sql =
-      'UPDATE lane_positions SET acknowledged = ? WHERE lane = ? AND log = ? AND acknowledged < ?';
-    await this.#deps.store.commits.commit([{ sql, params: [seq, this.lane, this.#log, seq] }]);
+    const sql = 'UPDATE lane_positions SET acknowledged = ? WHERE lane = ? AND log = ?';
+    await this.#deps.store.commits.commit([{ sql, params: [seq, this.lane, this.#log] }]);
   }
 
   startNewLog(_reason: string): Promise<void> {

@@ -60,6 +60,7 @@ export const errorCodes = {
   GATEWAY_CLONED: row('Two gateways have the same identity', false, 'FAILED_PRECONDITION', 409),
   GATEWAY_FENCED: row('Another gateway owns this site now', false, 'FAILED_PRECONDITION', 409),
   INTERNAL: row('Holdfast made a mistake', false, 'INTERNAL', 500),
+  JOURNAL_HOLE: row('Entries of the journal are missing', false, 'DATA_LOSS', 500),
   KEY_INVALID: row('The private key is missing or damaged', false, 'FAILED_PRECONDITION', 500),
   LOGIN_CODE_INVALID: row('The login code is not one', false, 'INVALID_ARGUMENT', 400),
   NOT_AUTHENTICATED: row('Nobody said who is asking', false, 'UNAUTHENTICATED', 401),

@@ -1,0 +1,437 @@
+/**
+ * The link of a gateway to its control plane: does what the link machine decides, and hands what comes to journal, plan and orders.
+ *
+ * Nothing on the site waits for it. It connects, is cut, and connects again; where things stand is found out at each meeting.
+ */
+import { randomBytes } from 'node:crypto';
+import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import type {
+  CloudMessage,
+  GatewayMessage,
+  LanePosition,
+} from '@holdfast/protos/gen/holdfast/v1/link';
+import type { LaneName } from '@holdfast/protos/link/journal-entries';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import { backoff } from '@holdfast/provisioning/time/backoff';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { CallHandlers, Dial, LinkCall } from './dial.js';
+import type { Fence } from './fence.js';
+import { Inbox } from './inbox.js';
+import { type Committed, JournalSender, laneNameOf, wireLaneOf } from './journal-sender.js';
+import type { Lane } from './lane.js';
+import {
+  type Heard,
+  type LinkEffect,
+  type LinkEvent,
+  type LinkState,
+  next,
+} from './link-machine.js';
+import type { LinkStatus } from './link-status.js';
+import type { Orders } from './orders.js';
+import type { Plan } from './plan.js';
+import { PlanExchange, type PlanMessage } from './plan-exchange.js';
+
+export interface LinkDeps {
+  /** `audit`, `state`, `telemetry`: in the order in which they are sent. */
+  readonly lanes: readonly Lane[];
+  readonly plan: Plan;
+  readonly orders: Orders;
+  readonly fence: Fence;
+  readonly dial: Dial;
+  readonly clock: Clock;
+  readonly log: StoreLog;
+  /** Uniform in [0, 1), for the times between attempts. */
+  readonly entropy?: () => number;
+}
+
+export interface LinkOptions {
+  /** The program's version, for the control plane to see. */
+  readonly version: string;
+  readonly welcomeTimeoutMs?: number;
+  /** Upper bounds of the first and of every time between two attempts. */
+  readonly firstRetryMs?: number;
+  readonly mostRetryMs?: number;
+  /** Upper bound of the time after a refusal. */
+  readonly refusedRetryMs?: number;
+  /** Bytes of orders that may be under way to us. */
+  readonly windowBytes?: number;
+  /** How often the lanes of the site's database are looked at for new entries. */
+  readonly refreshMs?: number;
+}
+
+type InMessage = NonNullable<CloudMessage['message']>;
+type OutMessage = GatewayMessage['message'];
+type OrderBatch = Extract<InMessage, { $case: 'orders' }>['value'];
+
+/** What lasts as long as one welcomed connection. */
+interface Meeting {
+  readonly plan: Inbox<PlanMessage>;
+  readonly orders: Inbox<OrderBatch>;
+}
+
+/** Heads and documents that may wait; what is asked for is bounded by the plan. */
+const maxPlanBytes = 96 * 1024 * 1024;
+/** Journal that may be under way to a control plane that refused us, and so did not say. */
+const handOverWindowBytes = 256 * 1024;
+/** How long telemetry is gathered before it is sent, unless something else is sent anyway. */
+const gatherMs = 100;
+
+const defaults = {
+  welcomeTimeoutMs: 20_000,
+  firstRetryMs: 1_000,
+  mostRetryMs: 60_000,
+  refusedRetryMs: 300_000,
+  windowBytes: 1024 * 1024,
+  refreshMs: 250,
+};
+
+export class Link {
+  readonly #deps: LinkDeps;
+  readonly #options: Required<LinkOptions>;
+  readonly #journal: JournalSender;
+  /** This start of the program, to tell a clone from a reconnection. */
+  readonly #bootId = randomBytes(16).toString('hex');
+  #state: LinkState = { phase: 'stopped' };
+  #call: LinkCall | undefined;
+  #meeting: Meeting | undefined;
+  #over: Promise<unknown> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+  #refreshTimer: NodeJS.Timeout | undefined;
+  #gatherTimer: NodeJS.Timeout | undefined;
+  #stopListening: (() => void)[] = [];
+  #delays: Iterator<number, void> | undefined;
+  #since: number | null = null;
+  #lastContact: number | null = null;
+  #refusal: { code: string; message: string } | null = null;
+
+  constructor(deps: LinkDeps, options: LinkOptions) {
+    this.#deps = deps;
+    this.#options = { ...defaults, ...options };
+    this.#journal = new JournalSender(deps);
+  }
+
+  /** Starts to connect, and goes on trying; does not wait for it. Every kind of order must have its handler by now. */
+  open(): void {
+    const { unhandled } = this.#deps.orders;
+    if (unhandled.length > 0) throw new TypeError(`no handler of orders: ${unhandled.join(', ')}`);
+    for (const lane of this.#deps.lanes) {
+      this.#stopListening.push(lane.onAppended(() => this.#gather(lane.lane)));
+    }
+    this.#refreshTimer = setInterval(() => this.kick(), this.#options.refreshMs);
+    this.#step({ type: 'started', now: this.#now() });
+  }
+
+  /** Ends the connection and waits for what is under way on disk. Idempotent. */
+  async close(): Promise<void> {
+    clearInterval(this.#refreshTimer);
+    clearTimeout(this.#gatherTimer);
+    for (const stop of this.#stopListening.splice(0)) stop();
+    this.#step({ type: 'stopped' });
+    await this.#over;
+    await this.#journal.idle();
+  }
+
+  /** Something was committed to the journal: it is sent at once rather than when it is next looked for. */
+  kick(): void {
+    if (this.#state.phase !== 'live') return;
+    this.#journal.refresh().catch((error: unknown) => {
+      this.#deps.log.error({ err: error }, 'the journal could not be read');
+    });
+  }
+
+  status(): LinkStatus {
+    const { plan, fence, lanes } = this.#deps;
+    const head = plan.current()?.head;
+    const backlog: Record<LaneName, number> = { audit: 0, state: 0, telemetry: 0 };
+    for (const lane of lanes) backlog[lane.lane] = lane.backlog();
+    return {
+      connected: this.#state.phase === 'live',
+      since: this.#since,
+      lastContact: this.#lastContact,
+      reason: this.#state.phase === 'waiting' ? this.#state.reason : null,
+      refusal: this.#refusal,
+      backlog,
+      plan: head
+        ? {
+            state: plan.state(),
+            generation: head.generation,
+            revision: head.revision,
+            issuedAt: head.issued_at,
+            expiresAt: head.expires_at,
+          }
+        : null,
+      fenced: fence.reason ?? null,
+    };
+  }
+
+  #now(): number {
+    return this.#deps.clock.monotonic();
+  }
+
+  #step(event: LinkEvent, message?: InMessage): void {
+    const before = this.#state.phase;
+    const { state, effects } = next(this.#state, event, this.#options);
+    this.#state = state;
+    if ((before === 'live') !== (state.phase === 'live') || this.#since === null) {
+      this.#since = this.#deps.clock.now();
+    }
+    for (const effect of effects) this.#perform(effect, message);
+  }
+
+  #perform(effect: LinkEffect, message: InMessage | undefined): void {
+    switch (effect.do) {
+      case 'dial':
+        this.#dial();
+        break;
+      case 'hang-up':
+        this.#hangUp();
+        break;
+      case 'ping':
+      case 'pong':
+        this.#send({ $case: effect.do, value: { id: effect.id } });
+        break;
+      case 'meet':
+        if (message?.$case === 'welcome') this.#meet(message.value);
+        break;
+      case 'hand-over':
+        this.#handOver();
+        break;
+      case 'deliver':
+        if (message) this.#deliver(message);
+        break;
+      case 'part':
+        this.#part(effect.reason);
+        break;
+      case 'refused':
+        this.#refused(effect.code, effect.message);
+        break;
+      case 'wake-at':
+        this.#wakeIn(effect.at - this.#now());
+        break;
+      case 'wake-after-backoff':
+        this.#wakeIn(this.#delay(effect.failures, effect.patient));
+        break;
+    }
+  }
+
+  #hangUp(): void {
+    this.#call?.close();
+    this.#call = undefined;
+    clearTimeout(this.#timer);
+  }
+
+  #dial(): void {
+    const handlers: CallHandlers = {
+      onMessage: (message) => {
+        if (call !== undefined && call !== this.#call) return;
+        this.#lastContact = this.#deps.clock.now();
+        this.#step({ type: 'heard', now: this.#now(), what: heardOf(message) }, message);
+      },
+      onBroken: (reason) => {
+        if (call !== undefined && call !== this.#call) return;
+        this.#step({ type: 'broke', now: this.#now(), reason });
+      },
+    };
+    let call: LinkCall | undefined;
+    try {
+      call = this.#deps.dial(handlers);
+    } catch (error) {
+      // A key or certificate that cannot be read: it may be there at the next attempt.
+      const reason = messageOf(error);
+      queueMicrotask(() => handlers.onBroken(reason));
+      return;
+    }
+    this.#call = call;
+    this.#send({ $case: 'hello', value: this.#hello() });
+  }
+
+  #hello(): Extract<OutMessage, { $case: 'hello' }>['value'] {
+    const { lanes, plan, orders, fence } = this.#deps;
+    const head = plan.current()?.head;
+    return {
+      epoch: BigInt(fence.epoch),
+      bootId: this.#bootId,
+      version: this.#options.version,
+      journal: lanes.map(({ lane, log, sealed }) => ({
+        lane: wireLaneOf(lane),
+        log,
+        seq: BigInt(sealed.seq),
+        chain: Buffer.from(sealed.chain),
+      })),
+      ordersLog: orders.position.log,
+      ordersSeq: BigInt(orders.position.seq),
+      planGeneration: BigInt(head?.generation ?? 0),
+      planRevision: BigInt(head?.revision ?? 0),
+      windowBytes: this.#options.windowBytes,
+    };
+  }
+
+  #meet(welcome: Extract<InMessage, { $case: 'welcome' }>['value']): void {
+    this.#refusal = null;
+    this.#deps.log.info({}, 'the link is up');
+    const exchange = new PlanExchange(this.#deps.plan, (message) => this.#send(message));
+    const onFailed = (error: unknown): void => this.#fail(error);
+    this.#meeting = {
+      plan: new Inbox<PlanMessage>({
+        maxBytes: maxPlanBytes,
+        work: (message) => exchange.receive(message),
+        onFailed,
+      }),
+      orders: new Inbox<OrderBatch>({
+        // The window, and as much again for a batch that alone is larger.
+        maxBytes: 2 * this.#options.windowBytes + 16 * 1024 * 1024,
+        work: (batch, signal) => this.#receiveOrders(batch, signal),
+        onFailed,
+      }),
+    };
+    this.#meetJournal(welcome.windowBytes);
+    this.#journal.stands(welcome.journal.flatMap(committedOf));
+    this.kick();
+  }
+
+  /** What this gateway saw until it was replaced is still worth having; the control plane says where it stands, lane by lane. */
+  #handOver(): void {
+    if (!this.#meeting) this.#meetJournal(handOverWindowBytes);
+    this.#endMeeting();
+    this.kick();
+  }
+
+  #meetJournal(windowBytes: number): void {
+    const call = this.#call;
+    this.#journal.meet({
+      windowBytes,
+      send: (batch) => call?.send({ $case: 'journal', value: batch }),
+      fail: (reason) => {
+        if (call === this.#call) this.#fail(new Error(reason));
+      },
+    });
+  }
+
+  #part(reason: string): void {
+    this.#deps.log.info({ reason }, 'the link is down');
+    this.#journal.part();
+    this.#endMeeting();
+  }
+
+  #endMeeting(): void {
+    const meeting = this.#meeting;
+    this.#meeting = undefined;
+    if (!meeting) return;
+    meeting.plan.close();
+    meeting.orders.close();
+    // The next connection may come before these are over; what they do is guarded by what is on disk.
+    this.#over = Promise.all([this.#over, meeting.plan.idle(), meeting.orders.idle()]);
+  }
+
+  #deliver(message: InMessage): void {
+    switch (message.$case) {
+      case 'journalCommitted': {
+        const { position } = message.value;
+        for (const one of position ? committedOf(position) : []) this.#journal.committed(one);
+        return;
+      }
+      case 'laneReset': {
+        const { log, reason } = message.value;
+        const lane = laneNameOf(message.value.lane);
+        if (lane) this.#journal.reset({ lane, log, reason });
+        return;
+      }
+      case 'planHead':
+        this.#meeting?.plan.put({ kind: 'head', ...message.value }, message.value.jws.length);
+        return;
+      case 'documents': {
+        const { documents } = message.value;
+        const bytes = documents.reduce((sum, { content }) => sum + content.length, 0);
+        this.#meeting?.plan.put({ kind: 'documents', documents }, bytes);
+        return;
+      }
+      case 'orders':
+        this.#meeting?.orders.put(message.value, message.value.jws.length);
+        return;
+    }
+  }
+
+  async #receiveOrders(batch: OrderBatch, signal: AbortSignal): Promise<void> {
+    // The work of the connection before may be in the middle of an order.
+    await this.#over;
+    signal.throwIfAborted();
+    const outcome = await this.#deps.orders.receive(batch, signal);
+    if (outcome.kind === 'gap') throw new Error('orders are missing');
+    const { log, seq } = outcome.position;
+    this.#send({ $case: 'ordersCommitted', value: { log, seq: BigInt(seq) } });
+    this.kick();
+  }
+
+  #refused(code: string, message: string): void {
+    this.#refusal = { code, message };
+    this.#deps.log.warn({ code, message }, 'the control plane refuses this gateway');
+    if (code !== 'GATEWAY_FENCED') return;
+    this.#deps.fence.raise(code, message).catch((error: unknown) => {
+      this.#deps.log.error({ err: error }, 'the fence could not be stored');
+    });
+  }
+
+  #fail(error: unknown): void {
+    const reason = messageOf(error);
+    const code = isHoldfastError(error) ? error.code : undefined;
+    this.#deps.log.warn({ code, reason }, 'the link is given up');
+    this.#step({ type: 'broke', now: this.#now(), reason });
+  }
+
+  #send(message: OutMessage): void {
+    this.#call?.send(message);
+  }
+
+  /** Telemetry that comes point by point goes as batches. */
+  #gather(lane: LaneName): void {
+    if (lane !== 'telemetry') {
+      this.#journal.pump();
+      return;
+    }
+    this.#gatherTimer ??= setTimeout(() => {
+      this.#gatherTimer = undefined;
+      this.#journal.pump();
+    }, gatherMs);
+  }
+
+  #delay(failures: number, isPatient: boolean): number {
+    const { firstRetryMs, mostRetryMs, refusedRetryMs } = this.#options;
+    const entropy = this.#deps.entropy ?? Math.random;
+    if (isPatient) return Math.round((0.5 + entropy() / 2) * refusedRetryMs);
+    if (failures === 1 || !this.#delays) {
+      this.#delays = backoff({ firstMs: firstRetryMs, mostMs: mostRetryMs, entropy });
+    }
+    return this.#delays.next().value ?? mostRetryMs;
+  }
+
+  #wakeIn(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(
+      () => this.#step({ type: 'woke', now: this.#now() }),
+      Math.max(0, Math.ceil(ms)),
+    );
+  }
+}
+
+/** None for a lane that this program does not know. */
+const committedOf = (position: LanePosition): Committed[] => {
+  const lane = laneNameOf(position.lane);
+  return lane
+    ? [{ lane, log: position.log, seq: Number(position.seq), chain: position.chain }]
+    : [];
+};
+
+const heardOf = (message: InMessage): Heard => {
+  switch (message.$case) {
+    case 'welcome':
+      return { kind: 'welcome', keepaliveMs: message.value.keepaliveMs };
+    case 'refused':
+      return { kind: 'refused', ...message.value };
+    case 'ping':
+      return { kind: 'ping', id: message.value.id };
+    case 'pong':
+      return { kind: 'pong' };
+    default:
+      return { kind: 'content' };
+  }
+};
