@@ -1,11 +1,18 @@
 /** The site's MQTT broker behind an interface of ours: what it acknowledges is on disk, and no client waits for another. */
-import type { TLSSocket, TlsOptions } from 'node:tls';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Store, StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Identity, Refusal } from '../trust/identity.js';
-
-export type QoS = 0 | 1 | 2;
+import { type BrokerLimits, defaultLimits } from './broker-limits.js';
+import { loadBrokerRows } from './broker-rows.js';
+import { ClientDesk } from './client-desk.js';
+import { type Listener, listenPlain, listenTls, type TlsListener } from './listeners.js';
+import type { QoS } from './message.js';
+import { openProtocol } from './protocol.js';
+import { RetainedStore } from './retained-store.js';
+import { Router } from './router.js';
+import { SessionRegistry } from './session-registry.js';
 
 /** What the gateway sends; `qos` is the most a subscriber gets it with. */
 export interface OutboundMessage {
@@ -49,7 +56,7 @@ export interface DropEvent {
 }
 
 export interface BrokerDependencies {
-  /** The site's store, with `brokerMigration` applied. */
+  /** The site's store, with the tables of `brokerSchema`. */
   readonly store: Pick<Store, 'read' | 'commits'>;
   readonly log: StoreLog;
   readonly now: () => number;
@@ -72,9 +79,14 @@ export interface BrokerDependencies {
 
 export interface BrokerOptions {
   /** The listener for devices, 8883; the certificate must come with `tls`. */
-  readonly mqtts?: { readonly host?: string; readonly port: number; readonly tls: TlsOptions };
+  readonly mqtts?: {
+    readonly host?: string;
+    readonly port: number;
+    readonly tls: SecureContextOptions;
+  };
   /** The listener for services of this machine, 127.0.0.1 only. */
   readonly services?: { readonly port: number };
+  readonly limits?: Partial<BrokerLimits>;
 }
 
 export interface Broker {
@@ -85,14 +97,85 @@ export interface Broker {
   disconnect(deviceId: string, reason: string): void;
   connectedDevices(): string[];
   /** Takes a renewed server certificate; connections stay. */
-  renewCertificate(tls: TlsOptions): void;
+  renewCertificate(tls: SecureContextOptions): void;
   close(): Promise<void>;
 }
 
 /** Opens the listeners, once the sessions are read back and the wills of connections that a crash cut are published. */
 export async function openBroker(
-  _dependencies: BrokerDependencies,
-  _options: BrokerOptions,
+  dependencies: BrokerDependencies,
+  options: BrokerOptions,
 ): Promise<Broker> {
-  throw new HoldfastError('INTERNAL', 'not yet built');
+  const { store, log, now } = dependencies;
+  const limits: BrokerLimits = { ...defaultLimits, ...options.limits };
+  const onDropped = (event: DropEvent): void => {
+    log.warn(event, 'messages were dropped');
+    dependencies.onDropped?.(event);
+  };
+  const sessions = new SessionRegistry({ store, log, now, onDropped }, limits);
+  const retained = new RetainedStore((owner) =>
+    owner.startsWith('device:') ? limits.deviceRetained : limits.otherRetained,
+  );
+  const rows = await loadBrokerRows(store);
+  sessions.restore(rows);
+  for (const row of rows.retained) retained.restore(row);
+  const router = new Router({ sessions, retained, store }, onDropped);
+  const desk = new ClientDesk({ ...dependencies, sessions, router }, limits);
+  for (const will of rows.wills) await desk.publishWill(will);
+  const protocol = await openProtocol({ store, sessions, retained }, desk);
+
+  const listeners: Listener[] = [];
+  let mqtts: TlsListener | undefined;
+  let services: Listener | undefined;
+  const close = async (): Promise<void> => {
+    const closing = listeners.splice(0).map((listener) => listener.close());
+    desk.close();
+    await protocol.close();
+    await Promise.all(closing);
+    await sessions.close();
+  };
+  try {
+    if (options.mqtts !== undefined) {
+      const { host = '0.0.0.0', port, tls } = options.mqtts;
+      const { handshakeTimeoutMs, doorman } = limits;
+      mqtts = await listenTls(
+        { host, port },
+        { tls, handshakeTimeoutMs, doorman },
+        (socket, entered) => {
+          void desk.enterDevice(socket, entered, protocol);
+        },
+      );
+      listeners.push(mqtts);
+    }
+    if (options.services !== undefined) {
+      const address = { host: '127.0.0.1', port: options.services.port };
+      services = await listenPlain(address, limits.doorman, (socket, entered) => {
+        desk.enter(socket, undefined, entered, protocol);
+      });
+      listeners.push(services);
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  let closed: Promise<void> | undefined;
+  return {
+    ports: {
+      ...(mqtts === undefined ? {} : { mqtts: mqtts.port }),
+      ...(services === undefined ? {} : { services: services.port }),
+    },
+    publish: async ({ topic, payload, qos, retain = false }) => {
+      if (closed !== undefined)
+        throw new HoldfastError('STORE_UNAVAILABLE', 'The broker is closing');
+      await router.route({ topic, payload, qos, retain }, 'gateway', 'gateway');
+    },
+    disconnect: (deviceId, reason) => desk.disconnect(deviceId, reason),
+    connectedDevices: () => desk.connectedDevices(),
+    renewCertificate: (tls) => mqtts?.renewCertificate(tls),
+    close: () => {
+      closed ??= close();
+      return closed;
+    },
+  };
 }

@@ -1,0 +1,48 @@
+/** Every bound of the broker in one place. Sizes in bytes, times in ms. */
+import type { ClientStreamOptions } from './client-stream.js';
+import type { DoormanOptions } from './doorman.js';
+import type { RetainedQuota } from './retained-store.js';
+import type { RegistryLimits } from './session-registry.js';
+
+export interface BrokerLimits extends RegistryLimits {
+  readonly stream: ClientStreamOptions;
+  readonly handshakeTimeoutMs: number;
+  readonly doorman: DoormanOptions;
+  /** Publishes being worked on, of all clients together. */
+  readonly maxInflightBytes: number;
+  /** QoS 2 messages of one client whose PUBREL has not come. */
+  readonly maxInbox: number;
+  readonly connectionsPerDevice: number;
+  readonly deviceRetained: RetainedQuota;
+  /** Of one service, or of the gateway itself. */
+  readonly otherRetained: RetainedQuota;
+}
+
+const kib = 1_024;
+const mib = 1_024 * kib;
+
+const session = { maxInflight: 128, maxHeldBytes: 256 * kib, patienceMs: 100 };
+
+export const defaultLimits: BrokerLimits = {
+  stream: {
+    maxConnectBytes: 64 * kib,
+    maxPacketBytes: 256 * kib,
+    connectTimeoutMs: 10_000,
+    maxBatchBytes: 64 * kib,
+    maxBatchPackets: 128,
+    congestedBytes: 256 * kib,
+    maxPendingBytes: mib,
+    drainTimeoutMs: 5_000,
+  },
+  handshakeTimeoutMs: 10_000,
+  doorman: { maxEntering: 64, maxWaiting: 4_096, waitTimeoutMs: 20_000 },
+  maxInflightBytes: 32 * mib,
+  maxInbox: 1_000,
+  deviceSession: { ...session, maxMessages: 1_000, maxBytes: mib },
+  serviceSession: { ...session, maxMessages: 20_000, maxBytes: 16 * mib },
+  sessionsPerDevice: 8,
+  connectionsPerDevice: 16,
+  subscriptionsPerSession: 200,
+  deviceRetained: { maxMessages: 100, maxBytes: 256 * kib },
+  otherRetained: { maxMessages: 100_000, maxBytes: 64 * mib },
+};

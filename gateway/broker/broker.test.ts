@@ -1,0 +1,68 @@
+import t from 'tap';
+import { connectDevice, connectService, openSite, receivedBy } from './broker-fixture.js';
+
+t.test('a device publishes and a service receives', async (t) => {
+  const site = await openSite(t);
+  const service = await connectService(t, site);
+  await service.subscribeAsync('dt/+/telemetry/#', { qos: 1 });
+  const received = receivedBy(service);
+  const device = await connectDevice(t, site, 'pump-1');
+  await device.publishAsync('dt/pump-1/telemetry/flow', '1.5', { qos: 1 });
+  t.match(await received.next(1), [{ topic: 'dt/pump-1/telemetry/flow', payload: '1.5', qos: 1 }]);
+  t.match(site.handled, [
+    {
+      identity: { kind: 'device', site: 'site-a', device: 'pump-1' },
+      clientId: 'pump-1',
+      topic: 'dt/pump-1/telemetry/flow',
+      qos: 1,
+      retain: false,
+    },
+  ]);
+  t.same(site.broker.connectedDevices(), ['pump-1']);
+});
+
+t.test('the gateway publishes to a device with each QoS', async (t) => {
+  const site = await openSite(t);
+  const device = await connectDevice(t, site, 'pump-1');
+  await device.subscribeAsync('dt/pump-1/#', { qos: 2 });
+  const received = receivedBy(device);
+  for (const qos of [0, 1, 2] as const) {
+    const payload = Buffer.from(`at ${qos}`);
+    await site.broker.publish({ topic: 'dt/pump-1/commands/c', payload, qos });
+  }
+  t.match(await received.next(3), [
+    { payload: 'at 0', qos: 0 },
+    { payload: 'at 1', qos: 1 },
+    { payload: 'at 2', qos: 2 },
+  ]);
+});
+
+t.test('a persistent session gets what it missed, in order, over a restart', async (t) => {
+  const first = await openSite(t);
+  const options = { clean: false, clientId: 'pump-1:app' };
+  const device = await connectDevice(t, first, 'pump-1', options);
+  await device.subscribeAsync('dt/pump-1/#', { qos: 2 });
+  await device.endAsync();
+  for (let at = 0; at < 200; at += 1) {
+    await first.broker.publish({
+      topic: 'dt/pump-1/commands/c',
+      payload: Buffer.from(`${at}`),
+      qos: 1,
+    });
+  }
+  const second = await first.restart();
+  for (let at = 200; at < 210; at += 1) {
+    await second.broker.publish({
+      topic: 'dt/pump-1/commands/c',
+      payload: Buffer.from(`${at}`),
+      qos: 1,
+    });
+  }
+  const back = connectDevice(t, second, 'pump-1', options);
+  const received = receivedBy(await back);
+  await received.next(210);
+  t.same(
+    received.payloads,
+    Array.from({ length: 210 }, (_, at) => `${at}`),
+  );
+});

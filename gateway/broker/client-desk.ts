@@ -1,0 +1,395 @@
+/** Where every client's wish is decided: who it is, which session it has, what it may do; and its publishes are stored before they count. */
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { deviceOfClientId } from '@holdfast/protos/mqtt/device-id';
+import type { Write } from '@holdfast/provisioning/storage/write';
+import { authorise } from '../trust/authorise.js';
+import type { Identity } from '../trust/identity.js';
+import type { BrokerDependencies } from './broker.js';
+import type { BrokerLimits } from './broker-limits.js';
+import { removeWill, saveInbox, saveWill, type WillRow } from './broker-rows.js';
+import { ClientStream } from './client-stream.js';
+import { Connection, ownerOf } from './connection.js';
+import { InflightBudget } from './inflight-budget.js';
+import type { Message, QoS } from './message.js';
+import type { ConnectRequest, Protocol, ProtocolHooks, PublishRequest } from './protocol.js';
+import type { Router } from './router.js';
+import type { Session } from './session.js';
+import type { SessionRegistry } from './session-registry.js';
+import type { LibraryWill } from './site-persistence.js';
+import { TurnFlush } from './turn-flush.js';
+
+export interface DeskDependencies extends BrokerDependencies {
+  readonly sessions: SessionRegistry;
+  readonly router: Router;
+}
+
+export class ClientDesk implements ProtocolHooks<Connection> {
+  readonly #deps: DeskDependencies;
+  readonly #limits: BrokerLimits;
+  readonly #shared: { readonly budget: InflightBudget; readonly flush: TurnFlush };
+  readonly #connections = new Set<Connection>();
+  readonly #byDevice = new Map<string, Set<Connection>>();
+  #isClosing = false;
+
+  constructor(deps: DeskDependencies, limits: BrokerLimits) {
+    this.#deps = deps;
+    this.#limits = limits;
+    this.#shared = { budget: new InflightBudget(limits.maxInflightBytes), flush: new TurnFlush() };
+  }
+
+  /** A TLS connection: refused, or a device's. */
+  async enterDevice(
+    socket: TLSSocket,
+    entered: () => void,
+    protocol: Protocol<Connection>,
+  ): Promise<void> {
+    try {
+      const identity = await this.#deps.identify(socket);
+      if (identity.kind === 'device') return this.enter(socket, identity, entered, protocol);
+      const reason = identity.kind === 'refused' ? identity.reason : 'not a device';
+      this.#deps.log.warn({ peer: socket.remoteAddress, reason }, 'a connection was refused');
+    } catch (error) {
+      this.#deps.log.warn(
+        { peer: socket.remoteAddress, reason: messageOf(error) },
+        'a connection was refused',
+      );
+    }
+    socket.destroy();
+  }
+
+  enter(
+    socket: Socket,
+    identity: Identity | undefined,
+    entered: () => void,
+    protocol: Protocol<Connection>,
+  ): void {
+    if (this.#isClosing || socket.destroyed) {
+      socket.destroy();
+      return;
+    }
+    const stream = new ClientStream(socket, this.#shared, this.#limits.stream, {
+      onDrain: () => connection.session?.pump(),
+      onCut: (reason) => {
+        const { clientId } = connection;
+        this.#deps.log.warn({ clientId, peer: socket.remoteAddress, reason }, 'a client was cut');
+      },
+    });
+    const connection = new Connection(stream, identity, entered);
+    this.#connections.add(connection);
+    if (connection.device !== undefined) {
+      const others = this.#byDevice.get(connection.device) ?? new Set();
+      this.#byDevice.set(connection.device, others.add(connection));
+    }
+    protocol.accept(connection, stream);
+  }
+
+  disconnect(device: string, reason: string): void {
+    for (const connection of [...(this.#byDevice.get(device) ?? [])]) connection.cut(reason);
+  }
+
+  connectedDevices(): string[] {
+    return [...this.#byDevice]
+      .filter(([, connections]) => [...connections].some(({ isReady }) => isReady))
+      .map(([device]) => device);
+  }
+
+  /** Cuts everybody; wills stay stored and are published by the next start. */
+  close(): void {
+    this.#isClosing = true;
+    for (const connection of [...this.#connections]) connection.cut('BROKER_CLOSING');
+  }
+
+  onConnect(connection: Connection, connect: ConnectRequest): void {
+    connection.will = connect.will;
+    const { device } = connection;
+    const asked = connect.clientId;
+    // An id the broker gives out cannot name a session to come back to (3.1.1, 3.1.3.1).
+    if (asked === '' && connect.clean !== true) connection.refusal = 2;
+    if (device !== undefined) {
+      connection.clientId = asked === '' ? `${device}:${connection.id}` : asked;
+      connection.sessionName = connection.clientId;
+      if (deviceOfClientId(connection.clientId) !== device) connection.refusal = 2;
+    } else {
+      const user = connect.username ?? '';
+      connection.clientId = asked === '' ? connection.id : asked;
+      connection.sessionName = `service/${user}/${connection.clientId}`;
+      if (!serviceClientId.test(connection.clientId)) connection.refusal = 2;
+    }
+    connect.clientId = connection.sessionName;
+  }
+
+  async authenticate(
+    connection: Connection,
+    _clientId: string,
+    isClean: boolean,
+    user?: string,
+    password?: Uint8Array,
+  ): Promise<number | undefined> {
+    connection.identity ??= await this.#deps.authenticateService?.(
+      user ?? '',
+      password ?? new Uint8Array(),
+    );
+    const { identity, device, will, refusal } = connection;
+    if (identity === undefined) return 4;
+    if (refusal !== undefined) return refusal;
+    if (this.#isClosing || connection.stream.destroyed) return 3;
+    if (will !== undefined && !authorise(identity, 'will', will.topic ?? '').allowed) return 5;
+    const others = device === undefined ? 0 : (this.#byDevice.get(device)?.size ?? 0);
+    if (others > this.#limits.connectionsPerDevice) return 3;
+    const { sessionName } = connection;
+    connection.session = await this.#deps.sessions.claim(
+      sessionName,
+      device ?? null,
+      isClean,
+      connection,
+    );
+    if (!connection.stream.destroyed) return undefined;
+    this.#leave(connection);
+    return 3;
+  }
+
+  publish(connection: Connection, message: PublishRequest, done: (error?: Error) => void): void {
+    const { identity, session } = connection;
+    const refused = refusalOf(connection, message, this.#limits.maxInbox);
+    if (identity === undefined || session === undefined || refused !== undefined) {
+      done(refused);
+      return;
+    }
+    const { messageId: packetId } = message;
+    const isExactlyOnce = message.qos === 2 && packetId !== undefined;
+    const decided = connection.decided.enter();
+    if (isExactlyOnce && session.inbox.has(packetId)) {
+      // Handled already, or about to be: the first one is acknowledged before it.
+      decided(() => connection.stored.enter()(() => done()));
+      return;
+    }
+    if (isExactlyOnce) session.inbox.add(packetId);
+    const fail = (error: unknown): void => {
+      if (isExactlyOnce) session.inbox.delete(packetId);
+      this.#failed(connection, message, error, done);
+    };
+    this.#handle(connection, identity, message).then(
+      (write) => decided(() => this.#store(connection, session, message, write ?? [], done, fail)),
+      (error: unknown) => decided(() => fail(error)),
+    );
+  }
+
+  async will(connection: Connection): Promise<void> {
+    const { will, identity, clientId } = connection;
+    if (this.#isClosing || will === undefined || identity === undefined) return;
+    await this.publishWill(
+      {
+        ...willMessage(will),
+        clientId: connection.sessionName,
+        connection: connection.id,
+        identity,
+      },
+      clientId,
+    );
+  }
+
+  /** Publishes a will and removes it, in one commit; it stays stored when that fails. */
+  async publishWill(will: WillRow, clientId: string = will.clientId): Promise<void> {
+    const { identity, topic, payload, qos, retain } = will;
+    if (identity === null || !authorise(identity, 'will', topic).allowed) return;
+    const message: Message = { topic, payload, qos, retain };
+    try {
+      const write = await this.#deps.handle({
+        ...message,
+        identity,
+        clientId,
+        sessionId: will.connection,
+      });
+      const also = [...(write ?? []), removeWill(will.clientId, will.connection)];
+      await this.#deps.router.route(message, ownerOf(identity), clientId, also);
+    } catch (error) {
+      this.#deps.log.warn(
+        { clientId, topic, reason: messageOf(error) },
+        'a will waits for the next start',
+      );
+    }
+  }
+
+  async storeWill(connection: Connection, will: LibraryWill): Promise<void> {
+    if (connection.identity === undefined) return;
+    const { id, identity } = connection;
+    await this.#deps.store.commits.commit([
+      saveWill({
+        ...willMessage(will),
+        clientId: connection.sessionName,
+        connection: id,
+        identity,
+      }),
+    ]);
+  }
+
+  async subscribe(connection: Connection, filter: string, qos: QoS): Promise<boolean> {
+    const { identity, session } = connection;
+    if (identity === undefined || session === undefined || session.isEnded) return false;
+    const decision = authorise(identity, 'subscribe', filter);
+    if (!decision.allowed) {
+      const { clientId } = connection;
+      this.#deps.log.warn(
+        { clientId, filter, reason: decision.reason },
+        'a subscription was refused',
+      );
+      // A restored one that is no longer allowed goes for good.
+      if (session.subscriptions.has(filter))
+        await this.#deps.sessions.unsubscribe(session, [filter]);
+      return false;
+    }
+    return this.#deps.sessions.subscribe(session, { filter, qos });
+  }
+
+  subscribed(connection: Connection, filter: string, qos: QoS): void {
+    if (connection.session === undefined) return;
+    this.#deps.router
+      .sendRetained(connection.session, filter, qos)
+      .catch((error: unknown) => this.failed(connection, error));
+  }
+
+  unsubscribed(connection: Connection, filters: string[]): void {
+    const { session } = connection;
+    if (session === undefined || session.isPersistent) return;
+    void this.#deps.sessions.unsubscribe(session, filters);
+  }
+
+  ready(connection: Connection): void {
+    if (connection.stream.destroyed) return;
+    connection.isReady = true;
+    connection.entered();
+    this.#tell(connection, true);
+    connection.stream.release();
+    connection.session?.attach(connection);
+  }
+
+  gone(connection: Connection, isOrderly: boolean): void {
+    this.#connections.delete(connection);
+    const { will, device } = connection;
+    const others = device === undefined ? undefined : this.#byDevice.get(device);
+    if (device !== undefined && others?.delete(connection) && others.size === 0)
+      this.#byDevice.delete(device);
+    this.#leave(connection);
+    if (isOrderly && will !== undefined) {
+      this.#deps.store.commits
+        .commit([removeWill(connection.sessionName, connection.id)])
+        .catch((error: unknown) => this.failed(connection, error));
+    }
+    if (connection.isReady) this.#tell(connection, false);
+  }
+
+  failed(connection: Connection | undefined, error: unknown): void {
+    this.#deps.log.warn(
+      { clientId: connection?.clientId, reason: messageOf(error) },
+      'a client failed',
+    );
+  }
+
+  async #handle(
+    connection: Connection,
+    identity: Identity,
+    { topic, payload, qos, retain }: PublishRequest,
+  ): Promise<Write | undefined> {
+    const { clientId, id: sessionId } = connection;
+    return this.#deps.handle({ identity, clientId, topic, payload, qos, retain, sessionId });
+  }
+
+  /** One commit for the retained copy, every queued copy, the note against repetition, and what the door adds. */
+  #store(
+    connection: Connection,
+    session: Session,
+    message: PublishRequest,
+    also: Write,
+    done: (error?: Error) => void,
+    fail: (error: unknown) => void,
+  ): void {
+    const stored = connection.stored.enter();
+    const { topic, payload, qos, retain, messageId } = message;
+    const prepared = this.#deps.router.prepare(
+      { topic, payload, qos, retain },
+      connection.owner,
+      connection.clientId,
+    );
+    const write = also.length === 0 ? [...prepared.write] : [...prepared.write, ...also];
+    if (qos === 2 && messageId !== undefined && session.isPersistent) {
+      write.push(saveInbox(session.key, messageId));
+    }
+    const finish = (): void => {
+      const pressure = prepared.deliver();
+      if (pressure !== undefined) connection.stream.hold(pressure);
+      done();
+    };
+    if (write.length === 0) {
+      stored(finish);
+      return;
+    }
+    const { commits } = this.#deps.store;
+    commits.commit(write).then(
+      () => stored(finish),
+      (error: unknown) => {
+        prepared.undo();
+        stored(() => fail(error));
+      },
+    );
+    if (commits.isFull) connection.stream.hold(commits.room());
+  }
+
+  /** Not acknowledged and disconnected, so that it is sent again; QoS 0 has no second chance and costs no connection. */
+  #failed(
+    connection: Connection,
+    message: PublishRequest,
+    error: unknown,
+    done: (error?: Error) => void,
+  ): void {
+    const { clientId } = connection;
+    this.#deps.log.warn(
+      { clientId, topic: message.topic, reason: messageOf(error) },
+      'a publish was not stored',
+    );
+    done(message.qos === 0 ? undefined : error instanceof Error ? error : new Error(String(error)));
+  }
+
+  #leave(connection: Connection): void {
+    const { session } = connection;
+    if (session?.holder !== connection) return;
+    session.detach(connection);
+    this.#deps.sessions.leave(session);
+  }
+
+  #tell(connection: Connection, connected: boolean): void {
+    const { device, clientId, id: sessionId } = connection;
+    if (device === undefined) return;
+    this.#deps.onSession?.({ device, clientId, sessionId, connected, at: this.#deps.now() });
+  }
+}
+
+const refusalOf = (
+  { identity, session }: Connection,
+  { topic, qos, messageId }: PublishRequest,
+  maxInbox: number,
+): HoldfastError | undefined => {
+  if (identity === undefined || session === undefined) {
+    return new HoldfastError('NOT_AUTHENTICATED', 'The client is not connected');
+  }
+  const decision = authorise(identity, 'publish', topic);
+  if (!decision.allowed) {
+    return new HoldfastError('NOT_AUTHORISED', `It may not publish to ${topic}`, {
+      data: { reason: decision.reason },
+    });
+  }
+  const isNew = qos === 2 && messageId !== undefined && !session.inbox.has(messageId);
+  return isNew && session.inbox.size >= maxInbox
+    ? new HoldfastError('REQUEST_TOO_LARGE', 'Too many QoS 2 messages wait for their PUBREL')
+    : undefined;
+};
+
+const serviceClientId = /^[A-Za-z0-9_.:-]{1,128}$/;
+
+const willMessage = (will: LibraryWill): Message => ({
+  topic: will.topic ?? '',
+  payload: will.payload ?? Buffer.alloc(0),
+  qos: will.qos ?? 0,
+  retain: will.retain ?? false,
+});

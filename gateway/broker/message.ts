@@ -1,0 +1,12 @@
+/** A message as the broker moves it: what was published, before it is fitted to a subscriber. */
+
+export type QoS = 0 | 1 | 2;
+
+export interface Message {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: QoS;
+  readonly retain: boolean;
+}
+
+export const minQoS = (a: QoS, b: QoS): QoS => (a < b ? a : b);

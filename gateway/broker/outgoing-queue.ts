@@ -1,0 +1,168 @@
+/** What a session is owed with QoS 1 or 2: first what is in flight, then what waits, within a quota. */
+import type { Message } from './message.js';
+
+export interface Outgoing {
+  /** The row of a persistent session's copy; rises in the order of the queue. */
+  readonly seq: number;
+  readonly qos: 1 | 2;
+  readonly size: number;
+  /** Kept from the first attempt until it is acknowledged, over connections and restarts (3.1.1, 4.4). */
+  packetId: number | undefined;
+  /** It may have been sent before. */
+  isSent: boolean;
+  /** PUBREC came: only PUBREL is still owed. */
+  isReleased: boolean;
+  /** Absent while it is held on disk alone. */
+  message: Message | undefined;
+}
+
+export interface QueueLimits {
+  readonly maxMessages: number;
+  readonly maxBytes: number;
+}
+
+const maxPacketId = 65_535;
+
+export class OutgoingQueue {
+  readonly #limits: QueueLimits;
+  readonly #inflight = new Map<number, Outgoing>();
+  readonly #packetIds = new Set<number>();
+  #waiting: Outgoing[] = [];
+  #head = 0;
+  #bytes = 0;
+  #lastPacketId = 0;
+
+  constructor(limits: QueueLimits) {
+    this.#limits = limits;
+  }
+
+  get length(): number {
+    return this.#inflight.size + this.waitingCount;
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.length - this.#head;
+  }
+
+  get inflightCount(): number {
+    return this.#inflight.size;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Half of a quota is used. */
+  get isHalfFull(): boolean {
+    return this.length * 2 > this.#limits.maxMessages || this.#bytes * 2 > this.#limits.maxBytes;
+  }
+
+  /** A packet id that nothing of this queue has; `forget` it when it is not used after all. */
+  reservePacketId(): number {
+    do {
+      this.#lastPacketId = this.#lastPacketId >= maxPacketId ? 1 : this.#lastPacketId + 1;
+    } while (this.#packetIds.has(this.#lastPacketId));
+    this.#packetIds.add(this.#lastPacketId);
+    return this.#lastPacketId;
+  }
+
+  /** Gives a message of this queue a packet id from outside. */
+  assignPacketId(outgoing: Outgoing, packetId: number): void {
+    outgoing.packetId = packetId;
+    this.#packetIds.add(packetId);
+  }
+
+  forgetPacketId(packetId: number): void {
+    this.#packetIds.delete(packetId);
+  }
+
+  /** Adds at the end; what had to go for it, the oldest that were not in flight, comes back. */
+  push(outgoing: Outgoing): Outgoing[] {
+    this.#waiting.push(outgoing);
+    this.#bytes += outgoing.size;
+    if (outgoing.packetId !== undefined) {
+      this.#packetIds.add(outgoing.packetId);
+      this.#lastPacketId = outgoing.packetId;
+    }
+    const dropped: Outgoing[] = [];
+    while (this.length > this.#limits.maxMessages || this.#bytes > this.#limits.maxBytes) {
+      const oldest = this.#shift();
+      if (oldest === undefined) break;
+      this.#forget(oldest);
+      dropped.push(oldest);
+    }
+    return dropped;
+  }
+
+  /** The next that waits; `send` takes it into flight. */
+  peek(): Outgoing | undefined {
+    return this.#waiting[this.#head];
+  }
+
+  /** The next `count` that wait. */
+  upcoming(count: number): Outgoing[] {
+    return this.#waiting.slice(this.#head, this.#head + count);
+  }
+
+  /** Takes the next that waits into flight. */
+  send(): Outgoing | undefined {
+    const next = this.#shift();
+    if (next === undefined) return undefined;
+    next.packetId ??= this.reservePacketId();
+    this.#inflight.set(next.packetId, next);
+    return next;
+  }
+
+  inflight(): Iterable<Outgoing> {
+    return this.#inflight.values();
+  }
+
+  /** In flight first, then what waits. */
+  *all(): Generator<Outgoing> {
+    yield* this.#inflight.values();
+    yield* this.#waiting.slice(this.#head);
+  }
+
+  find(packetId: number): Outgoing | undefined {
+    const found = this.#inflight.get(packetId);
+    if (found !== undefined || !this.#packetIds.has(packetId)) return found;
+    return this.upcoming(this.waitingCount).find((outgoing) => outgoing.packetId === packetId);
+  }
+
+  remove(outgoing: Outgoing): void {
+    const { packetId } = outgoing;
+    if (packetId !== undefined && this.#inflight.get(packetId) === outgoing) {
+      this.#inflight.delete(packetId);
+    } else {
+      const at = this.#waiting.indexOf(outgoing, this.#head);
+      if (at < 0) return;
+      this.#waiting.splice(at, 1);
+    }
+    this.#forget(outgoing);
+  }
+
+  clear(): void {
+    this.#inflight.clear();
+    this.#packetIds.clear();
+    this.#waiting = [];
+    this.#head = 0;
+    this.#bytes = 0;
+  }
+
+  #shift(): Outgoing | undefined {
+    const next = this.#waiting[this.#head];
+    if (next === undefined) return undefined;
+    this.#head += 1;
+    // Amortised: moving the rest down at each shift costs the whole length every time.
+    if (this.#head >= 512 && this.#head * 2 >= this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
+    return next;
+  }
+
+  #forget(outgoing: Outgoing): void {
+    this.#bytes -= outgoing.size;
+    if (outgoing.packetId !== undefined) this.#packetIds.delete(outgoing.packetId);
+  }
+}

@@ -1,0 +1,85 @@
+/** Retained messages within a quota for each who sets them. */
+import type { Append } from '@holdfast/provisioning/storage/write';
+import { saveRetained } from './broker-rows.js';
+import type { Message, QoS } from './message.js';
+import { RetainedIndex } from './retained-index.js';
+
+export interface Retained extends Message {
+  readonly owner: string;
+  readonly retain: true;
+}
+
+export interface RetainedQuota {
+  readonly maxMessages: number;
+  readonly maxBytes: number;
+}
+
+export type RetainedChange =
+  | { readonly kind: 'stored'; readonly append: Append; undo(): void }
+  | { readonly kind: 'over_quota' };
+
+export class RetainedStore {
+  readonly #index = new RetainedIndex<Retained>();
+  readonly #used = new Map<string, { count: number; bytes: number }>();
+  readonly #quotaOf: (owner: string) => RetainedQuota;
+
+  constructor(quotaOf: (owner: string) => RetainedQuota) {
+    this.#quotaOf = quotaOf;
+  }
+
+  get size(): number {
+    return this.#index.size;
+  }
+
+  restore(row: { topic: string; payload: Uint8Array; qos: QoS; owner: string }): void {
+    this.#put(row.topic, { ...row, retain: true });
+  }
+
+  /** Sets, or with an empty payload deletes, what a topic keeps; in memory at once, so that those behind it see its count. */
+  set(message: Message, owner: string): RetainedChange {
+    const { topic, qos } = message;
+    const before = this.#index.get(topic);
+    let after: Retained | undefined;
+    if (message.payload.length > 0) {
+      // A copy: the payload is a piece of a much larger buffer of the socket's.
+      after = { topic, payload: Buffer.from(message.payload), qos, owner, retain: true };
+      if (!this.#fits(after, before)) return { kind: 'over_quota' };
+    }
+    this.#put(topic, after);
+    return {
+      kind: 'stored',
+      append: saveRetained({ topic, payload: message.payload, qos, owner }),
+      undo: () => {
+        if (this.#index.get(topic) === after) this.#put(topic, before);
+      },
+    };
+  }
+
+  matching(filter: string): Iterable<Retained> {
+    return this.#index.matching(filter);
+  }
+
+  #fits(after: Retained, before: Retained | undefined): boolean {
+    const quota = this.#quotaOf(after.owner);
+    const used = this.#used.get(after.owner) ?? { count: 0, bytes: 0 };
+    const isOwn = before?.owner === after.owner;
+    const count = used.count + (isOwn ? 0 : 1);
+    const bytes = used.bytes + sizeOf(after) - (isOwn ? sizeOf(before) : 0);
+    return count <= quota.maxMessages && bytes <= quota.maxBytes;
+  }
+
+  #put(topic: string, after: Retained | undefined): void {
+    const before = this.#index.set(topic, after);
+    if (before !== undefined) this.#count(before.owner, -1, -sizeOf(before));
+    if (after !== undefined) this.#count(after.owner, 1, sizeOf(after));
+  }
+
+  #count(owner: string, count: number, bytes: number): void {
+    const used = this.#used.get(owner) ?? { count: 0, bytes: 0 };
+    const now = { count: used.count + count, bytes: used.bytes + bytes };
+    if (now.count === 0) this.#used.delete(owner);
+    else this.#used.set(owner, now);
+  }
+}
+
+const sizeOf = (message: Message): number => message.payload.length + message.topic.length;

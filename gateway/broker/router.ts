@@ -1,0 +1,164 @@
+/** From one message to every copy it owes: first what must be on disk, as a Write, then, once it is, the deliveries. */
+import type { Store } from '@holdfast/provisioning/storage/store';
+import type { Write } from '@holdfast/provisioning/storage/write';
+import type { DropEvent } from './broker.js';
+import { enqueue } from './broker-rows.js';
+import { type Message, minQoS } from './message.js';
+import type { Outgoing } from './outgoing-queue.js';
+import { publishHead } from './publish-packet.js';
+import type { Retained, RetainedStore } from './retained-store.js';
+import type { Session } from './session.js';
+import type { SessionRegistry } from './session-registry.js';
+
+export interface Prepared {
+  /** Commit this, then `deliver`, or `undo` when it could not be. */
+  readonly write: Write;
+  /** What the publisher should wait for before its next messages, when a subscriber is behind. */
+  deliver(): Promise<void> | undefined;
+  undo(): void;
+}
+
+export class Router {
+  readonly #sessions: SessionRegistry;
+  readonly #retained: RetainedStore;
+  readonly #store: Pick<Store, 'commits'>;
+  readonly #onDropped: (event: DropEvent) => void;
+
+  constructor(
+    deps: {
+      readonly sessions: SessionRegistry;
+      readonly retained: RetainedStore;
+      readonly store: Pick<Store, 'commits'>;
+    },
+    onDropped: (event: DropEvent) => void,
+  ) {
+    this.#sessions = deps.sessions;
+    this.#retained = deps.retained;
+    this.#store = deps.store;
+    this.#onDropped = onDropped;
+  }
+
+  /** `owner` is whose retained quota it counts against, `clientId` who is named when it is over. */
+  prepare(message: Message, owner: string, clientId: string): Prepared {
+    const write: Write[number][] = [];
+    const undo: (() => void)[] = [];
+    if (message.retain) {
+      const change = this.#retained.set(message, owner);
+      if (change.kind === 'stored') {
+        write.push(change.append);
+        undo.push(() => change.undo());
+      } else {
+        const bytes = message.payload.length;
+        this.#onDropped({ clientId, count: 1, bytes, reason: 'RETAINED_QUOTA' });
+      }
+    }
+    const live: Message = message.retain ? { ...message, retain: false } : message;
+    const once: Session[] = [];
+    const owed: [Session, Outgoing][] = [];
+    for (const { session, qos } of this.#sessions.index.subscribersOf(message.topic)) {
+      const granted = minQoS(qos, message.qos);
+      if (granted === 0) {
+        once.push(session);
+      } else {
+        const outgoing = this.#sessions.outgoing(session, live, granted);
+        owed.push([session, outgoing]);
+        undo.push(() => session.queue.forgetPacketId(outgoing.packetId));
+        if (session.isPersistent) write.push(rowOf(session, outgoing));
+      }
+    }
+    return {
+      write,
+      undo: () => {
+        for (const step of undo) step();
+      },
+      deliver: () => deliver(live, once, owed),
+    };
+  }
+
+  /** A message of the gateway's own, or a will. */
+  async route(message: Message, owner: string, clientId: string, also: Write = []): Promise<void> {
+    const prepared = this.prepare(message, owner, clientId);
+    const write = also.length === 0 ? prepared.write : [...prepared.write, ...also];
+    try {
+      if (write.length > 0) await this.#store.commits.commit(write);
+    } catch (error) {
+      prepared.undo();
+      throw error;
+    }
+    prepared.deliver();
+  }
+
+  /** What a new subscription gets: the retained messages it matches, with the retain flag (3.1.1, 3.3.1.3). */
+  async sendRetained(session: Session, filter: string, qos: 0 | 1 | 2): Promise<void> {
+    const matching = this.#retained.matching(filter)[Symbol.iterator]();
+    if (!session.isPersistent || qos === 0) {
+      session.deliverAll(this.#fitted(session, matching, qos));
+      return;
+    }
+    // The session outlives this connection, so what it is owed is stored before it is sent; page by page.
+    const page: (Outgoing | Message)[] = [];
+    const write: Write[number][] = [];
+    for (const one of this.#fitted(session, matching, qos)) {
+      page.push(one);
+      if ('seq' in one) write.push(rowOf(session, one));
+      if (page.length === retainedPage)
+        await this.#sendPage(session, page.splice(0), write.splice(0));
+    }
+    await this.#sendPage(session, page, write);
+  }
+
+  async #sendPage(session: Session, page: (Outgoing | Message)[], write: Write): Promise<void> {
+    if (write.length > 0) await this.#store.commits.commit(write);
+    for (const one of page) {
+      if ('seq' in one) session.deliver(one);
+      else session.deliverAll([one].values());
+    }
+  }
+
+  *#fitted(
+    session: Session,
+    matching: Iterator<Retained>,
+    qos: 0 | 1 | 2,
+  ): Generator<Outgoing | Message> {
+    for (let next = matching.next(); next.done !== true; next = matching.next()) {
+      const granted = minQoS(qos, next.value.qos);
+      yield granted === 0 ? next.value : this.#sessions.outgoing(session, next.value, granted);
+    }
+  }
+}
+
+const retainedPage = 64;
+
+const rowOf = (session: Session, { seq, packetId, qos, message }: Outgoing): Write[number] => {
+  const { topic, payload, retain } = message ?? {
+    topic: '',
+    payload: new Uint8Array(),
+    retain: false,
+  };
+  return enqueue({
+    seq,
+    session: session.key,
+    packetId: packetId ?? null,
+    qos,
+    retain,
+    topic,
+    payload,
+  });
+};
+
+const deliver = (
+  live: Message,
+  once: readonly Session[],
+  owed: readonly (readonly [Session, Outgoing])[],
+): Promise<void> | undefined => {
+  if (once.length > 0) {
+    const head = publishHead({ ...live, qos: 0, dup: false });
+    for (const session of once) session.deliverOnce(live, head);
+  }
+  let pressure: Promise<void> | undefined;
+  for (const [session, outgoing] of owed) {
+    session.deliver(outgoing);
+    pressure ??= session.pressure();
+  }
+  return pressure;
+};

@@ -1,0 +1,294 @@
+/** Every session of the site's broker, in memory for the moment's decisions and in the store for the next start. */
+import type { Store, StoreLog } from '@holdfast/provisioning/storage/store';
+import type { Write } from '@holdfast/provisioning/storage/write';
+import type { DropEvent } from './broker.js';
+import {
+  type BrokerRows,
+  dequeue,
+  queuedOverheadBytes,
+  readQueued,
+  removeInbox,
+  removeSession,
+  removeSubscriptions,
+  saveQueueState,
+  saveSession,
+  saveSubscription,
+} from './broker-rows.js';
+import type { Message } from './message.js';
+import type { Outgoing } from './outgoing-queue.js';
+import { type Outlet, Session, type SessionHost, type SessionLimits } from './session.js';
+import { type Subscription, SubscriptionIndex } from './subscription-index.js';
+
+export interface RegistryLimits {
+  readonly deviceSession: SessionLimits;
+  readonly serviceSession: SessionLimits;
+  /** Persistent sessions of one device; the longest offline goes for a new one. */
+  readonly sessionsPerDevice: number;
+  readonly subscriptionsPerSession: number;
+}
+
+export interface RegistryDependencies {
+  readonly store: Pick<Store, 'read' | 'commits'>;
+  readonly log: StoreLog;
+  readonly now: () => number;
+  readonly onDropped: (event: DropEvent) => void;
+}
+
+export class SessionRegistry implements SessionHost {
+  readonly index = new SubscriptionIndex<Session>();
+  readonly #deps: RegistryDependencies;
+  readonly #limits: RegistryLimits;
+  readonly #sessions = new Map<string, Session>();
+  #lastKey = 0;
+  #lastSeq = 0;
+  #doneSeqs: number[] = [];
+  #flushing: Promise<void> | undefined;
+
+  constructor(deps: RegistryDependencies, limits: RegistryLimits) {
+    this.#deps = deps;
+    this.#limits = limits;
+  }
+
+  /** Takes up the sessions of the last run. */
+  restore(rows: BrokerRows): void {
+    const byKey = new Map<number, Session>();
+    for (const row of rows.sessions) {
+      const session = this.#make(row.clientId, row.device, true, row.key);
+      session.lastSeenAt = row.lastSeenAt;
+      byKey.set(row.key, session);
+      this.#lastKey = Math.max(this.#lastKey, row.key);
+    }
+    for (const { session: key, filter, qos } of rows.subscriptions) {
+      const session = byKey.get(key);
+      if (session === undefined) continue;
+      session.subscriptions.set(filter, { filter, qos });
+      this.index.add(session, { filter, qos });
+    }
+    for (const row of rows.queue) {
+      this.#lastSeq = row.seq;
+      const session = byKey.get(row.session);
+      if (session === undefined) continue;
+      session.deliver({
+        seq: row.seq,
+        qos: row.qos === 2 ? 2 : 1,
+        size: row.size,
+        packetId: row.packetId ?? undefined,
+        // Nobody knows any more; a duplicate flag too many is allowed, one too few is not.
+        isSent: session.queue.length < this.#limitsOf(session.device).maxInflight,
+        isReleased: row.state === 1,
+        message: undefined,
+      });
+    }
+    for (const { session, packetId } of rows.inbox) byKey.get(session)?.inbox.add(packetId);
+  }
+
+  get(clientId: string): Session | undefined {
+    return this.#sessions.get(clientId);
+  }
+
+  all(): Iterable<Session> {
+    return this.#sessions.values();
+  }
+
+  /** The session a connecting client goes on with; whoever had it is cut (3.1.1, 3.1.4). */
+  async claim(
+    clientId: string,
+    device: string | null,
+    isClean: boolean,
+    holder?: Outlet,
+  ): Promise<Session> {
+    const existing = this.#sessions.get(clientId);
+    if (existing?.holder !== undefined) {
+      const before = existing.holder;
+      existing.detach(before);
+      before.cut('TAKEN_OVER');
+    }
+    if (existing?.isPersistent === true && !isClean) {
+      existing.holder = holder;
+      return existing;
+    }
+    const write = existing === undefined ? [] : this.#end(existing);
+    this.#lastKey += 1;
+    const session = this.#make(clientId, device, !isClean, this.#lastKey);
+    session.holder = holder;
+    if (!isClean) {
+      write.push(...this.#evict(session));
+      write.push(this.#row(session));
+    }
+    if (write.length > 0) await this.#deps.store.commits.commit(write);
+    return session;
+  }
+
+  /** The connection is gone. */
+  leave(session: Session): void {
+    session.lastSeenAt = this.#deps.now();
+    if (session.isEnded) return;
+    if (!session.isPersistent) this.#end(session);
+    else this.#inBackground([this.#row(session)]);
+  }
+
+  /** False when the session has as many subscriptions as it may. */
+  async subscribe(session: Session, subscription: Subscription): Promise<boolean> {
+    const { filter, qos } = subscription;
+    const before = session.subscriptions.get(filter);
+    if (before?.qos === qos) return true;
+    if (
+      before === undefined &&
+      session.subscriptions.size >= this.#limits.subscriptionsPerSession
+    ) {
+      return false;
+    }
+    session.subscriptions.set(filter, subscription);
+    this.index.add(session, subscription);
+    if (session.isPersistent) {
+      await this.#deps.store.commits.commit([saveSubscription(session.key, filter, qos)]);
+    }
+    return true;
+  }
+
+  async unsubscribe(session: Session, filters: readonly string[]): Promise<void> {
+    const known = filters.filter((filter) => session.subscriptions.delete(filter));
+    for (const filter of known) this.index.remove(session, filter);
+    if (session.isPersistent && known.length > 0) {
+      await this.#deps.store.commits.commit([removeSubscriptions(session.key, known)]);
+    }
+  }
+
+  /** Ends a session with all that is stored of it. */
+  async forget(session: Session): Promise<void> {
+    const write = this.#end(session);
+    if (write.length > 0) await this.#deps.store.commits.commit(write);
+  }
+
+  /** PUBREC came: kept, so that a restart sends PUBREL and not the message again. */
+  async released(session: Session, packetId: number): Promise<void> {
+    const outgoing = session.released(packetId);
+    if (outgoing === undefined || !session.isPersistent) return;
+    await this.#deps.store.commits.commit([saveQueueState(outgoing.seq, packetId, 1)]);
+  }
+
+  /** PUBREL came; committed before PUBCOMP, since the client may use the packet id for another message after it. */
+  async completed(session: Session, packetId: number): Promise<void> {
+    if (session.inbox.delete(packetId) && session.isPersistent) {
+      await this.#deps.store.commits.commit([removeInbox(session.key, packetId)]);
+    }
+  }
+
+  /** A copy for this session, not yet in its queue. */
+  outgoing(
+    session: Session,
+    message: Message,
+    qos: 1 | 2,
+  ): Outgoing & { readonly packetId: number } {
+    this.#lastSeq += 1;
+    return {
+      seq: this.#lastSeq,
+      qos,
+      size: message.payload.length + Buffer.byteLength(message.topic) + queuedOverheadBytes,
+      packetId: session.queue.reservePacketId(),
+      isSent: false,
+      isReleased: false,
+      message,
+    };
+  }
+
+  async load(outgoing: readonly Outgoing[]): Promise<void> {
+    const bySeq = new Map(outgoing.map((one) => [one.seq, one]));
+    for (const row of await readQueued(this.#deps.store, [...bySeq.keys()])) {
+      const one = bySeq.get(row.seq);
+      if (one === undefined) continue;
+      one.message = {
+        topic: row.topic,
+        payload: row.payload,
+        qos: one.qos,
+        retain: row.retain === 1,
+      };
+    }
+  }
+
+  done(session: Session, outgoing: readonly Outgoing[]): void {
+    if (!session.isPersistent) return;
+    for (const { seq } of outgoing) this.#doneSeqs.push(seq);
+    this.#flushing ??= this.#flushDone();
+  }
+
+  dropped(
+    session: Session,
+    outgoing: readonly { readonly size: number }[],
+    reason: DropEvent['reason'],
+  ): void {
+    const bytes = outgoing.reduce((sum, { size }) => sum + size, 0);
+    this.#deps.onDropped({ clientId: session.clientId, count: outgoing.length, bytes, reason });
+  }
+
+  /** Resolves when the acknowledgements so far are stored. */
+  async close(): Promise<void> {
+    while (this.#flushing !== undefined) await this.#flushing;
+  }
+
+  /** Deliveries that are done with go in one statement for many; lost with a crash they are only delivered again. */
+  async #flushDone(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#doneSeqs.length > 0) {
+      const seqs = this.#doneSeqs;
+      this.#doneSeqs = [];
+      await this.#deps.store.commits
+        .commit([dequeue(seqs)])
+        .catch((error: unknown) =>
+          this.#deps.log.warn(
+            { error, count: seqs.length },
+            'delivered messages stay queued on disk',
+          ),
+        );
+    }
+    this.#flushing = undefined;
+  }
+
+  #end(session: Session): Write[number][] {
+    for (const filter of session.subscriptions.keys()) this.index.remove(session, filter);
+    session.end();
+    if (this.#sessions.get(session.clientId) === session) this.#sessions.delete(session.clientId);
+    return session.isPersistent ? removeSession(session.key) : [];
+  }
+
+  #evict(session: Session): Write[number][] {
+    if (session.device === null) return [];
+    const others = [...this.#sessions.values()].filter(
+      (other) => other.isPersistent && other.device === session.device,
+    );
+    if (others.length <= this.#limits.sessionsPerDevice) return [];
+    const [oldest] = others
+      .filter((other) => other !== session && other.holder === undefined)
+      .sort((a, b) => a.lastSeenAt - b.lastSeenAt);
+    if (oldest === undefined) return [];
+    const { length: count, bytes } = oldest.queue;
+    this.#deps.onDropped({ clientId: oldest.clientId, count, bytes, reason: 'SESSION_EVICTED' });
+    return this.#end(oldest);
+  }
+
+  #make(clientId: string, device: string | null, isPersistent: boolean, key: number): Session {
+    const session = new Session(
+      this,
+      { clientId, device, isPersistent, key },
+      this.#limitsOf(device),
+    );
+    session.lastSeenAt = this.#deps.now();
+    this.#sessions.set(clientId, session);
+    return session;
+  }
+
+  #limitsOf(device: string | null): SessionLimits {
+    return device === null ? this.#limits.serviceSession : this.#limits.deviceSession;
+  }
+
+  #row(session: Session): Write[number] {
+    const { key, clientId, device, lastSeenAt } = session;
+    return saveSession({ key, clientId, device, lastSeenAt });
+  }
+
+  #inBackground(write: Write): void {
+    this.#deps.store.commits
+      .commit(write)
+      .catch((error: unknown) => this.#deps.log.warn({ error }, 'a session could not be stored'));
+  }
+}

@@ -1,0 +1,303 @@
+/**
+ * One client's session: its subscriptions, what it is owed, and, while it is connected, the sending of it. A persistent one outlives
+ * its connection and the program; a clean one ends with its connection and is never on disk.
+ */
+import type { Message } from './message.js';
+import { type Outgoing, OutgoingQueue, type QueueLimits } from './outgoing-queue.js';
+import { publishHead, pubrel } from './publish-packet.js';
+import type { Subscription } from './subscription-index.js';
+
+/** The connection as a session needs it. */
+export interface Outlet {
+  /** Bytes wait that the peer does not take: QoS 0 is dropped and the rest waits in the queue until `onRelief`. */
+  readonly isCongested: boolean;
+  send(head: Uint8Array, payload?: Uint8Array): void;
+  /** Whether its holder may have this topic: asked for every delivery, since a queue may be older than the right. */
+  mayReceive(topic: string): boolean;
+  cut(reason: string): void;
+}
+
+export interface SessionHost {
+  /** Reads back the messages that are held on disk alone. */
+  load(outgoing: readonly Outgoing[]): Promise<void>;
+  /** These are done with; their rows may go. */
+  done(session: Session, outgoing: readonly Outgoing[]): void;
+  dropped(
+    session: Session,
+    outgoing: readonly { readonly size: number }[],
+    reason: 'QUEUE_FULL' | 'SUBSCRIBER_SLOW' | 'NOT_AUTHORISED',
+  ): void;
+}
+
+export interface SessionLimits extends QueueLimits {
+  /** Unacknowledged messages a client has at most at a time. */
+  readonly maxInflight: number;
+  /** Bytes of waiting messages of a persistent session that stay in memory; the others are read back from disk. */
+  readonly maxHeldBytes: number;
+  /** How long publishers wait for a subscriber whose queue is half full, ms, before they go on without it. */
+  readonly patienceMs: number;
+}
+
+const loadBatch = 64;
+
+export class Session {
+  readonly clientId: string;
+  readonly device: string | null;
+  readonly isPersistent: boolean;
+  /** Names its rows. */
+  readonly key: number;
+  readonly subscriptions = new Map<string, Subscription>();
+  /** QoS 2 messages that came and whose PUBREL did not, by packet id. */
+  readonly inbox = new Set<number>();
+  readonly queue: OutgoingQueue;
+  lastSeenAt = 0;
+  /** The connection that has claimed it; it becomes the outlet when CONNACK is sent. */
+  holder: Outlet | undefined;
+  /** Nothing is owed to it any more. */
+  isEnded = false;
+  readonly #host: SessionHost;
+  readonly #limits: SessionLimits;
+  #outlet: Outlet | undefined;
+  #isLoading = false;
+  #heldBytes = 0;
+  #isUnresponsive = false;
+  /** Resolved when the queue is short again, or the patience over. */
+  #relief: { promise: Promise<void>; resolve: () => void; timer: NodeJS.Timeout } | undefined;
+  readonly #sources: Iterator<Outgoing | Message>[] = [];
+
+  constructor(
+    host: SessionHost,
+    who: Pick<Session, 'clientId' | 'device' | 'isPersistent' | 'key'>,
+    limits: SessionLimits,
+  ) {
+    this.#host = host;
+    this.#limits = limits;
+    this.clientId = who.clientId;
+    this.device = who.device;
+    this.isPersistent = who.isPersistent;
+    this.key = who.key;
+    this.queue = new OutgoingQueue(limits);
+  }
+
+  get outlet(): Outlet | undefined {
+    return this.#outlet;
+  }
+
+  /** The client is there: what was in flight is sent again, then what waits. */
+  attach(outlet: Outlet): void {
+    this.#outlet = outlet;
+    if (this.#isLoading) return;
+    const missing = [...this.queue.inflight()].filter(isOnDiskAlone);
+    if (missing.length === 0) this.#resend();
+    else void this.#load(missing, () => this.#resend());
+  }
+
+  detach(outlet: Outlet): void {
+    if (this.holder === outlet) this.holder = undefined;
+    if (this.#outlet !== outlet) return;
+    this.#outlet = undefined;
+    this.#sources.length = 0;
+    this.#relieve();
+    // Offline, a copy on disk is enough.
+    if (this.isPersistent) {
+      for (const outgoing of this.queue.all()) outgoing.message = undefined;
+      this.#heldBytes = 0;
+    }
+  }
+
+  end(): void {
+    this.isEnded = true;
+    this.queue.clear();
+    this.#relieve();
+  }
+
+  /** QoS 0: now or never. */
+  deliverOnce(message: Message, head: Uint8Array): void {
+    const outlet = this.#outlet;
+    if (outlet === undefined) return;
+    if (!outlet.mayReceive(message.topic)) {
+      this.#host.dropped(this, [{ size: message.payload.length }], 'NOT_AUTHORISED');
+    } else if (outlet.isCongested) {
+      this.#host.dropped(this, [{ size: message.payload.length }], 'SUBSCRIBER_SLOW');
+    } else {
+      outlet.send(head, message.payload);
+    }
+  }
+
+  /** QoS 1 or 2, already on disk when the session is persistent. */
+  deliver(outgoing: Outgoing): void {
+    if (this.isEnded || (!this.isPersistent && this.#outlet === undefined)) return;
+    if (this.isPersistent) {
+      if (
+        this.#outlet === undefined ||
+        this.#heldBytes + outgoing.size > this.#limits.maxHeldBytes
+      ) {
+        outgoing.message = undefined;
+      } else {
+        this.#heldBytes += outgoing.size;
+      }
+    }
+    const dropped = this.queue.push(outgoing);
+    if (dropped.length > 0) {
+      for (const old of dropped) this.#letGo(old);
+      this.#host.dropped(this, dropped, 'QUEUE_FULL');
+      this.#host.done(this, dropped);
+    }
+    this.pump();
+  }
+
+  /** Sends these as room comes: retained messages, of which a filter may match more than any queue holds. */
+  deliverAll(source: Iterator<Outgoing | Message>): void {
+    this.#sources.push(source);
+    this.pump();
+  }
+
+  /** PUBACK or PUBCOMP. */
+  acknowledged(packetId: number): void {
+    const outgoing = this.queue.find(packetId);
+    if (outgoing === undefined || !outgoing.isSent) return;
+    this.queue.remove(outgoing);
+    this.#letGo(outgoing);
+    this.#host.done(this, [outgoing]);
+    if (!this.queue.isHalfFull) {
+      this.#isUnresponsive = false;
+      this.#relieve();
+    }
+    this.pump();
+  }
+
+  /** PUBREC: from here on PUBREL alone is sent again. */
+  released(packetId: number): Outgoing | undefined {
+    const outgoing = this.queue.find(packetId);
+    if (outgoing === undefined) return undefined;
+    outgoing.isReleased = true;
+    return outgoing;
+  }
+
+  /**
+   * What a publisher waits for before its next message, when this subscriber is connected and behind; a client that does not catch up
+   * within the patience is waited for no more until it does.
+   */
+  pressure(): Promise<void> | undefined {
+    if (this.#outlet === undefined || this.#isUnresponsive || !this.queue.isHalfFull)
+      return undefined;
+    if (this.#relief === undefined) {
+      let resolve = (): void => undefined;
+      const promise = new Promise<void>((done) => {
+        resolve = done;
+      });
+      const timer = setTimeout(() => {
+        this.#isUnresponsive = true;
+        this.#relieve();
+      }, this.#limits.patienceMs);
+      this.#relief = { promise, resolve, timer };
+    }
+    return this.#relief.promise;
+  }
+
+  /** Sends what the window and the connection take. */
+  pump(): void {
+    const outlet = this.#outlet;
+    if (this.#isLoading) return;
+    while (outlet !== undefined && outlet === this.#outlet && !outlet.isCongested) {
+      if (this.queue.inflightCount >= this.#limits.maxInflight) return;
+      const next = this.queue.peek();
+      if (next === undefined) {
+        if (!this.#pull()) return;
+        continue;
+      }
+      if (isOnDiskAlone(next)) {
+        const missing = this.queue.upcoming(loadBatch).filter(isOnDiskAlone);
+        void this.#load(missing, () => this.pump());
+        return;
+      }
+      this.queue.send();
+      this.#transmit(outlet, next);
+    }
+  }
+
+  #transmit(outlet: Outlet, outgoing: Outgoing): void {
+    const { packetId, message } = outgoing;
+    if (packetId === undefined) return;
+    if (outgoing.isReleased) {
+      outlet.send(pubrel(packetId));
+      return;
+    }
+    if (message === undefined) return;
+    if (!outlet.mayReceive(message.topic)) {
+      this.queue.remove(outgoing);
+      this.#letGo(outgoing);
+      this.#host.dropped(this, [outgoing], 'NOT_AUTHORISED');
+      this.#host.done(this, [outgoing]);
+      return;
+    }
+    const { topic, payload, retain } = message;
+    const head = publishHead({
+      topic,
+      payload,
+      retain,
+      qos: outgoing.qos,
+      packetId,
+      dup: outgoing.isSent,
+    });
+    outgoing.isSent = true;
+    outlet.send(head, payload);
+  }
+
+  /** Takes the next of the first source; false when there is none. */
+  #pull(): boolean {
+    const source = this.#sources[0];
+    if (source === undefined) return false;
+    const next = source.next();
+    if (next.done === true) {
+      this.#sources.shift();
+    } else if ('seq' in next.value) {
+      this.queue.push(next.value);
+    } else {
+      this.deliverOnce(next.value, publishHead({ ...next.value, qos: 0, dup: false }));
+    }
+    return true;
+  }
+
+  /** What was in flight goes first, in its order (3.1.1, 4.6). */
+  #resend(): void {
+    const outlet = this.#outlet;
+    if (outlet === undefined) return;
+    for (const outgoing of [...this.queue.inflight()]) this.#transmit(outlet, outgoing);
+    this.pump();
+  }
+
+  async #load(missing: Outgoing[], then: () => void): Promise<void> {
+    const outlet = this.#outlet;
+    this.#isLoading = true;
+    try {
+      await this.#host.load(missing);
+    } catch {
+      outlet?.cut('its queue could not be read');
+      return;
+    } finally {
+      this.#isLoading = false;
+    }
+    for (const outgoing of missing) {
+      if (isOnDiskAlone(outgoing)) this.queue.remove(outgoing);
+      else this.#heldBytes += outgoing.size;
+    }
+    if (outlet === this.#outlet) then();
+    else this.#resend();
+  }
+
+  #letGo(outgoing: Outgoing): void {
+    if (this.isPersistent && outgoing.message !== undefined) this.#heldBytes -= outgoing.size;
+    outgoing.message = undefined;
+  }
+
+  #relieve(): void {
+    if (this.#relief === undefined) return;
+    clearTimeout(this.#relief.timer);
+    this.#relief.resolve();
+    this.#relief = undefined;
+  }
+}
+
+const isOnDiskAlone = ({ message, isReleased }: Outgoing): boolean =>
+  message === undefined && !isReleased;
