@@ -10,6 +10,7 @@ import { devices } from './migrations/0004-devices.js';
 import { updates } from './migrations/0005-updates.js';
 import { commands } from './migrations/0006-commands.js';
 import { shadows } from './migrations/0007-shadows.js';
+import { enrolment } from './migrations/0008-enrolment.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -19,6 +20,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   updates,
   commands,
   shadows,
+  enrolment,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

@@ -1,0 +1,145 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { EnrolmentRequest } from '@holdfast/protos/local/enrolment';
+import { createSecret, hashClaim } from '@holdfast/provisioning/pki/claim-code';
+import { createRequest } from '@holdfast/provisioning/pki/csr';
+import { issueRoot, issueSiteCa } from '@holdfast/provisioning/pki/issue';
+import { createKey } from '@holdfast/provisioning/pki/keys';
+import { verifyChain } from '@holdfast/provisioning/pki/verify';
+import { openStore } from '@holdfast/provisioning/storage/store';
+import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
+import t, { type Test } from 'tap';
+import { siteMigrations } from '../store/site-migrations.js';
+import { DeviceEnrolment } from './device-enrolment.js';
+
+const start = Date.UTC(2026, 0, 1);
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+const openSite = async (t: Test) => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-enrolment-'));
+  const path = join(folder, 'site.db');
+  const store = await openStore({ path, migrations: siteMigrations, log: silent });
+  t.teardown(async () => {
+    await store.close();
+    await rm(folder, { recursive: true });
+  });
+  const clock = new ManualClock(start);
+  const rootKey = await createKey();
+  const root = await issueRoot(rootKey, { fleet: 'fleet', now: start });
+  const siteCaKey = await createKey();
+  const siteCa = await issueSiteCa({ certificate: root, key: rootKey }, siteCaKey.publicKey, {
+    site: 'farm',
+    now: start,
+  });
+  const planned = createSecret();
+  const codes = [
+    { hash: hashClaim(planned, 'farm'), device_id: 'pump', expires_at: start + 86_400_000 },
+  ];
+  const known = new Set<string>();
+  const enrolment = new DeviceEnrolment(
+    {
+      store,
+      clock,
+      siteCa: { certificate: siteCa, key: siteCaKey },
+      root,
+      planClaims: () => codes,
+      admit: () => [],
+      admitted: ({ device }) => known.add(device),
+      isKnown: (device) => known.has(device),
+      requireWritable: () => undefined,
+      ports: () => ({ mqtts: 8883, https: 8443 }),
+    },
+    { fleet: 'fleet', site: 'farm' },
+  );
+  return { store, clock, root, siteCa, planned, enrolment };
+};
+
+const requestWith = async (secret: string, more: Partial<EnrolmentRequest> = {}) => {
+  const der = await createRequest(await createKey(), { commonName: 'whatever it says' });
+  const body = Buffer.from(der).toString('base64');
+  const csr = `-----BEGIN CERTIFICATE REQUEST-----\n${body}\n-----END CERTIFICATE REQUEST-----\n`;
+  return { secret, csr, model: 'pi', ...more };
+};
+
+t.test('gives a device of the code a certificate that verifies for it and its site', async (t) => {
+  const { enrolment, planned, root, siteCa, store } = await openSite(t);
+  const answer = await enrolment.enrol(await requestWith(planned), '10.0.0.1');
+  t.equal(answer.device_id, 'pump');
+  const verdict = verifyChain({
+    certificate: Buffer.from(answer.certificate.replace(/-----[^-]+-----|\s/g, ''), 'base64'),
+    intermediates: [siteCa],
+    root,
+    role: 'device',
+    site: 'farm',
+    at: start,
+  });
+  t.match(verdict, { identity: { fleet: 'fleet', site: 'farm', name: 'pump' } });
+  const entries = await store.read.all<{ kind: string; body: string }>(
+    'SELECT kind, body FROM journal_audit',
+  );
+  t.equal(entries.length, 1);
+  t.match(JSON.parse(entries[0]?.body ?? ''), { device: 'pump', model: 'pi' });
+});
+
+t.test('answers the same again to the same key, and nobody else', async (t) => {
+  const { enrolment, planned, store } = await openSite(t);
+  const request = await requestWith(planned);
+  const [first, second] = await Promise.all([
+    enrolment.enrol(request, '10.0.0.1'),
+    enrolment.enrol(request, '10.0.0.1'),
+  ]);
+  t.same(second, first, 'also when both came at once');
+  t.same(await enrolment.enrol(request, '10.0.0.1'), first);
+  await t.rejects(enrolment.enrol(await requestWith(planned), '10.0.0.1'), { code: 'CLAIM_USED' });
+  const { n } = (await store.read.get<{ n: number }>('SELECT count(*) n FROM journal_audit')) ?? {};
+  t.equal(n, 1, 'and it is told once');
+});
+
+t.test('takes a code made on site, once, and only while it lasts', async (t) => {
+  const { enrolment, clock } = await openSite(t);
+  const claim = await enrolment.createClaim(null, 60_000);
+  await t.rejects(enrolment.enrol(await requestWith(claim.secret), 'a'), /--id ID/);
+  const request = await requestWith(claim.secret, { device_id: 'valve' });
+  t.equal((await enrolment.enrol(request, 'a')).device_id, 'valve');
+
+  const other = await enrolment.createClaim(null, 60_000);
+  await t.rejects(
+    enrolment.enrol(await requestWith(other.secret, { device_id: 'valve' }), 'a'),
+    { code: 'RESOURCE_EXISTS' },
+    'a name that is in use is not given away',
+  );
+  clock.advance(60_001);
+  await t.rejects(enrolment.enrol(await requestWith(other.secret, { device_id: 'tap' }), 'a'), {
+    code: 'CLAIM_EXPIRED',
+  });
+});
+
+t.test('refuses ids and keys that are none, and says what to do', async (t) => {
+  const { enrolment, planned } = await openSite(t);
+  await t.rejects(enrolment.enrol(await requestWith(createSecret()), 'a'), {
+    code: 'CLAIM_UNKNOWN',
+  });
+  await t.rejects(enrolment.enrol({ ...(await requestWith(planned)), csr: 'none' }, 'a'), {
+    code: 'CERTIFICATE_REQUEST_INVALID',
+  });
+  await t.rejects(enrolment.enrol(await requestWith(planned, { device_id: 'valve' }), 'a'), /pump/);
+  await t.rejects(enrolment.createClaim('a/b', 1), /no device id/);
+});
+
+t.test('slows down who guesses, and nobody else', async (t) => {
+  const { enrolment, planned, clock } = await openSite(t);
+  for (let attempt = 0; attempt < 10; attempt += 1) {
+    await t.rejects(enrolment.enrol(await requestWith(createSecret()), 'bad'), {
+      code: 'CLAIM_UNKNOWN',
+    });
+  }
+  await t.rejects(enrolment.enrol(await requestWith(planned), 'bad'), {
+    code: 'TOO_MANY_ATTEMPTS',
+  });
+  t.equal((await enrolment.enrol(await requestWith(planned), 'good')).device_id, 'pump');
+  clock.advance(6_000);
+  await t.rejects(enrolment.enrol(await requestWith(createSecret()), 'bad'), {
+    code: 'CLAIM_UNKNOWN',
+  });
+});

@@ -1,0 +1,79 @@
+/** Who this gateway is: what its enrolment gave it. A readable record beside the keys, none of which ever leave the folder. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
+import type { Authority } from '@holdfast/provisioning/pki/issue';
+import { type KeyPair, readKeyFile } from '@holdfast/provisioning/pki/keys';
+import { openRecord, type StoredRecord } from '@holdfast/provisioning/storage/record';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import * as v from 'valibot';
+
+const schema = v.object({
+  fleet: v.string(),
+  site: v.string(),
+  gateway_id: v.string(),
+  epoch: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** `host:port` of the control plane's link, and its HTTPS address, as `https://host:port`. */
+  link_address: v.string(),
+  https_address: v.string(),
+  /** PEM. */
+  gateway_certificate: v.string(),
+  site_ca_certificate: v.string(),
+  root_certificate: v.string(),
+  /** SHA-256 of the operator's token, hexadecimal. */
+  operator_token_sha256: v.string(),
+});
+export type GatewayRecord = v.InferOutput<typeof schema>;
+
+/** What the running gateway works with. */
+export interface GatewayIdentity {
+  readonly record: GatewayRecord;
+  /** Signs device certificates and the gateway's own server certificate. */
+  readonly siteCa: Authority;
+  /** Authenticates the link. */
+  readonly link: Authority;
+  readonly root: Authority['certificate'];
+}
+
+export const keyFiles = { gateway: 'gateway.key.pem', siteCa: 'site-ca.key.pem' } as const;
+
+export const openGatewayRecord = async (
+  dataDirectory: string,
+  log: StoreLog,
+): Promise<StoredRecord<GatewayRecord | null>> => {
+  await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+  return openRecord<GatewayRecord | null>({
+    path: join(dataDirectory, 'identity.json'),
+    parse: v.parser(v.nullable(schema)),
+    initial: null,
+    log,
+  });
+};
+
+/** Errors: GATEWAY_NOT_ENROLLED, KEY_INVALID, STORE_CORRUPT. */
+export const loadGatewayIdentity = async (
+  dataDirectory: string,
+  log: StoreLog,
+): Promise<GatewayIdentity> => {
+  const { data: record } = await openGatewayRecord(dataDirectory, log);
+  if (record === null) {
+    throw new HoldfastError(
+      'GATEWAY_NOT_ENROLLED',
+      `${dataDirectory} holds no gateway yet. Get a code with "holdfast gateway code SITE", then: holdfast-gateway enroll CODE --data ${dataDirectory}`,
+    );
+  }
+  const key = (file: string): Promise<KeyPair> => readKeyFile(join(dataDirectory, file));
+  return {
+    record,
+    siteCa: {
+      certificate: parseCertificate(record.site_ca_certificate),
+      key: await key(keyFiles.siteCa),
+    },
+    link: {
+      certificate: parseCertificate(record.gateway_certificate),
+      key: await key(keyFiles.gateway),
+    },
+    root: parseCertificate(record.root_certificate),
+  };
+};
