@@ -50,6 +50,14 @@ const setting = <I, T, D extends I>(
 
 const readInteger = (text: string): unknown => (/^-?\d+$/.test(text) ? Number(text) : text);
 
+const readJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+};
+
 /** A whole number. */
 export const integer = ({
   min = 0,
@@ -128,6 +136,17 @@ export const texts = (described: Described<string[]>) =>
           .filter((item) => item !== ''),
     },
     described.default,
+  );
+
+/** Things with fields of their own, each as `item` reads it; in a flag or a variable they stand as a JSON array. */
+export const list = <T extends object>(
+  item: v.GenericSchema<unknown, T>,
+  { description }: { readonly description: string },
+) =>
+  setting(
+    v.array(item, 'must be a list'),
+    { type: 'list', description, default: [], read: readJson },
+    [],
   );
 
 /** Settings that belong together. */
