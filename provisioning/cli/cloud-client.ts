@@ -1,7 +1,6 @@
 /** The control plane's admin API as the commands call it: promises, deadlines, and errors a person can act on. */
 import * as grpc from '@grpc/grpc-js';
-import { type ErrorCode, errorCodes } from '@holdfast/protos/errors/codes';
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { fromServiceError } from '@holdfast/protos/errors/service-error';
 import { CampaignsClient } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import { CommandsClient } from '@holdfast/protos/gen/holdfast/v1/commands';
 import { DevicesClient } from '@holdfast/protos/gen/holdfast/v1/devices';
@@ -66,30 +65,4 @@ export const openCloudClient = (profile: Profile): CloudClient => {
       for (const client of Object.values(clients)) client.close();
     },
   };
-};
-
-/** A gRPC status as the HoldfastError it was at the other end, or as what it means when there was no other end. */
-export const fromServiceError = (error: grpc.ServiceError, address: string): HoldfastError => {
-  const named = error.metadata?.get('holdfast-code')[0]?.toString();
-  if (named !== undefined && named in errorCodes) {
-    return new HoldfastError(named as ErrorCode, error.details, { cause: error });
-  }
-  if (error.code === grpc.status.UNAVAILABLE) {
-    return new HoldfastError(
-      'CONNECTION_FAILED',
-      `the control plane at ${address} does not answer (${error.details}). Is it running, and is the address right? During an outage, ask the gateway: holdfast --gateway`,
-      { cause: error },
-    );
-  }
-  if (error.code === grpc.status.DEADLINE_EXCEEDED) {
-    return new HoldfastError('DEADLINE_EXCEEDED', `no answer from ${address} in time`, {
-      cause: error,
-    });
-  }
-  if (error.code === grpc.status.UNAUTHENTICATED) {
-    return new HoldfastError('NOT_AUTHENTICATED', 'the token is not known there: log in again', {
-      cause: error,
-    });
-  }
-  return new HoldfastError('INTERNAL', error.details, { cause: error });
 };

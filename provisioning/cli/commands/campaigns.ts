@@ -1,4 +1,6 @@
 /** `holdfast campaign`: which firmware goes to which devices. */
+
+import { fromServiceError } from '@holdfast/protos/errors/service-error';
 import {
   type Campaign,
   CampaignState,
@@ -9,7 +11,6 @@ import {
 } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import type { Command } from 'commander';
 import { parseCount } from '../arguments.js';
-import { fromServiceError } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
 import type { Terminal } from '../terminal.js';
 import { ago, type Column } from '../terminal.js';

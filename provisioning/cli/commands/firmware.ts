@@ -4,13 +4,14 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { fromServiceError } from '@holdfast/protos/errors/service-error';
 import type {
   FirmwareImage,
   UploadFirmwareRequest,
 } from '@holdfast/protos/gen/holdfast/v1/firmware';
 import { SingleBar } from 'cli-progress';
 import type { Command } from 'commander';
-import { type CloudClient, fromServiceError } from '../cloud-client.js';
+import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
 import { ago, bytes, type Terminal } from '../terminal.js';
 import { idOf } from './sites.js';

@@ -1,0 +1,37 @@
+/** What went wrong with a gRPC call, in our codes. */
+import * as grpc from '@grpc/grpc-js';
+import { type ErrorCode, errorCodes } from './codes.js';
+import { HoldfastError } from './holdfast-error.js';
+
+/** Metadata key under which a server of ours names the code. */
+export const codeMetadataKey = 'holdfast-code';
+
+/** A gRPC status as the HoldfastError it was at the other end, or as what it means when there was no other end. */
+export const fromServiceError = (error: grpc.ServiceError, address: string): HoldfastError => {
+  const named = error.metadata?.get(codeMetadataKey)[0]?.toString();
+  if (named !== undefined && named in errorCodes) {
+    return new HoldfastError(named as ErrorCode, error.details, { cause: error });
+  }
+  if (error.code === grpc.status.UNAVAILABLE) {
+    return new HoldfastError(
+      'CONNECTION_FAILED',
+      `the control plane at ${address} does not answer (${error.details}). Is it running, and is the address right?`,
+      { cause: error },
+    );
+  }
+  if (error.code === grpc.status.DEADLINE_EXCEEDED) {
+    return new HoldfastError('DEADLINE_EXCEEDED', `no answer from ${address} in time`, {
+      cause: error,
+    });
+  }
+  if (error.code === grpc.status.UNAUTHENTICATED) {
+    return new HoldfastError(
+      'NOT_AUTHENTICATED',
+      `${address} does not know who is asking: ${error.details}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  return new HoldfastError('INTERNAL', error.details, { cause: error });
+};

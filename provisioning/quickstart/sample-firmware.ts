@@ -1,0 +1,48 @@
+/** Small application archives as the Pi agent installs them: for the quickstart, and for tests that need a good and a bad one. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { create } from 'tar';
+
+export interface SampleFirmware {
+  readonly version: string;
+  /** `crashes`: it ends before it was healthy, so that a device goes back to what it had. */
+  readonly behaviour: 'works' | 'crashes';
+}
+
+const readyText = 'sample application ready';
+
+/** Writes the archive (.tar.gz); the same input makes the same bytes. */
+export const writeSampleFirmware = async (path: string, sample: SampleFirmware): Promise<void> => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-sample-'));
+  try {
+    await writeFile(join(folder, 'holdfast-app.json'), manifestOf(sample));
+    await writeFile(join(folder, 'app.mjs'), programOf(sample));
+    await create(
+      { cwd: folder, file: path, gzip: true, portable: true, mtime: new Date(0) },
+      // The manifest first, so that a reader need not unpack the rest to refuse it.
+      ['holdfast-app.json', 'app.mjs'],
+    );
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+};
+
+const manifestOf = ({ version }: SampleFirmware): string =>
+  `${JSON.stringify(
+    {
+      name: 'sample',
+      version,
+      command: ['node', 'app.mjs'],
+      health: { type: 'ready_line', line: readyText },
+      deadline_s: 30,
+      max_starts: 2,
+    },
+    null,
+    2,
+  )}\n`;
+
+const programOf = ({ version, behaviour }: SampleFirmware): string =>
+  behaviour === 'crashes'
+    ? `console.error('sample application ${version} is broken on purpose');\nprocess.exit(1);\n`
+    : `console.log('${readyText}');\nprocess.on('SIGTERM', () => process.exit(0));\nsetInterval(() => undefined, 60_000);\n`;
