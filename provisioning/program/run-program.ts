@@ -6,6 +6,7 @@ import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-err
 import type * as v from 'valibot';
 import { withDeadline } from '../time/deadline.js';
 import { type Loaded, loadConfiguration } from './configuration.js';
+import { LogStream } from './log-stream.js';
 import { createLogger, type Logger } from './logger.js';
 import { formatReadyLine, type ReadyPorts } from './ready.js';
 import { type Usage, usageText } from './reference.js';
@@ -74,7 +75,7 @@ class Life<S extends ConfigurationSchema> {
   readonly #program: Program<S>;
   readonly #loaded: Loaded<v.InferOutput<S>>;
   readonly #log: Logger;
-  readonly #flush: () => void;
+  readonly #stderr = new LogStream({ fd: 2 });
   readonly #stop = new AbortController();
   readonly #closers: Closer[] = [];
   #exitCode: number = exitCodes.ok;
@@ -83,9 +84,11 @@ class Life<S extends ConfigurationSchema> {
   constructor(program: Program<S>, loaded: Loaded<v.InferOutput<S>>) {
     this.#program = program;
     this.#loaded = loaded;
-    const { log, flush } = createLogger({ program: program.program, level: loaded.logLevel });
-    this.#log = log;
-    this.#flush = flush;
+    this.#log = createLogger({
+      program: program.program,
+      level: loaded.logLevel,
+      to: this.#stderr,
+    });
   }
 
   async live(): Promise<never> {
@@ -110,7 +113,7 @@ class Life<S extends ConfigurationSchema> {
     }
     this.#stop.abort();
     await this.#close();
-    this.#flush();
+    await this.#stderr.flush();
     process.exit(this.#exitCode);
   }
 
@@ -156,7 +159,7 @@ class Life<S extends ConfigurationSchema> {
   }
 
   #exitNow(code: number): never {
-    this.#flush();
+    this.#stderr.flushSync();
     process.exit(code);
   }
 
