@@ -240,6 +240,44 @@ t.test('calls of a transact made at once run one after the other', async (t) => 
   t.same(answers, [{ changes: 1 }, [{ id: 1 }], { changes: 1 }, []]);
 });
 
+t.test(
+  'on a full disk what fits is stored, the rest fails with STORE_FULL, and the queue goes on',
+  async (t) => {
+    const { queue, database } = await setUp(t);
+    const { page_count: pages } = (await database.get<{ page_count: number }>(
+      'PRAGMA page_count',
+    )) ?? {
+      page_count: 0,
+    };
+    await database.exec(`PRAGMA max_page_count = ${pages + 10}`);
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 40 }, (_, id) =>
+        queue.commit([
+          insertThing(id),
+          { into: events, row: ['d', 'x'.repeat(id === 9 ? 100_000 : 100)] },
+        ]),
+      ),
+    );
+    t.same(
+      outcomes.flatMap((outcome, id) => (outcome.status === 'rejected' ? [id] : [])),
+      [9],
+    );
+    t.match(outcomes[9], { reason: { code: 'STORE_FULL' } });
+    t.equal((await ids(database)).length, 39);
+    const huge = { into: events, row: ['d', 'x'.repeat(100_000)] };
+    const all = await Promise.allSettled(Array.from({ length: 500 }, () => queue.commit([huge])));
+    t.ok(
+      all.every((outcome) => outcome.status === 'rejected' && outcome.reason.code === 'STORE_FULL'),
+    );
+    await t.rejects(
+      queue.transact((tx) => tx.write([huge])),
+      { code: 'STORE_FULL' },
+    );
+    await queue.commit([insertThing(100)]);
+    t.equal((await ids(database)).length, 40, 'reads and small writes go on');
+  },
+);
+
 t.test('makes producers wait when full, and refuses at twice that', async (t) => {
   const { queue } = await setUp(t, { maxPendingBytes: 10_000, maxGroupBytes: 1_000 });
   const body = 'x'.repeat(1_000);

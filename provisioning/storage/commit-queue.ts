@@ -1,7 +1,7 @@
 /**
  * The one writer of a database: callers hand in writes, and writes that come while a commit is under way share the next one.
  *
- * Durability costs one fdatasync a commit, so many callers pay for it together. Each write is still stored or refused by itself.
+ * Durability costs one fsync a commit, so many callers pay for it together. Each write is still stored or refused by itself.
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Database } from './database.js';

@@ -1,7 +1,7 @@
 /**
  * The one place that knows the `sqlite3` package: a connection with promises, cached prepared statements and errors of ours.
  *
- * `synchronous=FULL` makes a COMMIT wait for the WAL's fdatasync. A statement is prepared once and each call waits for its own
+ * `synchronous=FULL` makes a COMMIT wait for the WAL's fsync. A statement is prepared once and each call waits for its own
  * answer: inside `db.serialize` a prepared statement of this package bypasses the order, so `serialize` is not used.
  */
 import { once } from 'node:events';
