@@ -1,26 +1,13 @@
 /** Issues every certificate of a fleet (DESIGN.md, "Identity"). */
 import 'reflect-metadata';
 import { type KeyObject, randomBytes } from 'node:crypto';
-import { isIP } from 'node:net';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { AsnConvert } from '@peculiar/asn1-schema';
-import {
-  GeneralName,
-  GeneralSubtree,
-  GeneralSubtrees,
-  id_ce_nameConstraints,
-  NameConstraints,
-} from '@peculiar/asn1-x509';
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
-  ExtendedKeyUsageExtension,
-  Extension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
+  type Extension,
   Name,
   PublicKey,
-  SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
@@ -32,6 +19,7 @@ import {
   type NameParts,
   nameField,
 } from './distinguished-name.js';
+import { caUsage, leaf, namesOf, onlyNamesWithin } from './extension-writers.js';
 import type { KeyPair } from './keys.js';
 import { keyUsages } from './oids.js';
 import { signingAlgorithm, toWebKeys } from './web-keys.js';
@@ -214,40 +202,6 @@ const toPublicKey = (key: KeyObject) =>
   new PublicKey(new Uint8Array(key.export({ type: 'spki', format: 'der' })));
 
 const issuer = ({ certificate, key }: Authority) => ({ key, name: certificate.subject });
-
-const caUsage = () =>
-  new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true);
-
-const leaf = (publicKey: KeyObject, usages: readonly string[]) => [
-  new BasicConstraintsExtension(false, undefined, true),
-  new KeyUsagesExtension(
-    // TLS 1.2 with an RSA key may be negotiated without forward secrecy by old stacks, which then need encipherment.
-    publicKey.asymmetricKeyType === 'rsa'
-      ? KeyUsageFlags.digitalSignature | KeyUsageFlags.keyEncipherment
-      : KeyUsageFlags.digitalSignature,
-    true,
-  ),
-  new ExtendedKeyUsageExtension([...usages]),
-];
-
-/** Not critical: small TLS stacks reject a critical one, and OpenSSL enforces both. */
-const onlyNamesWithin = (base: DistinguishedName) =>
-  new Extension(
-    id_ce_nameConstraints,
-    false,
-    AsnConvert.serialize(
-      new NameConstraints({
-        permittedSubtrees: new GeneralSubtrees([
-          new GeneralSubtree({ base: new GeneralName({ directoryName: encodeName(base) }) }),
-        ]),
-      }),
-    ),
-  );
-
-const namesOf = (hosts: readonly string[]) =>
-  new SubjectAlternativeNameExtension(
-    hosts.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
-  );
 
 const fleetOf = (certificate: Certificate): string =>
   required(nameField(certificate.subject, 'organization'), 'organization (the fleet)');

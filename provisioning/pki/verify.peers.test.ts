@@ -13,8 +13,9 @@ import { parseRequest } from './csr.js';
 import { type Authority, issueDevice } from './issue.js';
 import { createKey, writeKeyFile } from './keys.js';
 import { keyUsages } from './oids.js';
+import type { RefusalReason } from './refusal.js';
 import { createTestFleet, forge } from './test-fleet.js';
-import { type RefusalReason, verifyChain } from './verify.js';
+import { verifyChain } from './verify.js';
 
 const run = promisify(execFile);
 const folder = await mkdtemp(join(tmpdir(), 'holdfast-pki-'));
