@@ -53,6 +53,30 @@ t.test('keeps the order of the calls within a table', async (t) => {
   );
 });
 
+t.test(
+  'a statement that names a table comes after the rows appended before it, and before those after',
+  async (t) => {
+    const { database, queue } = await setUp(t);
+    const append = (body: number) => queue.commit([{ into: events, row: ['d', body] }]);
+    await Promise.all([
+      append(1),
+      queue.commit([insertThing(1)]),
+      append(2),
+      queue.commit([{ sql: "DELETE FROM events WHERE device = 'd'", expectChanges: 2 }]),
+      append(3),
+      queue.commit([
+        { into: events, row: ['d', 4] },
+        { sql: 'UPDATE events SET body = 40 WHERE body = 4', expectChanges: 1 },
+      ]),
+    ]);
+    const rows = await database.all<{ body: number }>('SELECT body FROM events ORDER BY seq');
+    t.same(
+      rows.map(({ body }) => body),
+      [3, 40],
+    );
+  },
+);
+
 t.test('stores every kind of value as it was', async (t) => {
   const { database, queue } = await setUp(t);
   const values = ['', 'grün 💧', 'a\0b', 0, -1, 2 ** 53 - 1, 1.5, null, new Uint8Array([0, 255])];

@@ -81,12 +81,14 @@ async function storeTogether(
   to: number,
 ): Promise<PartFailure | undefined> {
   const appends = new Map<AppendTable, SqlParams[]>();
-  let at: number | undefined = from;
+  let at: number | undefined;
   try {
     for (let index = from; index < to; index++) {
-      at = index;
       for (const part of (writes[index] as Member).write) {
         if (!isAppend(part)) {
+          at = undefined;
+          await appendNamed(database, appends, part.sql);
+          at = index;
           await runStatement(database, part);
           continue;
         }
@@ -102,6 +104,19 @@ async function storeTogether(
     const error = isHoldfastError(thrown) ? thrown : storeErrorOf(thrown, 'write');
     if (!isOfOneWrite(error)) throw error;
     return { at, error };
+  }
+}
+
+/** Stores the rows gathered so far of tables that the statement names: it must find them, or come after them. */
+async function appendNamed(
+  database: Database,
+  appends: Map<AppendTable, SqlParams[]>,
+  sql: string,
+): Promise<void> {
+  for (const [into, rows] of appends) {
+    if (!sql.includes(into.table)) continue;
+    appends.delete(into);
+    await appendRows(database, into, rows);
   }
 }
 

@@ -28,8 +28,9 @@ export interface Append {
 }
 
 /**
- * One change. Its statements run in order; its appends run after the statements of every write of the same group, in order within
- * their table, gathered with those of others into one INSERT of many rows.
+ * One change. Its parts take effect in order, after those of every write handed in before, with one exception: an append is gathered
+ * with those of others into one INSERT of many rows, which runs before the first later statement that names its table, else at the
+ * group's end. (A table's name is looked for as it is written. What reaches a table by a trigger or a cascade is not seen.)
  */
 export type Write = readonly (Statement | Append)[];
 
