@@ -29,6 +29,11 @@ export class Contacts {
     this.#answerTimeoutMs = answerTimeoutMs;
   }
 
+  /** Sites that are connected now. */
+  get size(): number {
+    return this.#live.size;
+  }
+
   isConnected(site: string): boolean {
     return this.#live.has(site);
   }

@@ -109,17 +109,17 @@ export const recognise = async (
 /** Why a gateway is not, or no longer, the one of its site; undefined when it is. */
 export const fencedReason = async (
   { engine }: Pick<MeetingDependencies, 'engine'>,
-  { site, epoch }: GatewayIdentity,
+  { site, gateway, epoch }: GatewayIdentity,
 ): Promise<HoldfastError | undefined> => {
   const row = await engine.read
     .selectFrom('sites')
-    .select('epoch')
+    .select(['epoch', 'gateway_id'])
     .where('site_id', '=', site)
     .executeTakeFirst();
   if (row === undefined) {
     return new HoldfastError('NOT_AUTHORISED', `There is no site ${site} any more`);
   }
-  if (row.epoch === epoch) return undefined;
+  if (row.epoch === epoch && row.gateway_id === gateway) return undefined;
   return new HoldfastError(
     'GATEWAY_FENCED',
     `Another gateway owns the site ${site} since epoch ${row.epoch}; this one has epoch ${epoch}`,

@@ -6,6 +6,11 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 
 export type PageKey = readonly (string | number)[];
 
+/** The type of the keys of which `K` is an example. */
+export type Key<K extends PageKey> = {
+  readonly [I in keyof K]: K[I] extends string ? string : number;
+};
+
 export interface PageRequest {
   readonly pageSize: number;
   readonly pageToken: string;
@@ -26,11 +31,11 @@ const longestToken = 2_048;
  * Reads what a request says of the page. `scope` names what is listed (with its filter), `shape` a key of it by example: a token
  * of another listing is refused. Errors: REQUEST_INVALID.
  */
-export const readPage = <K extends PageKey>(
+export const readPage = <const K extends PageKey>(
   { pageSize, pageToken }: PageRequest,
   scope: string,
   shape: K,
-): Page<K> => {
+): Page<Key<K>> => {
   if (pageSize < 0)
     throw new HoldfastError('REQUEST_INVALID', 'page_size is negative; leave it out');
   const limit = Math.min(pageSize === 0 ? defaultSize : pageSize, largestSize);
@@ -71,5 +76,5 @@ const decode = (token: string, scope: string): unknown[] | undefined => {
   }
 };
 
-const fits = <K extends PageKey>(key: readonly unknown[], shape: K): key is K =>
+const fits = <K extends PageKey>(key: readonly unknown[], shape: K): key is Key<K> =>
   key.length === shape.length && key.every((part, index) => typeof part === typeof shape[index]);

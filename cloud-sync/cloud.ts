@@ -1,0 +1,217 @@
+/** Wires the control plane together. Its parts know each other only by what is handed to them here. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { signOrders } from '@holdfast/provisioning/documents/orders';
+import { signPlanHead } from '@holdfast/provisioning/documents/plan';
+import { formatAddress } from '@holdfast/provisioning/pki/claim-code';
+import type { Logger } from '@holdfast/provisioning/program/logger';
+import { ensureAdminLogin } from './api/admin-login.js';
+import { openApiServer } from './api/api-server.js';
+import { authenticateWith } from './api/caller.js';
+import { type HttpsRoute, openHttpsServer } from './api/https-server.js';
+import type { ApiService } from './api/service.js';
+import { Signals } from './bus/signals.js';
+import { type FleetAuthority, openFleetAuthority } from './certificates/fleet-authority.js';
+import { recordFleet } from './certificates/fleet-record.js';
+import type { CloudConfiguration } from './configuration.js';
+import { deviceService } from './devices/device-service.js';
+import { registerDeviceEffects } from './effects/device-effects.js';
+import { EffectRegistry } from './effects/effect-registry.js';
+import { registerSiteEffects } from './effects/site-effects.js';
+import { registerTelemetryEffects } from './effects/telemetry-effects.js';
+import { Contacts } from './link/contacts.js';
+import { openLinkServer } from './link/link-server.js';
+import { Orders } from './link/orders.js';
+import { PlanPublisher } from './sites/plan-publisher.js';
+import { claimsDocument, siteDocument } from './sites/site-documents.js';
+import { siteService } from './sites/site-service.js';
+import { openEmbeddedEngine } from './store/embedded-engine.js';
+import type { SqlEngine } from './store/sql-engine.js';
+
+export interface CloudDependencies {
+  readonly log: Logger;
+  readonly now: () => number;
+  /** Shows a login code to the admin; at the first start, and when a new one is asked for. */
+  readonly showLogin: (loginCode: string) => Promise<void>;
+  /** Gets every part that was opened, to be closed in reverse. */
+  readonly onClose: (name: string, close: () => Promise<void> | void) => void;
+}
+
+export interface CloudOptions {
+  readonly dataDir: string;
+  readonly configuration: CloudConfiguration;
+  /** Draws a new token for the admin in place of the one there is. */
+  readonly renewAdminLogin?: boolean;
+}
+
+export interface CloudPorts {
+  readonly grpc: number;
+  readonly link: number;
+  readonly https: number;
+}
+
+/** What the parts of the control plane are made of; each registers with what it has to add. */
+export interface Foundation {
+  readonly engine: SqlEngine;
+  readonly authority: FleetAuthority;
+  readonly signals: Signals;
+  readonly effects: EffectRegistry;
+  readonly orders: Orders;
+  readonly plans: PlanPublisher;
+  readonly contacts: Contacts;
+  readonly dataDir: string;
+  readonly now: () => number;
+  readonly log: Logger;
+}
+
+/** What a part adds to the servers. */
+export interface Part {
+  readonly services?: readonly ApiService[];
+  readonly routes?: readonly HttpsRoute[];
+}
+
+const dayMs = 86_400_000;
+const publishEveryMs = 3_600_000;
+
+/** Starts everything; resolves when it serves. */
+export const openCloud = async (
+  deps: CloudDependencies,
+  options: CloudOptions,
+): Promise<CloudPorts> => {
+  const { configuration } = options;
+  const foundation = await layFoundation(deps, options);
+  const { engine, authority, contacts, plans, log, now } = foundation;
+  const { host } = configuration.listen;
+  const [advertised = '127.0.0.1'] = configuration.advertise.hosts;
+  const ports = { grpc: 0, link: 0, https: 0 };
+  const addresses = () => ({
+    api: formatAddress({ host: advertised, port: ports.grpc }),
+    link: formatAddress({ host: advertised, port: ports.link }),
+    https: `https://${formatAddress({ host: advertised, port: ports.https })}`,
+  });
+  const parts = registerParts(foundation, addresses);
+  await plans.publishDue();
+  const certificate = authority.server;
+  const root = authority.root.certificate;
+
+  const https = await openHttpsServer(
+    { engine, root, now, log },
+    {
+      host,
+      port: configuration.listen.httpsPort,
+      certificate,
+      routes: parts.flatMap(({ routes = [] }) => routes),
+    },
+  );
+  deps.onClose('https', () => https.close());
+  ports.https = https.port;
+
+  const link = await openLinkServer(
+    {
+      ...foundation,
+      root,
+      signOrders: (batch) => signOrders(authority.planSigner, batch),
+    },
+    { host, port: configuration.listen.linkPort, certificate, ...configuration.link },
+  );
+  deps.onClose('link', () => link.close());
+  ports.link = link.port;
+
+  const api = await openApiServer(
+    { authenticate: authenticateWith(engine), log },
+    {
+      host,
+      port: configuration.listen.grpcPort,
+      certificate,
+      services: parts.flatMap(({ services = [] }) => services),
+    },
+  );
+  deps.onClose('api', () => api.close());
+  ports.grpc = api.port;
+
+  const republish = setInterval(() => {
+    plans.publishDue().catch((err: unknown) => log.error({ err }, 'plans could not be renewed'));
+  }, publishEveryMs);
+  deps.onClose('renewal of plans', () => clearInterval(republish));
+  await ensureAdminLogin(engine, {
+    address: addresses().api,
+    rootSha256: root.sha256,
+    now: now(),
+    renew: options.renewAdminLogin ?? false,
+    show: deps.showLogin,
+  });
+  log.info({ ...ports, fleet: authority.fleet, connected: contacts.size }, 'serving');
+  return ports;
+};
+
+const layFoundation = async (
+  { log, now, onClose }: CloudDependencies,
+  { dataDir, configuration }: CloudOptions,
+): Promise<Foundation> => {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const authority = await openFleetAuthority({
+    folder: join(dataDir, 'authority'),
+    fleet: configuration.fleet.name,
+    hosts: [...new Set([...configuration.advertise.hosts, '127.0.0.1', 'localhost'])],
+    now,
+  });
+  const engine = await openEmbeddedEngine({ path: join(dataDir, 'cloud.db'), log });
+  onClose('store', () => engine.close());
+  if (engine.rebuilt !== undefined) {
+    log.error(
+      { ...engine.rebuilt },
+      'the database was damaged, and was made anew: restore a backup',
+    );
+  }
+  await recordFleet(engine, authority, now());
+  const signals = new Signals();
+  const plans = new PlanPublisher(
+    { engine, signals, sign: (head) => signPlanHead(authority.planSigner, head), now, log },
+    {
+      fleet: authority.fleet,
+      lifetimeMs: configuration.plan.lifetimeDays * dayMs,
+      graceMs: configuration.plan.graceDays * dayMs,
+    },
+  );
+  onClose('plans', () => plans.close());
+  return {
+    engine,
+    authority,
+    signals,
+    effects: new EffectRegistry(),
+    orders: new Orders({ signals, now }),
+    plans,
+    contacts: new Contacts(),
+    dataDir,
+    now,
+    log,
+  };
+};
+
+/** Every part of the control plane, in the order in which they are registered. */
+const registerParts = (
+  foundation: Foundation,
+  addresses: Parameters<typeof siteService>[0]['addresses'],
+): readonly Part[] => {
+  const { authority, contacts, effects, now, plans } = foundation;
+  plans.register(siteDocument);
+  plans.register(claimsDocument(now));
+  registerSiteEffects(foundation);
+  registerDeviceEffects(foundation);
+  registerTelemetryEffects(effects);
+  const isConnected = (site: string) => contacts.isConnected(site);
+  return [
+    {
+      services: [
+        siteService({
+          ...foundation,
+          fleet: authority.fleet,
+          root: authority.root,
+          isConnected,
+          addresses,
+        }),
+        deviceService({ ...foundation, root: authority.root.certificate }),
+      ],
+    },
+  ];
+};

@@ -1,0 +1,70 @@
+/** The settings of the control plane. */
+import {
+  configuration,
+  integer,
+  port,
+  section,
+  text,
+  texts,
+} from '@holdfast/provisioning/program/settings';
+import type * as v from 'valibot';
+
+export const cloudConfiguration = configuration({
+  fleet: section('The fleet that this control plane holds.', {
+    name: text({
+      default: 'holdfast',
+      description:
+        'Name of the fleet. It stands in every certificate, so it cannot be changed later',
+    }),
+  }),
+  listen: section('Where it listens. A port of 0 picks a free one.', {
+    host: text({ default: '0.0.0.0', description: 'Address of every port' }),
+    grpcPort: port({
+      default: 7444,
+      description: 'API and enrolment of gateways (server TLS, tokens)',
+    }),
+    linkPort: port({ default: 7443, description: 'Link of the gateways (mutual TLS)' }),
+    httpsPort: port({ default: 7480, description: 'Firmware for gateways (HTTPS)' }),
+  }),
+  advertise: section('How it is reached from outside.', {
+    hosts: texts({
+      default: ['127.0.0.1'],
+      description:
+        'Host names and addresses, in the server certificate; the first also stands in codes and is what gateways connect to',
+    }),
+  }),
+  link: section('The link to the gateways.', {
+    keepaliveMs: integer({
+      default: 20_000,
+      min: 100,
+      max: 300_000,
+      unit: 'ms',
+      description: 'A gateway not heard of for 1.5 times as long is given up',
+    }),
+    windowBytes: integer({
+      default: 8_388_608,
+      min: 65_536,
+      max: 268_435_456,
+      unit: 'bytes',
+      description: 'Journal of one gateway that may be under way without having been stored',
+    }),
+  }),
+  plan: section('The plans that sites carry out.', {
+    lifetimeDays: integer({
+      default: 90,
+      min: 1,
+      max: 3_650,
+      unit: 'days',
+      description: 'How long a plan holds; it is issued anew after a third of that',
+    }),
+    graceDays: integer({
+      default: 30,
+      min: 0,
+      max: 3_650,
+      unit: 'days',
+      description: 'How long after that a site without contact still begins new work',
+    }),
+  }),
+});
+
+export type CloudConfiguration = v.InferOutput<typeof cloudConfiguration>;

@@ -1,0 +1,48 @@
+/** `holdfast-cloud`: the control plane as a program. */
+import { createRequire } from 'node:module';
+import { runProgram } from '@holdfast/provisioning/program/run-program';
+import { aborted } from '@holdfast/provisioning/time/wait';
+import { writeTextFile } from './certificates/certificate-file.js';
+import { openCloud } from './cloud.js';
+import { cloudConfiguration } from './configuration.js';
+
+const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
+
+export const main = (): Promise<never> =>
+  runProgram({
+    program: 'holdfast-cloud',
+    description: 'The control plane of a Holdfast fleet: registry, campaigns, certificates, links.',
+    version,
+    schema: cloudConfiguration,
+    flags: {
+      'login-file': {
+        type: 'string',
+        description: 'Write the login code that is shown once into this file (mode 0600) instead',
+      },
+      'new-login': {
+        type: 'boolean',
+        description: 'Draw a new token for the admin; the one before is void',
+      },
+    },
+    run: async ({ configuration, dataDir, flags, log, onClose, ready, signal }) => {
+      const file = flags['login-file'];
+      const ports = await openCloud(
+        {
+          log,
+          now: () => Date.now(),
+          onClose,
+          showLogin: async (code) => {
+            if (typeof file === 'string') await writeTextFile(file, `${code}\n`, 0o600);
+            else process.stderr.write(loginText(code));
+          },
+        },
+        { configuration, dataDir, renewAdminLogin: flags['new-login'] === true },
+      );
+      ready({ ...ports });
+      await aborted(signal);
+    },
+  });
+
+/** For the person who started it, so not a line of the log, which is kept and shipped. */
+const loginText = (code: string): string =>
+  `\nThis is shown once. To use this control plane, run:\n\n  holdfast login ${code}\n\n`;
