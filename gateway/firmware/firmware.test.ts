@@ -1,0 +1,327 @@
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, get as httpsGet } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import { pemChain } from '@holdfast/provisioning/pki/certificate';
+import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
+import { issueControlPlane, issueRoot } from '@holdfast/provisioning/pki/issue';
+import { createKey, privatePem } from '@holdfast/provisioning/pki/keys';
+import t, { type Test } from 'tap';
+import { ChunkCache } from './chunk-cache.js';
+import { FirmwareCache, type FirmwareCacheOptions } from './firmware-cache.js';
+import { rangeOf, sendFirmware } from './firmware-response.js';
+
+const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const image = randomBytes(3_000_000);
+const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+const sha256 = sha256Of(image);
+
+const firmwareOf = (bytes: Uint8Array, version = '2'): FirmwareBody => ({
+  model: 'pi',
+  version,
+  sha256: sha256Of(bytes),
+  size_bytes: bytes.length,
+  file_name: 'x.bin',
+  path: `/firmware/${sha256Of(bytes)}`,
+});
+
+/** A control plane's HTTPS door that answers as the test says and counts. */
+const openSource = async (
+  t: Test,
+  answer: (request: IncomingMessage, response: ServerResponse, count: number) => void,
+) => {
+  const rootKey = await createKey();
+  const root = await issueRoot(rootKey, { fleet: 'f', now: Date.now() });
+  const key = await createKey();
+  const certificate = await issueControlPlane({ certificate: root, key: rootKey }, key.publicKey, {
+    hosts: ['127.0.0.1'],
+    now: Date.now(),
+  });
+  const requests: IncomingMessage[] = [];
+  const server = createServer(
+    { cert: pemChain(certificate, root), key: privatePem(key) },
+    (request, response) => {
+      requests.push(request);
+      answer(request, response, requests.length);
+    },
+  );
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const address = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const agent = verifiedAgent({ role: 'control-plane', root, at: Date.now() });
+  t.teardown(() => agent.destroy());
+  return { requests, source: { address, agent }, root };
+};
+
+const openCache = async (
+  t: Test,
+  source: { address: string; agent: ReturnType<typeof verifiedAgent> },
+  options: Partial<FirmwareCacheOptions> = {},
+) => {
+  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'firmware-')));
+  const cache = new FirmwareCache(
+    { source, log, now: Date.now },
+    { folder, quotaBytes: 10_000_000, retryAfterMs: { first: 1, most: 5 }, ...options },
+  );
+  await cache.open();
+  t.teardown(async () => {
+    await cache.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+  return { cache, folder };
+};
+
+const held = (cache: FirmwareCache, wanted: string): Promise<void> =>
+  new Promise((resolve) => {
+    if (cache.isHeld(wanted)) resolve();
+    const stop = cache.onChange(() => {
+      if (!cache.isHeld(wanted)) return;
+      stop();
+      resolve();
+    });
+  });
+
+const startOf = (request: IncomingMessage): number =>
+  Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? 'bytes=0-')?.[1]);
+
+/** Answers a range of the image and cuts the connection after so many bytes. */
+const send = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: Buffer,
+  cutAfter?: number,
+): void => {
+  const from = startOf(request);
+  response.writeHead(from > 0 ? 206 : 200, {
+    'content-length': body.length - from,
+    ...(from > 0 ? { 'content-range': `bytes ${from}-${body.length - 1}/${body.length}` } : {}),
+  });
+  if (cutAfter === undefined) response.end(body.subarray(from));
+  else response.write(body.subarray(from, from + cutAfter), () => response.socket?.destroy());
+};
+
+t.test('goes on where each break left it, and asks for nothing twice', async (t) => {
+  const { source, requests } = await openSource(t, (request, response, count) =>
+    send(request, response, image, count < 4 ? 700_000 : undefined),
+  );
+  const { cache, folder } = await openCache(t, source);
+  cache.need([firmwareOf(image)]);
+  cache.need([firmwareOf(image)]);
+  await held(cache, sha256);
+  t.same(await readFile(join(folder, sha256)), image);
+  const starts = requests.map(startOf);
+  t.equal(starts.length, 4);
+  t.ok(
+    starts.every((start, i) => i === 0 || start > (starts[i - 1] ?? 0)),
+    `starts ${starts}`,
+  );
+  t.same(await readdir(folder), [sha256], 'nothing is left beside it');
+});
+
+t.test('a server that cannot continue sends the whole again', async (t) => {
+  const { source } = await openSource(t, (request, response, count) => {
+    if (count === 1) return send(request, response, image, 500_000);
+    response.writeHead(200, { 'content-length': image.length });
+    response.end(image);
+  });
+  const { cache, folder } = await openCache(t, source);
+  cache.need([firmwareOf(image)]);
+  await held(cache, sha256);
+  t.same(await readFile(join(folder, sha256)), image);
+});
+
+t.test('a silent connection is given up and resumed', async (t) => {
+  const { source, requests } = await openSource(t, (request, response, count) => {
+    if (count > 1) return send(request, response, image);
+    response.writeHead(200, { 'content-length': image.length });
+    response.write(image.subarray(0, 100_000));
+  });
+  const { cache } = await openCache(t, source, { idleTimeoutMs: 200 });
+  cache.need([firmwareOf(image)]);
+  await held(cache, sha256);
+  t.ok(startOf(requests[1] as IncomingMessage) > 0);
+});
+
+t.test('what is not what was promised is given to nobody, put aside and said', async (t) => {
+  const wrong = Buffer.from(image);
+  wrong[5] = (wrong[5] ?? 0) ^ 1;
+  const { source } = await openSource(t, (request, response, count) =>
+    send(request, response, count === 1 ? wrong : image),
+  );
+  const { cache, folder } = await openCache(t, source, {
+    retryAfterMs: { first: 1, most: 60_000 },
+  });
+  const problems: string[] = [];
+  const before = log.error;
+  const said = new Promise<void>((resolve) => {
+    log.error = (() => resolve()) as () => undefined;
+  });
+  cache.need([firmwareOf(image)]);
+  await said;
+  log.error = before;
+  problems.push(cache.problem ?? '');
+  t.match(problems[0], /is not/);
+  t.notOk(cache.isHeld(sha256));
+  t.equal(cache.get(sha256), undefined);
+  t.same(await readdir(join(folder, 'quarantine')), [sha256]);
+  cache.retry();
+  await held(cache, sha256);
+  t.same(await readFile(join(folder, sha256)), image);
+});
+
+t.test(
+  'a process killed in the middle of a download leaves what the next one goes on with',
+  async (t) => {
+    let release = (): void => undefined;
+    const half = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { source, requests, root } = await openSource(t, (request, response, count) => {
+      if (count > 1) return send(request, response, image);
+      response.writeHead(200, { 'content-length': image.length });
+      response.write(image.subarray(0, 1_500_000), () => release());
+    });
+    const folder = await mkdtemp(join(tmpdir(), 'firmware-'));
+    const script = `
+    import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
+    import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
+    import { FirmwareCache } from ${JSON.stringify(new URL('./firmware-cache.js', import.meta.url).href)};
+    const log = { info() {}, warn() {}, error() {} };
+    const { address, root, folder, firmware } = JSON.parse(process.env.FIRMWARE_TEST);
+    const agent = verifiedAgent({ role: 'control-plane', root: parseCertificate(root), at: Date.now() });
+    const cache = new FirmwareCache({ source: { address, agent }, log, now: Date.now }, { folder, quotaBytes: 1e7 });
+    await cache.open();
+    cache.need([firmware]);
+    setInterval(() => {}, 1000);
+  `;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      cwd: new URL('../..', import.meta.url),
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: {
+        PATH: process.env.PATH,
+        FIRMWARE_TEST: JSON.stringify({
+          address: source.address,
+          root: root.pem,
+          folder,
+          firmware: firmwareOf(image),
+        }),
+      },
+    });
+    await half;
+    const partial = join(folder, `${sha256}.part`);
+    const size = async () => (await stat(partial).catch(() => undefined))?.size ?? 0;
+    while ((await size()) < 1_000_000) await new Promise((resolve) => setTimeout(resolve, 10));
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    const left = await size();
+    const { cache } = await openCache(t, source, { folder });
+    cache.need([firmwareOf(image)]);
+    await held(cache, sha256);
+    t.equal(startOf(requests[1] as IncomingMessage), left);
+    t.same(await readFile(join(folder, sha256)), image);
+  },
+);
+
+t.test('the quota evicts what was used longest ago, and never what is needed', async (t) => {
+  const images = [1, 2, 3].map(() => randomBytes(4_000));
+  const [a, b, c] = images.map((bytes, i) => firmwareOf(bytes, `${i}`)) as [
+    FirmwareBody,
+    FirmwareBody,
+    FirmwareBody,
+  ];
+  const { source } = await openSource(t, (request, response) => {
+    const wanted = images.find((bytes) => request.url?.endsWith(sha256Of(bytes)));
+    send(request, response, wanted ?? Buffer.alloc(0));
+  });
+  const { cache } = await openCache(t, source, {
+    quotaBytes: 9_000,
+    retryAfterMs: { first: 1e6, most: 1e6 },
+  });
+  cache.need([a, b]);
+  await held(cache, b.sha256);
+  const warned = new Promise<void>((resolve) => {
+    log.warn = (() => resolve()) as () => undefined;
+  });
+  cache.need([a, b, c]);
+  await warned;
+  t.match(cache.problem, /no room/);
+  t.ok(cache.isHeld(a.sha256) && cache.isHeld(b.sha256) && !cache.isHeld(c.sha256));
+  cache.get(a.sha256);
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  cache.get(b.sha256);
+  cache.need([c]);
+  await held(cache, c.sha256);
+  t.notOk(cache.isHeld(a.sha256));
+  t.ok(cache.isHeld(b.sha256), 'the one that was used last stays while there is room');
+});
+
+t.test('ranges are read as the specification says', async (t) => {
+  const cases: [string | undefined, unknown][] = [
+    [undefined, undefined],
+    ['bytes=0-', { from: 0, to: 99 }],
+    ['bytes=10-19', { from: 10, to: 19 }],
+    ['bytes=90-500', { from: 90, to: 99 }],
+    ['bytes=-10', { from: 90, to: 99 }],
+    ['bytes=-500', { from: 0, to: 99 }],
+    ['bytes=-0', 'unsatisfiable'],
+    ['bytes=100-', 'unsatisfiable'],
+    ['bytes=20-10', undefined],
+    ['bytes=0-1,5-6', undefined],
+    ['bytes=-', undefined],
+    ['lines=0-1', undefined],
+    ['bytes=a-b', undefined],
+  ];
+  for (const [header, expected] of cases) t.same(rangeOf(header, 100), expected, String(header));
+});
+
+t.test('serves the whole, ranges and heads from few shared chunks', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'firmware-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const path = join(folder, sha256);
+  await writeFile(path, image);
+  const chunks = new ChunkCache({ maxBytes: 200_000, chunkBytes: 65_536 });
+  const { source } = await openSource(t, (request, response) => {
+    sendFirmware(request, response, { sha256, path, sizeBytes: image.length }, chunks).catch(() =>
+      response.destroy(),
+    );
+  });
+  const ask = async (headers: Record<string, string>, method = 'GET') => {
+    const request = httpsGet(source.address, { agent: source.agent, headers, method });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    const body: Buffer[] = [];
+    for await (const chunk of response) body.push(chunk as Buffer);
+    return { status: response.statusCode, headers: response.headers, body: Buffer.concat(body) };
+  };
+  const whole = await Promise.all(Array.from({ length: 5 }, () => ask({})));
+  for (const { status, body } of whole) {
+    t.equal(status, 200);
+    t.ok(body.equals(image));
+  }
+  const etag = `"${sha256}"`;
+  t.match((await ask({}, 'HEAD')).headers, { etag, 'content-length': String(image.length) });
+  const part = await ask({ range: 'bytes=65530-131080' });
+  t.equal(part.status, 206);
+  t.equal(part.headers['content-range'], `bytes 65530-131080/${image.length}`);
+  t.ok(part.body.equals(image.subarray(65_530, 131_081)));
+  t.ok((await ask({ range: 'bytes=-7' })).body.equals(image.subarray(-7)));
+  t.equal((await ask({ range: `bytes=${image.length}-` })).status, 416);
+  t.equal((await ask({ range: 'bytes=5-', 'if-range': etag })).status, 206);
+  t.equal(
+    (await ask({ range: 'bytes=5-', 'if-range': '"other"' })).status,
+    200,
+    'another image: the whole',
+  );
+  t.equal((await ask({ 'if-none-match': etag })).status, 304);
+  await truncate(path, 10);
+  await t.rejects(ask({ range: 'bytes=2000000-' }), 'a damaged file is never passed off as whole');
+});
