@@ -1,0 +1,187 @@
+/** Executions and campaigns as rows of site.db, and what the journal says of them. */
+import type { ExecutionStatus } from '@holdfast/protos/link/execution-status';
+import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import type { Append, Statement } from '@holdfast/provisioning/storage/write';
+import type { Door } from '../devices/device-events.js';
+import { journalEntry } from '../store/journal.js';
+import { effect } from '../store/outbox.js';
+import type { Campaign } from './campaign.js';
+import type { Decision, Execution } from './execution-state.js';
+
+export interface ExecutionRow {
+  readonly campaign: string;
+  readonly device: string;
+  readonly status: string;
+  readonly door: string | null;
+  readonly attempt: number;
+  readonly site_failures: number;
+  readonly from_version: string | null;
+  readonly to_version: string;
+  readonly boot_before: string | null;
+  readonly seen_boot: string | null;
+  readonly seen_version: string | null;
+  readonly claimed: number;
+  readonly furthest: string;
+  readonly progress: number | null;
+  readonly error: string | null;
+  readonly not_before: number;
+  readonly deadline: number | null;
+  readonly version: number;
+  readonly updated_at: number;
+}
+
+/** Only this file writes these columns, so the words in them are ours. */
+export const executionOf = (row: ExecutionRow): Execution => ({
+  status: row.status as ExecutionStatus,
+  door: row.door as Door | null,
+  attempt: row.attempt,
+  siteFailures: row.site_failures,
+  fromVersion: row.from_version,
+  toVersion: row.to_version,
+  bootBefore: row.boot_before,
+  seen: row.seen_boot === null ? null : { boot: row.seen_boot, version: row.seen_version },
+  claimed: row.claimed === 1,
+  furthest: row.furthest as ExecutionStatus,
+  progress: row.progress,
+  error: row.error,
+  notBefore: row.not_before,
+  deadline: row.deadline,
+  version: row.version,
+});
+
+export interface CampaignRow {
+  readonly campaign: string;
+  readonly body: string;
+  readonly executions: number;
+  readonly settled_at: number | null;
+}
+
+export const campaignOf = (row: CampaignRow): Campaign => ({
+  id: row.campaign,
+  ...(JSON.parse(row.body) as { body: CampaignBody; firmware: FirmwareBody }),
+});
+
+const bodyOf = ({ body, firmware }: Campaign): string => JSON.stringify({ body, firmware });
+
+export const insertCampaign = (campaign: Campaign): Statement => ({
+  sql: 'INSERT INTO campaign_runs (campaign, body, executions) VALUES (?, ?, 0)',
+  params: [campaign.id, bodyOf(campaign)],
+});
+
+export const updateCampaign = (campaign: Campaign): Statement => ({
+  sql: 'UPDATE campaign_runs SET body = ? WHERE campaign = ?',
+  params: [bodyOf(campaign), campaign.id],
+});
+
+/** New executions of a campaign; `total` is how many it then has. It is not settled any more. */
+export const targetWrite = (
+  campaign: Campaign,
+  added: readonly (readonly [device: string, execution: Execution])[],
+  total: number,
+  at: number,
+): (Statement | Append)[] => [
+  {
+    sql: 'UPDATE campaign_runs SET executions = ?, settled_at = NULL WHERE campaign = ?',
+    params: [total, campaign.id],
+  },
+  ...added.flatMap(([device, execution]) => [
+    {
+      sql: `INSERT INTO executions (campaign, device, status, attempt, site_failures, to_version,
+              claimed, furthest, not_before, version, updated_at)
+            VALUES (?, ?, ?, 0, 0, ?, 0, ?, 0, ?, ?)`,
+      params: [
+        campaign.id,
+        device,
+        execution.status,
+        execution.toVersion,
+        execution.furthest,
+        execution.version,
+        at,
+      ],
+    },
+    entryOf(campaign.id, device, execution, at),
+  ]),
+  journalEntry('state', 'campaign_targeted', { campaign: campaign.id, executions: total }, at),
+];
+
+export const settleWrite = (campaign: string, at: number): (Statement | Append)[] => [
+  {
+    sql: 'UPDATE campaign_runs SET settled_at = ? WHERE campaign = ? AND settled_at IS NULL',
+    params: [at, campaign],
+    expectChanges: 1,
+  },
+  journalEntry('state', 'campaign_settled', { campaign }, at),
+];
+
+export const notifyKind = 'update.notify';
+
+/** A decision, what the journal says of it and what is to be done: one write, refused when the row is not what was decided on. */
+export const decisionWrite = (
+  campaign: string,
+  device: string,
+  before: Execution,
+  { state, effects }: Decision,
+  at: number,
+): (Statement | Append)[] => [
+  {
+    sql: `UPDATE executions SET status = ?, door = ?, attempt = ?, site_failures = ?, from_version = ?,
+            boot_before = ?, seen_boot = ?, seen_version = ?, claimed = ?, furthest = ?, progress = ?,
+            error = ?, not_before = ?, deadline = ?, version = ?, updated_at = ?
+          WHERE campaign = ? AND device = ? AND version = ?`,
+    params: [
+      state.status,
+      state.door,
+      state.attempt,
+      state.siteFailures,
+      state.fromVersion,
+      state.bootBefore,
+      state.seen?.boot ?? null,
+      state.seen?.version ?? null,
+      state.claimed ? 1 : 0,
+      state.furthest,
+      state.progress,
+      state.error,
+      state.notBefore,
+      state.deadline,
+      state.version,
+      at,
+      campaign,
+      device,
+      before.version,
+    ],
+    expectChanges: 1,
+  },
+  ...(isNews(before, state) ? [entryOf(campaign, device, state, at)] : []),
+  ...effects.map(() =>
+    effect(
+      notifyKind,
+      `${notifyKind}:${campaign}:${device}:${state.version}`,
+      { campaign, device },
+      `device:${device}`,
+    ),
+  ),
+];
+
+/** Deadlines and evidence are the site's own. */
+const isNews = (before: Execution, after: Execution): boolean =>
+  before.status !== after.status ||
+  before.attempt !== after.attempt ||
+  before.progress !== after.progress ||
+  before.error !== after.error;
+
+const entryOf = (campaign: string, device: string, state: Execution, at: number): Append =>
+  journalEntry(
+    'state',
+    'execution',
+    {
+      campaign,
+      device,
+      status: state.status,
+      attempt: state.attempt,
+      progress: state.progress,
+      from_version: state.fromVersion,
+      to_version: state.toVersion,
+      error: state.error,
+    },
+    at,
+  );

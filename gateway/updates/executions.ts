@@ -1,0 +1,214 @@
+/**
+ * The executions of the site, each decided on one event after the other: what is in memory is what is committed, and a decision
+ * that could not be committed has not happened.
+ */
+
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { isTerminal } from '@holdfast/protos/link/execution-status';
+import type { SiteStore } from '../store/site-store.js';
+import { type Campaign, policyOf } from './campaign.js';
+import { next } from './execution.js';
+import {
+  type CampaignRow,
+  campaignOf,
+  decisionWrite,
+  type ExecutionRow,
+  executionOf,
+  insertCampaign,
+  settleWrite,
+  targetWrite,
+  updateCampaign,
+} from './execution-rows.js';
+import {
+  type Decision,
+  type Execution,
+  type ExecutionEvent,
+  newExecution,
+} from './execution-state.js';
+
+export interface ExecutionsDeps {
+  readonly site: SiteStore;
+  /** Epoch ms that never run back while the program runs: deadlines are compared with it. */
+  readonly time: () => number;
+  /** Told after every commit that changed something. */
+  readonly changed: () => void;
+}
+
+/** A campaign with its executions here. */
+interface Run {
+  campaign: Campaign;
+  /** Every device that has an execution, over or not. */
+  readonly devices: Set<string>;
+  readonly live: Map<string, Execution>;
+  isSettled: boolean;
+}
+
+/** Executions made in one commit. */
+const mostAtOnce = 200;
+
+export class Executions {
+  readonly #deps: ExecutionsDeps;
+  readonly #runs = new Map<string, Run>();
+  /** The decision under way for each execution. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+
+  /** Use `openExecutions`. */
+  constructor(
+    deps: ExecutionsDeps,
+    campaigns: readonly CampaignRow[],
+    rows: readonly ExecutionRow[],
+  ) {
+    this.#deps = deps;
+    for (const row of campaigns) {
+      this.#runs.set(row.campaign, {
+        campaign: campaignOf(row),
+        devices: new Set(),
+        live: new Map(),
+        isSettled: row.settled_at !== null,
+      });
+    }
+    for (const row of rows) {
+      const run = this.#runs.get(row.campaign);
+      run?.devices.add(row.device);
+      const execution = executionOf(row);
+      if (!isTerminal(execution.status)) run?.live.set(row.device, execution);
+    }
+  }
+
+  campaign(id: string): Campaign | undefined {
+    return this.#runs.get(id)?.campaign;
+  }
+
+  campaigns(): Campaign[] {
+    return [...this.#runs.values()].map(({ campaign }) => campaign);
+  }
+
+  /** Whether the campaign made an execution for the device. */
+  has(campaign: string, device: string): boolean {
+    return this.#runs.get(campaign)?.devices.has(device) === true;
+  }
+
+  /** Those that are not over. */
+  *live(): Generator<readonly [campaign: Campaign, device: string, execution: Execution]> {
+    for (const { campaign, live } of this.#runs.values()) {
+      for (const [device, execution] of live) yield [campaign, device, execution];
+    }
+  }
+
+  *liveOf(device: string): Generator<readonly [campaign: Campaign, execution: Execution]> {
+    for (const { campaign, live } of this.#runs.values()) {
+      const execution = live.get(device);
+      if (execution !== undefined) yield [campaign, execution];
+    }
+  }
+
+  /** One execution, also when it is over. */
+  async get(campaign: string, device: string): Promise<Execution | undefined> {
+    const run = this.#runs.get(campaign);
+    if (!run?.devices.has(device)) return undefined;
+    const live = run.live.get(device);
+    if (live !== undefined) return live;
+    const row = await this.#deps.site.read.get<ExecutionRow>(
+      'SELECT * FROM executions WHERE campaign = ? AND device = ?',
+      [campaign, device],
+    );
+    return row && executionOf(row);
+  }
+
+  /** All of a campaign, by device. */
+  async all(campaign: string): Promise<(readonly [device: string, execution: Execution])[]> {
+    const rows = await this.#deps.site.read.all<ExecutionRow>(
+      'SELECT * FROM executions WHERE campaign = ? ORDER BY device',
+      [campaign],
+    );
+    return rows.map((row) => [row.device, executionOf(row)] as const);
+  }
+
+  /** Decides and commits; undefined when there is no such execution. Rejects as the commit queue does: then nothing has happened. */
+  decide(
+    campaign: string,
+    device: string,
+    event: ExecutionEvent,
+    guard?: (state: Execution) => string | undefined,
+  ): Promise<Decision | undefined> {
+    return this.#inTurn(`${campaign}/${device}`, async () => {
+      const run = this.#runs.get(campaign);
+      const before = await this.get(campaign, device);
+      if (run === undefined || before === undefined) return undefined;
+      const refused = guard?.(before);
+      if (refused !== undefined) return { state: before, effects: [], refused };
+      const now = this.#deps.time();
+      const decision = next(before, event, policyOf(run.campaign), now);
+      if (decision.state === before) return decision;
+      await this.#deps.site.commit(decisionWrite(campaign, device, before, decision, now));
+      if (isTerminal(decision.state.status)) run.live.delete(device);
+      else run.live.set(device, decision.state);
+      this.#deps.changed();
+      return decision;
+    });
+  }
+
+  /** Takes up a campaign, or what is new of it. */
+  async take(campaign: Campaign): Promise<void> {
+    const run = this.#runs.get(campaign.id);
+    if (run === undefined) {
+      const write = [insertCampaign(campaign), ...targetWrite(campaign, [], 0, this.#deps.time())];
+      await this.#deps.site.commit(write);
+      this.#runs.set(campaign.id, {
+        campaign,
+        devices: new Set(),
+        live: new Map(),
+        isSettled: false,
+      });
+    } else if (JSON.stringify(run.campaign) !== JSON.stringify(campaign)) {
+      await this.#deps.site.commit([updateCampaign(campaign)]);
+      run.campaign = campaign;
+    }
+  }
+
+  /** Makes an execution for each device that has none. */
+  async target(id: string, devices: readonly string[]): Promise<void> {
+    const run = this.#runs.get(id);
+    if (run === undefined) throw new HoldfastError('INTERNAL', `no campaign ${id} here`);
+    const missing = devices.filter((device) => !run.devices.has(device));
+    for (let from = 0; from < missing.length; from += mostAtOnce) {
+      const added = missing
+        .slice(from, from + mostAtOnce)
+        .map((device) => [device, newExecution(run.campaign.firmware.version)] as const);
+      const total = run.devices.size + added.length;
+      await this.#deps.site.commit(targetWrite(run.campaign, added, total, this.#deps.time()));
+      run.isSettled = false;
+      for (const [device, execution] of added) {
+        run.devices.add(device);
+        run.live.set(device, execution);
+      }
+    }
+  }
+
+  /** Says of every campaign whose executions are all over that it is settled. */
+  async settle(): Promise<void> {
+    for (const [id, run] of this.#runs) {
+      if (run.isSettled || run.live.size > 0) continue;
+      await this.#deps.site.commit(settleWrite(id, this.#deps.time()));
+      run.isSettled = true;
+    }
+  }
+
+  #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(key) ?? Promise.resolve();
+    const turn = before.then(work, work);
+    this.#turns.set(key, turn);
+    const forget = () => {
+      if (this.#turns.get(key) === turn) this.#turns.delete(key);
+    };
+    turn.then(forget, forget);
+    return turn;
+  }
+}
+
+export const openExecutions = async (deps: ExecutionsDeps): Promise<Executions> =>
+  new Executions(
+    deps,
+    await deps.site.read.all<CampaignRow>('SELECT * FROM campaign_runs'),
+    await deps.site.read.all<ExecutionRow>('SELECT * FROM executions'),
+  );
