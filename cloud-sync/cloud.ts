@@ -82,12 +82,13 @@ export const openCloud = async (
   const foundation = await layFoundation(deps, options);
   const { engine, authority, contacts, plans, log, now } = foundation;
   const { host } = configuration.listen;
-  const [advertised = '127.0.0.1'] = configuration.advertise.hosts;
+  const { advertise } = configuration;
+  const [advertised = '127.0.0.1'] = advertise.hosts;
   const ports = { grpc: 0, link: 0, https: 0 };
   const addresses = () => ({
-    api: formatAddress({ host: advertised, port: ports.grpc }),
-    link: formatAddress({ host: advertised, port: ports.link }),
-    https: `https://${formatAddress({ host: advertised, port: ports.https })}`,
+    api: formatAddress({ host: advertised, port: advertise.grpcPort || ports.grpc }),
+    link: formatAddress({ host: advertised, port: advertise.linkPort || ports.link }),
+    https: `https://${formatAddress({ host: advertised, port: advertise.httpsPort || ports.https })}`,
   });
   const parts = registerParts(foundation, addresses);
   await plans.publishDue();

@@ -32,6 +32,9 @@ export const cloudConfiguration = configuration({
       description:
         'Host names and addresses, in the server certificate; the first also stands in codes and is what gateways connect to',
     }),
+    grpcPort: port({ default: 0, description: 'Port of the API from outside; 0: as it listens' }),
+    linkPort: port({ default: 0, description: 'Port of the link from outside; 0: as it listens' }),
+    httpsPort: port({ default: 0, description: 'Port of HTTPS from outside; 0: as it listens' }),
   }),
   link: section('The link to the gateways.', {
     keepaliveMs: integer({
