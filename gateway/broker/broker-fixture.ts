@@ -230,9 +230,12 @@ export class RawClient {
     });
     socket.on('data', (chunk) => reader.parse(chunk));
     socket.on('error', () => undefined);
-    this.closed = once(socket, 'close').then(() => {
-      this.#isClosed = true;
-      this.#wake?.();
+    this.closed = new Promise((resolve) => {
+      socket.once('close', () => {
+        this.#isClosed = true;
+        this.#wake?.();
+        resolve();
+      });
     });
   }
 

@@ -1,0 +1,186 @@
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import t from 'tap';
+import { connectService, openSite, openSiteStore, rawMeter, receivedBy } from './broker-fixture.js';
+
+const publish = (messageId: number, qos: 1 | 2, topic = 'a', dup = false) =>
+  ({ cmd: 'publish', topic, payload: `${messageId}`, qos, messageId, dup, retain: false }) as const;
+
+/** A store whose commits wait until they are let through, or fail. */
+async function gatedStore(t: import('tap').Test) {
+  const store = await openSiteStore(t);
+  const gate = {
+    isOpen: true,
+    error: undefined as Error | undefined,
+    waiting: [] as (() => void)[],
+  };
+  const commits = {
+    isFull: false,
+    room: () => Promise.resolve(),
+    commit: async (write: Parameters<typeof store.commits.commit>[0]) => {
+      if (gate.error !== undefined) throw gate.error;
+      if (!gate.isOpen) await new Promise<void>((resolve) => gate.waiting.push(resolve));
+      await store.commits.commit(write);
+    },
+  } as unknown as typeof store.commits;
+  return { store: { read: store.read, commits }, gate };
+}
+
+t.test('PUBACK and PUBREC come after the handler, never before', async (t) => {
+  let finish: (() => void) | undefined;
+  const site = await openSite(t, {
+    handle: () => new Promise((resolve) => (finish = () => resolve(undefined))),
+  });
+  for (const qos of [1, 2] as const) {
+    const client = await rawMeter(t, site, { clientId: `q${qos}` });
+    client.send(publish(1, qos), { cmd: 'pingreq' });
+    // The ping behind it is answered, so the publish was read and is held back.
+    await client.packet('pingresp');
+    const ack = qos === 1 ? 'puback' : 'pubrec';
+    t.notOk(client.packets.some(({ cmd }) => cmd === ack));
+    finish?.();
+    t.ok(await client.packet(ack));
+  }
+});
+
+t.test('PUBACK comes after the commit of the retained and queued copies', async (t) => {
+  const { store, gate } = await gatedStore(t);
+  const site = await openSite(t, { store });
+  const offline = await connectService(t, site, { clientId: 'offline', clean: false });
+  await offline.subscribeAsync('queued', { qos: 1 });
+  await offline.endAsync();
+  const cases = [
+    { ...publish(1, 1, 'queued') },
+    { ...publish(2, 1, 'kept'), retain: true },
+    { ...publish(3, 2, 'queued') },
+  ];
+  const client = await rawMeter(t, site);
+  for (const packet of cases) {
+    gate.isOpen = false;
+    const ack = packet.qos === 1 ? 'puback' : 'pubrec';
+    client.send(packet, { cmd: 'pingreq' });
+    await client.packet('pingresp');
+    client.packets.length = 0;
+    t.equal(gate.waiting.length, 1, 'one commit');
+    gate.isOpen = true;
+    t.notOk(client.packets.some(({ cmd }) => cmd === ack));
+    for (const go of gate.waiting.splice(0)) go();
+    t.match(await client.packet(ack), { messageId: packet.messageId });
+  }
+});
+
+t.test(
+  'what could not be stored is not acknowledged; the client is disconnected and resends',
+  async (t) => {
+    const { store, gate } = await gatedStore(t);
+    const site = await openSite(t, { store });
+    for (const qos of [1, 2] as const) {
+      const client = await rawMeter(t, site);
+      gate.error = new HoldfastError('STORE_FULL', 'The disk is full');
+      client.send({ ...publish(1, qos), retain: true });
+      await client.closed;
+      t.notOk(client.packets.some(({ cmd }) => cmd === 'puback' || cmd === 'pubrec'));
+      gate.error = undefined;
+    }
+    const reader = await connectService(t, site, { clientId: 'reader' });
+    await reader.subscribeAsync('#', { qos: 1 });
+    await site.broker.publish({ topic: 'b', payload: Buffer.from('b'), qos: 1 });
+    await receivedBy(reader).next(1);
+    t.same(receivedBy(reader).payloads, ['b'], 'nor is it retained');
+  },
+);
+
+t.test('a handler that says "not now" means no acknowledgement', async (t) => {
+  const site = await openSite(t, {
+    handle: () => Promise.reject(new HoldfastError('STORE_FULL', 'The disk is full')),
+  });
+  const client = await rawMeter(t, site);
+  client.send(publish(1, 1));
+  await client.closed;
+  t.notOk(client.packets.some(({ cmd }) => cmd === 'puback'));
+  const other = await rawMeter(t, site);
+  other.send(
+    { cmd: 'publish', topic: 'a', payload: 'x', qos: 0, dup: false, retain: false },
+    { cmd: 'pingreq' },
+  );
+  t.ok(await other.packet('pingresp'), 'QoS 0 is not worth the connection');
+});
+
+t.test('what a handler returns is committed with the copies', async (t) => {
+  const site = await openSite(t, {
+    handle: async ({ topic }) => [
+      { sql: 'INSERT INTO mqtt_subscriptions VALUES (99, ?, 0)', params: [topic] },
+    ],
+  });
+  const client = await connectService(t, site);
+  await client.publishAsync('a', 'x', { qos: 1 });
+  t.same(await site.store.read.all('SELECT filter FROM mqtt_subscriptions'), [{ filter: 'a' }]);
+});
+
+t.test('acknowledgements keep the order of the messages, however long each takes', async (t) => {
+  const finish = new Map<string, () => void>();
+  const site = await openSite(t, {
+    handle: ({ payload }) =>
+      new Promise((resolve) =>
+        finish.set(Buffer.from(payload).toString(), () => resolve(undefined)),
+      ),
+  });
+  const reader = await connectService(t, site, { clientId: 'reader' });
+  await reader.subscribeAsync('#', { qos: 0 });
+  const client = await rawMeter(t, site);
+  client.send(publish(1, 1), publish(2, 1, 'b'), publish(3, 1), { cmd: 'pingreq' });
+  await client.packet('pingresp');
+  for (const one of ['3', '2', '1']) finish.get(one)?.();
+  await client.packet('puback', ({ messageId }) => messageId === 3);
+  const acknowledged = client.packets.flatMap((packet) =>
+    packet.cmd === 'puback' ? [packet.messageId] : [],
+  );
+  t.same(acknowledged, [1, 2, 3]);
+  await receivedBy(reader).next(3);
+  t.same(receivedBy(reader).payloads, ['1', '2', '3']);
+});
+
+t.test('a QoS 2 message is handled once, however often it is sent', async (t) => {
+  const site = await openSite(t);
+  const client = await rawMeter(t, site, { clean: false });
+  client.send(publish(7, 2), publish(7, 2, 'a', true));
+  await client.packet('pubrec');
+  client.send(publish(7, 2, 'a', true), { cmd: 'pingreq' });
+  await client.packet('pingresp');
+  t.equal(client.packets.filter(({ cmd }) => cmd === 'pubrec').length, 3);
+  t.equal(site.handled.length, 1);
+  client.send({ cmd: 'pubrel', messageId: 7 });
+  await client.packet('pubcomp');
+  client.send(publish(7, 2), { cmd: 'pingreq' });
+  await client.packet('pubrec', () => site.handled.length === 2);
+  t.equal(site.handled.length, 2, 'after PUBREL the packet id is free');
+});
+
+t.test(
+  'a QoS 2 message is handled once over a restart, and its packet id is free after PUBREL',
+  async (t) => {
+    const first = await openSite(t);
+    const before = await rawMeter(t, first, { clean: false });
+    before.send(publish(7, 2));
+    await before.packet('pubrec');
+    const second = await first.restart();
+    const after = await rawMeter(t, second, { clean: false });
+    after.send(publish(7, 2, 'a', true));
+    await after.packet('pubrec');
+    t.equal(second.handled.length, 0);
+    after.send({ cmd: 'pubrel', messageId: 7 });
+    await after.packet('pubcomp');
+    const third = await second.restart();
+    const last = await rawMeter(t, third, { clean: false });
+    last.send(publish(7, 2));
+    await last.packet('pubrec');
+    t.equal(third.handled.length, 1, 'a new message, not a repetition');
+  },
+);
+
+t.test('QoS 2 messages without PUBREL are bounded', async (t) => {
+  const site = await openSite(t, { limits: { maxInbox: 5 } });
+  const client = await rawMeter(t, site);
+  for (let at = 1; at <= 6; at += 1) client.send(publish(at, 2));
+  await client.closed;
+  t.equal(site.handled.length, 5);
+});
