@@ -116,6 +116,7 @@ t.test('reads back operations it wrote, and refuses what is none', async (t) => 
     null,
     [{ ...operation, path: [] }],
     [{ ...operation, path: ['else', 'a'] }],
+    [{ ...operation, path: ['desired'] }],
     [{ ...operation, path: ['desired', '__proto__'] }],
     [{ ...operation, stamp: { wall: -1, counter: 0, replica: 'r', writer: 'w' } }],
     [{ ...operation, over: [{ path: ['desired'] }] }],

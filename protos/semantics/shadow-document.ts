@@ -1,5 +1,6 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../mqtt/json-payload.js';
 import {
+  keyOf,
   type ShadowEdit,
   type ShadowOperation,
   type ShadowPath,
@@ -36,10 +37,14 @@ export const renderShadow = (state: ShadowState): RenderedShadow =>
   renderLeaves(visibleLeaves(state));
 
 /** The same of some operations alone: what an answer says of the request's own leaves. */
-export const renderLeaves = (leaves: readonly ShadowOperation[]): RenderedShadow => ({
-  state: treeOf(leaves, ({ value = null }) => value),
-  metadata: treeOf(leaves, ({ stamp }) => ({ timestamp: Math.floor(stamp.wall / 1_000) })),
-});
+export const renderLeaves = (leaves: readonly ShadowOperation[]): RenderedShadow => {
+  // In order, so that replicas that hold the same leaves make the same text.
+  const sorted = [...leaves].sort(byPath);
+  return {
+    state: treeOf(sorted, ({ value = null }) => value),
+    metadata: treeOf(sorted, ({ stamp }) => ({ timestamp: Math.floor(stamp.wall / 1_000) })),
+  };
+};
 
 export interface ShadowDelta {
   readonly state: JsonObject;
@@ -49,13 +54,12 @@ export interface ShadowDelta {
 
 /** Every desired leaf that is missing in `reported` or differs there, arrays whole; undefined when there is none. */
 export const deltaOf = (state: ShadowState): ShadowDelta | undefined => {
-  const reported = renderShadow(state).state.reported ?? {};
-  const leaves = visibleLeaves(state).filter(
-    ({ path, value }) =>
-      path[0] === 'desired' &&
-      value !== undefined &&
-      !isEqual(valueAt(reported, path.slice(1)), value),
-  );
+  const leaves = visibleLeaves(state).filter(({ path, value }) => {
+    if (path[0] !== 'desired') return false;
+    // No leaf is an object, so only a leaf at the same place can equal it.
+    const reported = state.leaves.get(keyOf(['reported', ...path.slice(1)]));
+    return !isEqual(reported?.value, value);
+  });
   const { state: difference, metadata } = renderLeaves(leaves);
   if (difference.desired === undefined) return undefined;
   return { state: difference.desired, metadata: metadata.desired ?? {} };
@@ -110,44 +114,36 @@ export const isEqual = (a: JsonValue | undefined, b: JsonValue | undefined): boo
   );
 };
 
-interface Branch extends Map<string, Branch | { readonly leaf: JsonValue }> {}
-
-/** Maps while it is built and `fromEntries` at the end, so that no key can mean anything but itself. */
 const treeOf = (
   leaves: readonly ShadowOperation[],
   render: (leaf: ShadowOperation) => JsonValue,
 ): ShadowDocument => {
-  const root: Branch = new Map();
+  const root: Branch = {};
   for (const leaf of leaves) {
     let branch = root;
-    for (const key of leaf.path.slice(0, -1)) {
-      const child = branch.get(key);
-      const next: Branch = child instanceof Map ? child : new Map();
-      if (next !== child) branch.set(key, next);
-      branch = next;
+    const last = leaf.path.length - 1;
+    for (const [depth, key] of leaf.path.entries()) {
+      if (depth === last) branch[key] = render(leaf);
+      // `__proto__` is refused as a key on entry, so an assignment makes a key like any other.
+      else if (!Object.hasOwn(branch, key)) branch[key] = {};
+      // Nothing is visible above a leaf, so what is there is a branch.
+      branch = branch[key] as Branch;
     }
-    const last = leaf.path.at(-1);
-    if (last !== undefined) branch.set(last, { leaf: render(leaf) });
   }
   // Only sections stand at the top: every path begins with one.
-  return objectOf(root) as ShadowDocument;
+  return root as ShadowDocument;
 };
 
-/** Keys in order, so that replicas that hold the same leaves make the same text. */
-const objectOf = (branch: Branch): JsonObject =>
-  Object.fromEntries(
-    [...branch]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, child]) => [key, child instanceof Map ? objectOf(child) : child.leaf]),
-  );
+interface Branch {
+  [key: string]: JsonValue | Branch;
+}
 
-const valueAt = (object: JsonObject, path: ShadowPath): JsonValue | undefined => {
-  let value: JsonValue | undefined = object;
-  for (const key of path) {
-    if (!isJsonObject(value) || !Object.hasOwn(value, key)) return undefined;
-    value = value[key];
+const byPath = ({ path: a }: ShadowOperation, { path: b }: ShadowOperation): number => {
+  for (let at = 0; at < a.length && at < b.length; at += 1) {
+    const [x = '', y = ''] = [a[at], b[at]];
+    if (x !== y) return x < y ? -1 : 1;
   }
-  return value;
+  return a.length - b.length;
 };
 
 const isAlong = (a: ShadowPath, b: ShadowPath): boolean =>

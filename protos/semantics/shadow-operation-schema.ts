@@ -40,11 +40,14 @@ const idSchema = v.object({ path, stamp });
 const idsSchema = v.array(idSchema);
 
 /** The value by reference: a schema of records would copy, and drop the keys it holds for dangerous. */
-const operationSchema = v.object({
-  path,
-  value: v.exactOptional(v.custom<JsonValue>((value) => value !== undefined, 'no JSON value')),
-  stamp,
-  over: v.exactOptional(idsSchema),
-});
+const operationSchema = v.pipe(
+  v.object({
+    path,
+    value: v.exactOptional(v.custom<JsonValue>((value) => value !== undefined, 'no JSON value')),
+    stamp,
+    over: v.exactOptional(idsSchema),
+  }),
+  v.check(({ path, value }) => path.length > 1 || value === undefined, 'a section is no leaf'),
+);
 
 const operationsSchema = v.array(operationSchema);
