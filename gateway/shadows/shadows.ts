@@ -2,16 +2,16 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { ShadowErrorCode } from '@holdfast/protos/mqtt/shadow-payload';
 import { type HybridTime, laterOf, zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
-import type { ShadowConflict, ShadowOperation } from '@holdfast/protos/semantics/shadow-merge';
+import type { ShadowOperation } from '@holdfast/protos/semantics/shadow-merge';
 import {
   parseShadowOperations,
   parseShadowWriteIds,
 } from '@holdfast/protos/semantics/shadow-operation-schema';
-import type { Store } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { journalEntry } from '../store/journal.js';
 import { effect } from '../store/outbox.js';
+import type { SiteStore } from '../store/site-store.js';
 import {
   decideShadow,
   defaultShadowLimits,
@@ -19,6 +19,7 @@ import {
   type ShadowEvent,
   type ShadowLimits,
 } from './decide-shadow.js';
+import { ShadowCache, textOf } from './shadow-cache.js';
 import {
   changeId,
   changeOf,
@@ -29,15 +30,8 @@ import {
   shadowChanged,
   viewOf,
 } from './shadow-change.js';
-import {
-  noShadow,
-  readShadow,
-  type ShadowKey,
-  type ShadowRow,
-  type StoredShadow,
-  selectShadow,
-  shadowWrite,
-} from './stored-shadow.js';
+import { type ListedConflict, listConflicts } from './shadow-conflicts.js';
+import { type ShadowKey, type StoredShadow, shadowWrite } from './stored-shadow.js';
 import { Turns } from './turns.js';
 
 /**
@@ -45,10 +39,10 @@ import { Turns } from './turns.js';
  * journal entry and what is to be told of it.
  */
 export interface ShadowsDeps {
-  readonly store: Pick<Store, 'read' | 'commits' | 'log'>;
+  readonly site: SiteStore;
   readonly clock: Clock;
-  /** Effects were committed. */
-  readonly kick: () => void;
+  /** The log of the site's store. A file made anew has another, so what is minted then is not taken for what the lost one wrote. */
+  readonly log: string;
 }
 
 export interface ShadowsOptions extends Partial<ShadowLimits> {
@@ -66,20 +60,12 @@ export type ShadowOutcome =
   | { readonly accepted: true; readonly version: number }
   | { readonly accepted: false; readonly code: ShadowErrorCode; readonly message: string };
 
-/** A conflict as it is shown to people. */
-export interface ListedConflict extends ShadowKey, ShadowConflict {
-  /** Epoch ms by the site's clock. */
-  readonly detectedAt: number;
-}
-
 export class Shadows {
   readonly #deps: ShadowsDeps;
   readonly #limits: ShadowLimits;
-  readonly #maxCached: number;
   readonly #turns: Turns;
   readonly #replica: string;
-  /** In the order of their last use. Holds committed shadows alone. */
-  readonly #cache = new Map<string, StoredShadow>();
+  readonly #cache: ShadowCache;
   #seen: HybridTime;
 
   /** Use `openShadows`. */
@@ -88,17 +74,16 @@ export class Shadows {
     this.#deps = deps;
     this.#seen = seen;
     this.#limits = { ...defaultShadowLimits, ...limits };
-    this.#maxCached = maxCached;
+    this.#cache = new ShadowCache(deps.site.read, maxCached);
     this.#turns = new Turns(maxWaiting);
-    // A file that was made anew has another log, so what it mints is not taken for what the lost one had written.
-    this.#replica = deps.store.log.slice(0, 12);
+    this.#replica = deps.log.slice(0, 12);
   }
 
   /** Undefined when there is no such shadow. */
   async get(key: ShadowKey): Promise<ShadowView | undefined> {
     // Behind what is under way: who is told `accepted` and then asks must find it.
     return this.#inTurn(key, async () => {
-      const shadow = await this.#load(key);
+      const shadow = await this.#cache.load(key);
       return shadow.exists ? viewOf(key, shadow, this.#deps.clock.now()) : undefined;
     });
   }
@@ -134,7 +119,7 @@ export class Shadows {
     const dead = parseShadowWriteIds(order.dead ?? []);
     refuseForeign(key, operations);
     await this.#turns.take(textOf(key), async () => {
-      const before = await this.#load(key);
+      const before = await this.#cache.load(key);
       const decision = decideShadow(
         before,
         { type: 'merge', operations, dead },
@@ -147,7 +132,7 @@ export class Shadows {
 
   /** The shadows a device has, by name. */
   async namesOf(device: string): Promise<string[]> {
-    const rows = await this.#deps.store.read.all<{ name: string }>(
+    const rows = await this.#deps.site.read.all<{ name: string }>(
       'SELECT name FROM shadows WHERE device = ? AND is_present = 1 ORDER BY name',
       [device],
     );
@@ -155,23 +140,8 @@ export class Shadows {
   }
 
   /** The site's conflicts, or a device's, oldest first. */
-  async conflicts(device?: string, limit = 1_000): Promise<ListedConflict[]> {
-    const rows = await this.#deps.store.read.all<{
-      device: string;
-      name: string;
-      detected_at: number;
-      conflict: string;
-    }>(
-      `SELECT device, name, detected_at, conflict FROM shadow_conflicts
-        WHERE ?1 IS NULL OR device = ?1 ORDER BY detected_at, device, name, id LIMIT ?2`,
-      [device ?? null, limit],
-    );
-    return rows.map(({ device, name, detected_at: detectedAt, conflict }) => ({
-      device,
-      name,
-      detectedAt,
-      ...(JSON.parse(conflict) as ShadowConflict), // written by shadowWrite
-    }));
+  conflicts(device?: string, limit = 1_000): Promise<ListedConflict[]> {
+    return listConflicts(this.#deps.site.read, device, limit);
   }
 
   /** Resolves when nothing is under way. The store is its owner's to close. */
@@ -180,16 +150,14 @@ export class Shadows {
   }
 
   async #decideRequest(request: ShadowRequest): Promise<ShadowOutcome> {
-    const before = await this.#load(request);
+    const before = await this.#cache.load(request);
     const decision = decideShadow(before, request, this.#context(request));
     if (decision.kind === 'refused') {
       return { accepted: false, code: decision.code, message: decision.message };
     }
     if (decision.kind === 'unchanged') return { accepted: true, version: before.version };
     const answer = request.asker && { ...request.asker, ...answerTo(request, decision.operations) };
-    await this.#store(request, before, decision, answer, (write) =>
-      this.#deps.store.commits.commit(write),
-    );
+    await this.#store(request, before, decision, answer, (write) => this.#deps.site.commit(write));
     return { accepted: true, version: decision.shadow.version };
   }
 
@@ -229,12 +197,11 @@ export class Shadows {
     try {
       await commit(write);
     } catch (error) {
-      this.#cache.delete(textOf(key));
+      this.#cache.forget(key);
       throw error;
     }
-    this.#remember(key, shadow);
+    this.#cache.remember(key, shadow);
     this.#seen = laterOf(this.#seen, shadow.time);
-    if (isTold) this.#deps.kick();
   }
 
   #context({ name }: ShadowKey) {
@@ -251,27 +218,6 @@ export class Shadows {
   #inTurn<T>(key: ShadowKey, work: () => Promise<T>): Promise<T> {
     return this.#turns.take(textOf(key), work);
   }
-
-  async #load(key: ShadowKey): Promise<StoredShadow> {
-    const cached = this.#cache.get(textOf(key));
-    if (cached !== undefined) {
-      this.#remember(key, cached);
-      return cached;
-    }
-    const row = await this.#deps.store.read.get<ShadowRow>(selectShadow, [key.device, key.name]);
-    const shadow = readShadow(row);
-    if (shadow !== noShadow) this.#remember(key, shadow);
-    return shadow;
-  }
-
-  #remember(key: ShadowKey, shadow: StoredShadow): void {
-    const text = textOf(key);
-    this.#cache.delete(text);
-    this.#cache.set(text, shadow);
-    if (this.#cache.size <= this.#maxCached) return;
-    const [oldest] = this.#cache.keys();
-    if (oldest !== undefined) this.#cache.delete(oldest);
-  }
 }
 
 /** Reads how far the clock of the shadows has come. */
@@ -279,13 +225,11 @@ export const openShadows = async (
   deps: ShadowsDeps,
   options?: ShadowsOptions,
 ): Promise<Shadows> => {
-  const seen = await deps.store.read.get<HybridTime>(
+  const seen = await deps.site.read.get<HybridTime>(
     'SELECT wall, counter FROM shadows ORDER BY wall DESC, counter DESC LIMIT 1',
   );
   return new Shadows(deps, seen ?? zeroTime, options);
 };
-
-const textOf = ({ device, name }: ShadowKey): string => `${device}/${name}`;
 
 const answerTo = (request: ShadowRequest, operations: readonly ShadowOperation[]): ShadowAnswer =>
   request.type === 'delete'

@@ -1,17 +1,16 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type HybridTime, laterOf, zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
 import {
-  conflictsOf,
   emptyShadow,
   idOf,
   keyOf,
   latestTime,
-  type ShadowConflict,
   type ShadowState,
 } from '@holdfast/protos/semantics/shadow-merge';
 import { parseShadowOperations } from '@holdfast/protos/semantics/shadow-operation-schema';
 import type { Statement, Write } from '@holdfast/provisioning/storage/write';
 import * as v from 'valibot';
+import { conflictSchema, conflictStatements } from './shadow-conflicts.js';
 
 /** A shadow as it is kept: its leaves and what is lost in one row, since every change reads all of them. */
 export interface StoredShadow {
@@ -60,15 +59,7 @@ CREATE TABLE shadows (
   state TEXT NOT NULL,
   PRIMARY KEY (device, name)
 ) STRICT;
-CREATE TABLE shadow_conflicts (
-  device TEXT NOT NULL,
-  name TEXT NOT NULL,
-  id TEXT NOT NULL,
-  detected_at INTEGER NOT NULL,
-  conflict TEXT NOT NULL,
-  PRIMARY KEY (device, name, id)
-) STRICT;
-`;
+${conflictSchema}`;
 
 export interface ShadowRow {
   readonly wall: number;
@@ -127,34 +118,3 @@ export const shadowWrite = (
 };
 
 const rowSchema = v.object({ leaves: v.array(v.unknown()), lost: v.array(v.unknown()) });
-
-const conflictStatements = (
-  { device, name }: ShadowKey,
-  before: ShadowState,
-  after: ShadowState,
-  now: number,
-): Statement[] => {
-  if (before.lost.size + after.lost.size === 0) return [];
-  const was = byId(conflictsOf(before));
-  const is = byId(conflictsOf(after));
-  const statements: Statement[] = [];
-  for (const id of was.keys()) {
-    if (is.has(id)) continue;
-    statements.push({
-      sql: 'DELETE FROM shadow_conflicts WHERE device = ? AND name = ? AND id = ?',
-      params: [device, name, id],
-    });
-  }
-  for (const [id, conflict] of is) {
-    // What won may have changed since; when it was noticed has not.
-    statements.push({
-      sql: `INSERT INTO shadow_conflicts (device, name, id, detected_at, conflict) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (device, name, id) DO UPDATE SET conflict = excluded.conflict`,
-      params: [device, name, id, now, JSON.stringify(conflict)],
-    });
-  }
-  return statements;
-};
-
-const byId = (conflicts: readonly ShadowConflict[]): Map<string, ShadowConflict> =>
-  new Map(conflicts.map((conflict) => [idOf(conflict.loser), conflict]));
