@@ -55,7 +55,7 @@ export interface LinkOptions {
   readonly refusedRetryMs?: number;
   /** Bytes of orders that may be under way to us. */
   readonly windowBytes?: number;
-  /** How often the lanes of the site's database are looked at for new entries. */
+  /** How often the lanes are looked at for new entries that nobody told of. */
   readonly refreshMs?: number;
 }
 
@@ -82,7 +82,7 @@ const defaults = {
   mostRetryMs: 60_000,
   refusedRetryMs: 300_000,
   windowBytes: 1024 * 1024,
-  refreshMs: 250,
+  refreshMs: 1_000,
 };
 
 export class Link {
@@ -133,7 +133,6 @@ export class Link {
 
   /** Something was committed to the journal: it is sent at once rather than when it is next looked for. */
   kick(): void {
-    if (this.#state.phase !== 'live') return;
     this.#journal.refresh().catch((error: unknown) => {
       this.#deps.log.error({ err: error }, 'the journal could not be read');
     });

@@ -111,7 +111,7 @@ export class SealedLane implements Lane {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Tells the lane that entries were committed; the number of them keeps `backlog` right between reads. */
+  /** Tells the lane that so many entries were committed; a count that is off is set right by `refresh`. */
   appended(count: number): void {
     this.#last += count;
     for (const listener of this.#listeners) listener();
@@ -156,8 +156,10 @@ export class SealedLane implements Lane {
   async refresh(): Promise<void> {
     const sql = `SELECT max(seq) AS last FROM journal_${this.lane}`;
     const row = await this.#deps.store.read.get<{ last: number | null }>(sql);
-    const news = (row?.last ?? 0) - this.#last;
-    if (news > 0) this.appended(news);
+    const last = row?.last ?? this.#sealed.seq;
+    const isMore = last > this.#last;
+    this.#last = last;
+    if (isMore) for (const listener of this.#listeners) listener();
   }
 
   async acknowledge(seq: number): Promise<void> {
