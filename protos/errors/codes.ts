@@ -80,6 +80,7 @@ export const errorCodes = {
   LOGIN_CODE_INVALID: row('The login code is not one', false, 'INVALID_ARGUMENT', 400),
   NOT_AUTHENTICATED: row('Nobody said who is asking', false, 'UNAUTHENTICATED', 401),
   NOT_AUTHORISED: row('The one who asks may not do this', false, 'PERMISSION_DENIED', 403),
+  NOT_ENROLLED: row('This device has not been enrolled', false, 'FAILED_PRECONDITION', 412),
   ORDERS_REFUSED: row(
     'The batch of orders is not signed for this site',
     false,
