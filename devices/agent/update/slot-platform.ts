@@ -18,7 +18,7 @@ import type { UpdatePlatform } from './updater.js';
 export interface SlotPlatformDeps {
   readonly supervisor: Supervisor;
   /** The gateway's HTTPS address as it is now, and how to speak with it. */
-  readonly gateway: { readonly baseUrl: () => string; readonly agent?: Agent };
+  readonly gateway: { readonly baseUrl: () => string; readonly agent?: () => Agent };
 }
 
 export interface SlotPlatformOptions {
@@ -48,7 +48,7 @@ export class SlotPlatform implements UpdatePlatform {
         path: this.#archive(job),
         url: () => new URL(job.url, baseUrl()).href,
       },
-      { signal, onProgress, ...(agent && { httpsAgent: agent }) },
+      { signal, onProgress, ...(agent && { httpsAgent: agent() }) },
     );
   }
 

@@ -1,11 +1,10 @@
 /** An updater on two slots of this machine, put together: the record, the supervisor, the platform. */
 
-import type { Agent } from 'node:https';
 import { join } from 'node:path';
 import { openRecord, type StoredRecord } from '@holdfast/provisioning/storage/record';
 import type { Log } from '../log.js';
 import { installInitialApp } from './initial-app.js';
-import { SlotPlatform, slotOfRun } from './slot-platform.js';
+import { SlotPlatform, type SlotPlatformDeps, slotOfRun } from './slot-platform.js';
 import { Supervisor } from './supervisor.js';
 import { parseUpdateState } from './update-record.js';
 import { newUpdateState, type UpdateState } from './update-state.js';
@@ -13,7 +12,7 @@ import { type UpdatePlatform, type UpdateReporter, Updater } from './updater.js'
 
 export interface SlotUpdaterDeps {
   readonly reporter: UpdateReporter;
-  readonly gateway: { readonly baseUrl: () => string; readonly agent?: Agent };
+  readonly gateway: SlotPlatformDeps['gateway'];
   readonly log: Log;
   /** Told before the update is: the application's process started. */
   readonly onLaunch: () => void;

@@ -1,0 +1,253 @@
+/**
+ * One device at its gateway, put together: session, time, telemetry, settings, commands, updates. What it measures and what an update
+ * does to it come from outside, so that the Pi agent and the simulated devices are the same device.
+ */
+import type { Agent as HttpsAgent } from 'node:https';
+import { join } from 'node:path';
+import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
+import { buildTopic, parseTopic } from '@holdfast/protos/mqtt/topics';
+import { Boot } from './boot.js';
+import { type CommandHandler, Commands, commandFilter } from './commands.js';
+import { GatewayTime } from './gateway-time.js';
+import { GatewayTrust } from './gateway-trust.js';
+import type { HealthReading } from './health.js';
+import { HealthSampler } from './health-sampler.js';
+import type { Credentials } from './identity.js';
+import { JobsClient, jobFilters } from './jobs-client.js';
+import type { Log } from './log.js';
+import { OlderUpdates, olderFilter } from './older-updates.js';
+import { DeviceSession } from './session.js';
+import { defaultAgentSettings, openSettings } from './settings.js';
+import { ShadowClient, shadowFilters } from './shadow-client.js';
+import { telemetryPayload } from './telemetry-payload.js';
+import { TelemetryQueue } from './telemetry-queue.js';
+import type { UpdateEvent } from './update/update-state.js';
+import type { UpdateReporter, Updater } from './update/updater.js';
+
+export interface DeviceDeps {
+  readonly credentials: Credentials;
+  readonly log: Log;
+  readonly measure: () => Promise<HealthReading>;
+  readonly openUpdates: (context: UpdatesContext) => Promise<DeviceUpdates>;
+}
+
+/** What an update needs of the device it happens to. */
+export interface UpdatesContext {
+  readonly reporter: UpdateReporter;
+  readonly gateway: { readonly baseUrl: () => string; readonly agent: () => HttpsAgent };
+  /** To be called whenever the software of the device starts: it is another run from then on. */
+  readonly onLaunch: () => void;
+  /** Ends the session, which then begins anew. */
+  readonly reconnect: () => void;
+}
+
+export interface DeviceUpdates {
+  readonly updater: Updater;
+  /** Restarts what runs in the slot; false when nothing does. */
+  restart(): boolean;
+  close(): Promise<void>;
+}
+
+export interface DeviceOptions {
+  readonly dataDir: string;
+  /** How it speaks of updates: the jobs topics, or the older set `devices/{id}/…`. */
+  readonly door: 'jobs' | 'older';
+  readonly intervalS?: number;
+}
+
+export interface Device {
+  readonly id: string;
+  readonly isConnected: boolean;
+  readonly version: string | null;
+  close(): Promise<void>;
+}
+
+export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Promise<Device> => {
+  const { log, credentials } = deps;
+  const { identity } = credentials;
+  const { dataDir } = options;
+  const device = identity.deviceId;
+  const boot = new Boot();
+  const trust = new GatewayTrust(credentials);
+
+  const session = new DeviceSession(
+    {
+      trust,
+      log,
+      handlers: {
+        connected: () => {
+          time.connected();
+          shadow.connected();
+          commands.connected();
+          telemetry.connected();
+          older?.connected();
+          void updates.updater.dispatch({ type: 'connected' });
+        },
+        disconnected: () => {
+          shadow.disconnected();
+          telemetry.disconnected();
+        },
+        message: (topic, payload) => receive(topic, payload),
+      },
+    },
+    {
+      clientId: device,
+      gateways: identity.gateways,
+      filters: [
+        ...shadowFilters(device),
+        ...(options.door === 'jobs' ? jobFilters(device) : [olderFilter(device)]),
+        commandFilter(device),
+        buildTopic({ kind: 'time_now', device }),
+      ],
+    },
+  );
+
+  const time = new GatewayTime({ session, log }, { device });
+  const telemetry = new TelemetryQueue(
+    {
+      log,
+      send: (series, points) =>
+        session.publish(
+          buildTopic({ kind: 'telemetry', device, sensor: series }),
+          telemetryPayload(points),
+        ),
+    },
+    { path: join(dataDir, 'telemetry.jsonl') },
+  );
+  const health = new HealthSampler({
+    log,
+    read: deps.measure,
+    take: (reading) => {
+      for (const [series, value] of Object.entries(reading)) {
+        telemetry.add({ series, value, ts: time.now(), ...boot.next() });
+      }
+      if (telemetry.dropped > 0) shadow.report();
+    },
+  });
+  const settings = await openSettings(
+    { log, apply: ({ health_interval_s }) => health.setInterval(health_interval_s * 1_000) },
+    {
+      dataDir,
+      defaults: {
+        health_interval_s: options.intervalS ?? defaultAgentSettings.health_interval_s,
+      },
+    },
+  );
+  const facts = (): JsonObject => ({
+    firmware: { version: updates.updater.version ?? 'none' },
+    device: {
+      model: identity.model,
+      ...(identity.serialNo !== null && { serial_no: identity.serialNo }),
+    },
+    agent: { boot: boot.id, telemetry_dropped: telemetry.dropped },
+  });
+  const shadow = new ShadowClient({ session, settings, log, facts }, { device });
+  const reporting = {
+    session,
+    log,
+    bootId: () => boot.id,
+    phase: () => updates.updater.state.update.phase,
+    dispatch: (event: UpdateEvent) => updates.updater.dispatch(event),
+  };
+  const about = { device, model: identity.model };
+  const jobs = options.door === 'jobs' ? new JobsClient(reporting, about) : null;
+  const older =
+    options.door === 'older'
+      ? new OlderUpdates(
+          {
+            ...reporting,
+            settings,
+            version: () => updates.updater.version ?? 'none',
+            reboot: () => void reboot(),
+            onSettings: () => shadow.report(),
+          },
+          { ...about, serialNo: identity.serialNo ?? device },
+        )
+      : null;
+  const updates = await deps.openUpdates({
+    // One of them is there.
+    reporter: (jobs ?? older) as UpdateReporter,
+    gateway: { baseUrl: () => httpsAddress(session), agent: () => trust.httpsAgent() },
+    reconnect: () => session.reconnect(),
+    onLaunch: () => {
+      boot.renew();
+      void commands.rebooted();
+      shadow.report();
+    },
+  });
+  const reboot = async (): Promise<void> => {
+    if (updates.restart()) return;
+    // Nothing runs in a slot, so the session is all that can begin anew.
+    boot.renew();
+    await commands.rebooted();
+    session.reconnect();
+  };
+  const commands = await Commands.open(
+    {
+      session,
+      log,
+      bootId: () => boot.id,
+      now: () => time.now(),
+      reboot,
+      handlers: new Map<string, CommandHandler>([
+        ['ping', async () => ({ boot: boot.id, uptime_s: Math.round(process.uptime()) })],
+        ['collect_health', () => deps.measure()],
+        ['restart_application', async () => ({ restarted: updates.restart() })],
+      ]),
+    },
+    { device, dataDir },
+  );
+
+  const receive = async (text: string, payload: Uint8Array): Promise<void> => {
+    const topic = parseTopic(text);
+    switch (topic?.kind) {
+      case 'shadow_answer':
+      case 'shadow_delta':
+        await shadow.receive(topic, payload);
+        break;
+      case 'jobs_notify':
+      case 'job_answer':
+        await jobs?.receive(topic, payload);
+        break;
+      case 'older_command':
+        await older?.receive(payload);
+        break;
+      case 'command':
+        await commands.receive(topic.command, payload);
+        break;
+      case 'time_now':
+        time.receive(payload);
+        break;
+      default:
+        log.warn({ topic: text }, 'a message on a topic that says nothing to this device');
+    }
+  };
+
+  await telemetry.open();
+  await commands.rebooted();
+  await updates.updater.open();
+  health.open();
+  session.open();
+
+  return {
+    id: device,
+    get isConnected() {
+      return session.isConnected;
+    },
+    get version() {
+      return updates.updater.version;
+    },
+    close: async () => {
+      health.close();
+      older?.close();
+      await updates.close();
+      await session.close();
+      await telemetry.close();
+    },
+  };
+};
+
+const httpsAddress = (session: DeviceSession): string => {
+  const { host, https } = session.gateway;
+  return `https://${host.includes(':') ? `[${host}]` : host}:${String(https)}`;
+};

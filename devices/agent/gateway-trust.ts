@@ -1,0 +1,35 @@
+/** What this device demands of a gateway: a server certificate of its own site, under its own fleet's root. */
+import type { Agent } from 'node:https';
+import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
+import { type ServerTrust, verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
+import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
+import type { Credentials } from './identity.js';
+
+export class GatewayTrust {
+  readonly #root: ServerTrust['root'];
+  readonly #site: string;
+  readonly #clock: Clock;
+  readonly client: { readonly cert: string; readonly key: string };
+
+  constructor({ identity, key }: Credentials) {
+    this.#root = parseCertificate(identity.root);
+    this.#site = identity.site;
+    // A Pi has no clock of its own: below the time it was enrolled at, dates say nothing.
+    this.#clock = systemClock({ floorMs: parseCertificate(identity.certificate).notBefore });
+    this.client = { cert: `${identity.certificate}\n${identity.siteCa}`, key };
+  }
+
+  /** For one connection: dates are checked by the clock of now. */
+  now(): ServerTrust {
+    return {
+      role: 'gateway-server',
+      root: this.#root,
+      site: this.#site,
+      at: this.#clock.trusted ? this.#clock.now() : 'unchecked',
+    };
+  }
+
+  httpsAgent(): Agent {
+    return verifiedAgent(this.now(), { client: this.client });
+  }
+}

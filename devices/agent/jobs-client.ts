@@ -1,0 +1,131 @@
+/**
+ * Updates over the jobs topics: offers in, reports out. Reports say what is true now, so what could not be said is not kept: the next
+ * connection makes the updater say it again.
+ */
+import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { type JobNotifyPayload, nextJob, parseJobNotify } from '@holdfast/protos/mqtt/job-payload';
+import { isJsonObject, parseJson } from '@holdfast/protos/mqtt/json-payload';
+import { buildTopic, type Topic } from '@holdfast/protos/mqtt/topics';
+import { parseUpdateDocument } from '@holdfast/protos/mqtt/update-document';
+import type { Log } from './log.js';
+import type { DeviceSession } from './session.js';
+import type { Update, UpdateEvent, UpdateJob } from './update/update-state.js';
+import type { UpdateReport, UpdateReporter } from './update/updater.js';
+
+export interface JobsClientDeps {
+  readonly session: Pick<DeviceSession, 'publish' | 'isConnected'>;
+  readonly dispatch: (event: UpdateEvent) => Promise<void>;
+  readonly bootId: () => string;
+  readonly phase: () => Update['phase'];
+  readonly log: Log;
+}
+
+export interface JobsClientOptions {
+  readonly device: string;
+  readonly model: string;
+}
+
+export const jobFilters = (device: string): readonly string[] => [
+  `dt/${device}/jobs/notify`,
+  `dt/${device}/jobs/+/get/+`,
+  `dt/${device}/jobs/+/update/+`,
+];
+
+type JobTopic = Extract<Topic, { kind: 'jobs_notify' | 'job_answer' }>;
+
+const final: readonly string[] = ['succeeded', 'failed', 'rolled_back'];
+
+export class JobsClient implements UpdateReporter {
+  readonly #deps: JobsClientDeps;
+  readonly #options: JobsClientOptions;
+
+  constructor(deps: JobsClientDeps, options: JobsClientOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  report(job: UpdateJob, { status, error, progress, version }: UpdateReport): void {
+    this.#publish(job.id, 'update', {
+      status,
+      ...(progress !== null && { progress }),
+      ...(error !== null && { error }),
+      ...(version !== null && { version }),
+      boot_id: this.#deps.bootId(),
+      client_token: status,
+    });
+  }
+
+  ask(): void {
+    this.#publish(nextJob, 'get', {});
+  }
+
+  async receive(topic: JobTopic, payload: Uint8Array): Promise<void> {
+    if (
+      topic.kind === 'jobs_notify' ||
+      (topic.operation === 'get' && topic.outcome === 'accepted')
+    ) {
+      const parsed = parseJobNotify(payload);
+      if (parsed.ok) await this.#offer(parsed.value);
+      else this.#deps.log.warn({ reason: parsed.reason }, 'an offer cannot be read');
+    } else if (topic.operation === 'update') {
+      await this.#answered(topic.job, topic.outcome, payload);
+    }
+  }
+
+  async #offer({ execution }: JobNotifyPayload): Promise<void> {
+    if (execution === null || execution.status === 'cancelling') {
+      await this.#deps.dispatch({ type: 'withdrawn' });
+      // One that is past its pointer's move goes on, and its outcome is the answer.
+      if (execution !== null && this.#deps.phase() === 'idle') {
+        this.#publish(execution.job_id, 'update', { status: 'cancelled' });
+      }
+      return;
+    }
+    const document = parseUpdateDocument(execution.document);
+    if (!document.ok) {
+      this.#publish(execution.job_id, 'update', { status: 'failed', error: document.reason });
+      return;
+    }
+    const { campaign_id, version, model, url, sha256, size_bytes } = document.value;
+    await this.#deps.dispatch({
+      type: 'offered',
+      deviceModel: this.#options.model,
+      job: {
+        id: execution.job_id,
+        campaignId: campaign_id,
+        version,
+        model,
+        url,
+        sha256,
+        sizeBytes: size_bytes,
+      },
+    });
+  }
+
+  async #answered(
+    jobId: string,
+    outcome: 'accepted' | 'rejected',
+    payload: Uint8Array,
+  ): Promise<void> {
+    if (outcome === 'accepted') {
+      const parsed = parseJson(payload);
+      const body = parsed.ok && isJsonObject(parsed.value) ? parsed.value : {};
+      const token = body.client_token;
+      if (typeof token === 'string' && final.includes(token)) {
+        await this.#deps.dispatch({ type: 'answered', jobId });
+      }
+      return;
+    }
+    this.#deps.log.warn({ job: jobId, answer: Buffer.from(payload).toString() }, 'not taken');
+    await this.#deps.dispatch({ type: 'refused', jobId });
+  }
+
+  #publish(job: string, operation: 'get' | 'update', body: object): void {
+    if (!this.#deps.session.isConnected) return;
+    const { device } = this.#options;
+    const topic = buildTopic({ kind: 'job_request', operation, device, job });
+    this.#deps.session.publish(topic, body).catch((error: unknown) => {
+      this.#deps.log.info({ job, error: messageOf(error) }, 'the job waits');
+    });
+  }
+}

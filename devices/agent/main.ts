@@ -1,0 +1,155 @@
+/** `holdfast-device`: the agent of a Pi, the simulated devices, and what goes with them. */
+import { resolve } from 'node:path';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/run-program';
+import { aborted } from '@holdfast/provisioning/time/wait';
+import type * as v from 'valibot';
+import { openSerialSimulator } from '../simulator/serial-simulator.js';
+import { openSimulation } from '../simulator/simulate.js';
+import { openAgent } from './agent.js';
+import { deviceConfiguration } from './configuration.js';
+import { enrol } from './enrol.js';
+import { loadCredentials } from './identity.js';
+import { packApp } from './update/pack-app.js';
+
+type Context = ProgramContext<v.InferOutput<typeof deviceConfiguration>>;
+
+const version = '0.1.0';
+
+export const runDevice = (): Promise<never> =>
+  runProgram({
+    program: 'holdfast-device',
+    version,
+    description: 'the agent of a device, and simulated devices',
+    schema: deviceConfiguration,
+    commands: {
+      run: 'Serve this device; what is done without a command.',
+      'enroll CODE': 'Make a key and have it certified by the gateway.',
+      'pack FOLDER':
+        'Make an application archive of a folder with a holdfast-app.json (--out FILE).',
+      simulate: 'Many simulated devices in one process (--codes FILE enrols them).',
+      'serial-simulator':
+        'A simulated device on a serial line (--id ID; --port PATH, or --pty LINK for a line of its own).',
+    },
+    flags: {
+      gateway: { type: 'string', description: 'host:port of the gateway, where the code has none' },
+      id: { type: 'string', description: 'The device id, where the code leaves it open' },
+      codes: {
+        type: 'string',
+        description: 'A file with a claim code a line, alone or behind an id',
+      },
+      out: { type: 'string', description: 'Where the archive goes' },
+      port: { type: 'string', description: 'The serial port to be on' },
+      pty: { type: 'string', description: 'Where the name of a new serial line goes' },
+    },
+    run: (context) => {
+      const [command = 'run', argument] = context.positionals;
+      const work = commands.get(command);
+      if (work !== undefined) return work(context, argument);
+      throw new HoldfastError('CONFIGURATION_INVALID', `There is no command "${command}"`);
+    },
+  });
+
+type Command = (context: Context, argument: string | undefined) => Promise<void>;
+
+const run: Command = async (context) => {
+  const { configuration, dataDir, log, signal } = context;
+  const credentials = await loadCredentials(dataDir, log);
+  const { initial } = configuration.application;
+  const agent = await openAgent(
+    { credentials, log },
+    {
+      dataDir,
+      signal,
+      healthIntervalS: configuration.health.intervalS,
+      ...(initial !== undefined && { initialApp: resolve(initial) }),
+    },
+  );
+  context.onClose('agent', () => agent.close());
+  context.ready({});
+  await aborted(signal);
+};
+
+const enroll: Command = async ({ configuration, dataDir, log, flags }, code) => {
+  const { model, serialNo } = configuration.device;
+  const gateway = textOf(flags.gateway);
+  const deviceId = textOf(flags.id);
+  const identity = await enrol(
+    { log },
+    {
+      dataDir,
+      code: needed(code, 'enroll needs a CODE'),
+      model,
+      serialNo,
+      ...(gateway !== undefined && { gateway }),
+      ...(deviceId !== undefined && { deviceId }),
+    },
+  );
+  const { deviceId: device, site, fleet } = identity;
+  process.stdout.write(`${JSON.stringify({ enrolled: true, device, site, fleet })}\n`);
+};
+
+const pack: Command = async ({ flags }, folder) => {
+  const out = needed(textOf(flags.out), 'pack needs --out FILE');
+  const manifest = await packApp(resolve(needed(folder, 'pack needs a FOLDER')), resolve(out));
+  process.stdout.write(`${JSON.stringify({ packed: out, version: manifest.version })}\n`);
+};
+
+const simulate: Command = async (context) => {
+  const { configuration, dataDir, log, signal, flags } = context;
+  const { count, prefix, model, version: initialVersion, intervalS } = configuration.simulate;
+  const codesFile = textOf(flags.codes);
+  const gateway = textOf(flags.gateway);
+  const simulation = await openSimulation(
+    { log },
+    {
+      dataDir,
+      count,
+      prefix,
+      model,
+      initialVersion,
+      telemetryIntervalS: intervalS,
+      signal,
+      ...(codesFile !== undefined && { codesFile }),
+      ...(gateway !== undefined && { gateway }),
+    },
+  );
+  context.onClose('simulation', () => simulation.close());
+  context.ready({});
+  await aborted(signal);
+};
+
+const serialSimulator: Command = async (context) => {
+  const { configuration, signal, flags } = context;
+  const port = textOf(flags.port);
+  const pty = textOf(flags.pty);
+  const id = needed(textOf(flags.id), 'serial-simulator needs --id ID');
+  if ((port === undefined) === (pty === undefined)) {
+    throw new HoldfastError('CONFIGURATION_INVALID', 'serial-simulator needs --port or --pty');
+  }
+  const simulator = await openSerialSimulator({
+    id,
+    ...configuration.serial,
+    ...(port !== undefined && { port }),
+    ...(pty !== undefined && { pty: resolve(pty) }),
+  });
+  context.onClose('serial simulator', () => simulator.close());
+  context.ready({});
+  await aborted(signal);
+};
+
+const commands = new Map<string, Command>([
+  ['run', run],
+  ['enroll', enroll],
+  ['pack', pack],
+  ['simulate', simulate],
+  ['serial-simulator', serialSimulator],
+]);
+
+const textOf = (value: string | boolean | undefined): string | undefined =>
+  typeof value === 'string' ? value : undefined;
+
+const needed = (value: string | undefined, message: string): string => {
+  if (value === undefined) throw new HoldfastError('CONFIGURATION_INVALID', message);
+  return value;
+};

@@ -1,0 +1,214 @@
+/**
+ * The device's MQTT session with its gateway: kept up, with full-jitter backoff, over every break. QoS 1, a persistent session.
+ *
+ * Each connection is verified before a byte is written to it. What was not acknowledged when a connection ends is rejected, and its
+ * owner's to send again: nothing is queued here. A message from the gateway is acknowledged after its handler resolved.
+ *
+ * Errors: `CONNECTION_FAILED` (offline, or the connection ended first), `DEADLINE_EXCEEDED`.
+ */
+import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { connectVerified } from '@holdfast/provisioning/pki/first-contact';
+import { backoff } from '@holdfast/provisioning/time/backoff';
+import { withDeadline } from '@holdfast/provisioning/time/deadline';
+import { wait } from '@holdfast/provisioning/time/wait';
+import { MqttClient } from 'mqtt';
+import type { GatewayTrust } from './gateway-trust.js';
+import type { GatewayAddress } from './identity.js';
+import type { Log } from './log.js';
+
+export interface SessionHandlers {
+  /** Subscribed and ready. */
+  readonly connected: () => void;
+  readonly disconnected: () => void;
+  /** A rejection ends the connection, so that the message comes again. */
+  readonly message: (topic: string, payload: Uint8Array) => Promise<void>;
+}
+
+export interface SessionDeps {
+  readonly trust: GatewayTrust;
+  readonly handlers: SessionHandlers;
+  readonly log: Log;
+}
+
+export interface SessionOptions {
+  readonly clientId: string;
+  readonly gateways: readonly GatewayAddress[];
+  /** Topic filters, subscribed anew with every connection. */
+  readonly filters: readonly string[];
+  readonly keepaliveS?: number;
+  readonly firstRetryMs?: number;
+  readonly mostRetryMs?: number;
+}
+
+const connectTimeoutMs = 15_000;
+const publishTimeoutMs = 60_000;
+const endTimeoutMs = 1_000;
+/** A connection that lasted this long was one; the next attempts begin early again. */
+const steadyAfterMs = 10_000;
+
+export class DeviceSession {
+  readonly #deps: SessionDeps;
+  readonly #options: Required<SessionOptions>;
+  readonly #closing = new AbortController();
+  readonly #unacknowledged = new Set<(reason: HoldfastError) => void>();
+  #client: MqttClient | null = null;
+  #gateway: GatewayAddress;
+  #running: Promise<void> | null = null;
+
+  constructor(deps: SessionDeps, options: SessionOptions) {
+    this.#deps = deps;
+    this.#options = { keepaliveS: 30, firstRetryMs: 500, mostRetryMs: 30_000, ...options };
+    const [first] = options.gateways;
+    if (first === undefined)
+      throw new HoldfastError('CONFIGURATION_INVALID', 'No gateway is known');
+    this.#gateway = first;
+  }
+
+  get isConnected(): boolean {
+    return this.#client !== null;
+  }
+
+  /** The gateway of this connection, else of the last attempt. */
+  get gateway(): GatewayAddress {
+    return this.#gateway;
+  }
+
+  open(): void {
+    this.#running ??= this.#keepConnected();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#running;
+  }
+
+  /** Ends this connection; the next comes after the usual wait. */
+  reconnect(): void {
+    this.#client?.stream.destroy();
+  }
+
+  /** Resolves when the gateway acknowledged it, and so has it on disk. */
+  async publish(topic: string, payload: object | string | number): Promise<void> {
+    const client = this.#client;
+    if (client === null) throw new HoldfastError('CONNECTION_FAILED', 'The gateway is away');
+    const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
+    const acknowledged = new Promise<void>((resolve, reject) => {
+      this.#unacknowledged.add(reject);
+      client
+        .publishAsync(topic, text, { qos: 1 })
+        .then(() => resolve(), reject)
+        .finally(() => this.#unacknowledged.delete(reject));
+    });
+    await withDeadline(acknowledged, publishTimeoutMs, { doing: `publishing to ${topic}` });
+  }
+
+  async #keepConnected(): Promise<void> {
+    const { signal } = this.#closing;
+    const { gateways, firstRetryMs, mostRetryMs } = this.#options;
+    let delays = backoff({ firstMs: firstRetryMs, mostMs: mostRetryMs });
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      this.#gateway = gateways[attempt % gateways.length] ?? this.#gateway;
+      const begunAt = performance.now();
+      const reason = await this.#connectOnce(this.#gateway, signal).catch(messageOf);
+      if (signal.aborted) return;
+      this.#deps.log.info({ reason, gateway: this.#gateway.host }, 'not connected');
+      if (performance.now() - begunAt > steadyAfterMs) {
+        delays = backoff({ firstMs: firstRetryMs, mostMs: mostRetryMs });
+      }
+      await wait(delays.next().value ?? mostRetryMs, signal).catch(() => undefined);
+    }
+  }
+
+  /** One connection from its beginning to its end; gives why it ended. */
+  async #connectOnce({ host, mqtts }: GatewayAddress, signal: AbortSignal): Promise<string> {
+    const { trust, handlers } = this.#deps;
+    const { socket } = await connectVerified({
+      host,
+      port: mqtts,
+      trust: trust.now(),
+      client: trust.client,
+      timeoutMs: connectTimeoutMs,
+      signal,
+    });
+    const client = this.#speak(socket);
+    let reason = 'the connection ended';
+    const closed = new Promise<void>((resolve) => {
+      client.once('close', () => resolve());
+    });
+    client.on('error', (error) => {
+      reason = messageOf(error);
+    });
+    const end = () => void endClient(client);
+    signal.addEventListener('abort', end, { once: true });
+    try {
+      await withDeadline(
+        Promise.race([
+          this.#subscribe(client),
+          closed.then(() => Promise.reject(new Error(reason))),
+        ]),
+        connectTimeoutMs,
+        { signal, doing: 'the MQTT handshake' },
+      );
+      this.#client = client;
+      handlers.connected();
+      await closed;
+      return reason;
+    } finally {
+      signal.removeEventListener('abort', end);
+      if (this.#client !== null) {
+        this.#client = null;
+        handlers.disconnected();
+      }
+      const lost = new HoldfastError('CONNECTION_FAILED', 'The connection ended first');
+      for (const reject of this.#unacknowledged) reject(lost);
+      this.#unacknowledged.clear();
+      await endClient(client);
+      socket.destroy();
+    }
+  }
+
+  #speak(socket: MqttClient['stream']): MqttClient {
+    const { clientId, keepaliveS } = this.#options;
+    // One client a connection: its own reconnection knows neither jitter nor a verifier.
+    const client = new MqttClient(() => socket, {
+      clientId,
+      clean: false,
+      protocolVersion: 4,
+      keepalive: keepaliveS,
+      reconnectPeriod: 0,
+      connectTimeout: connectTimeoutMs,
+      queueQoSZero: false,
+    });
+    client.handleMessage = (packet, callback) => {
+      const { topic, payload } = packet;
+      const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload;
+      this.#deps.handlers.message(topic, bytes).then(
+        () => callback(),
+        (error: unknown) => {
+          this.#deps.log.warn({ topic, error: messageOf(error) }, 'a message was not taken');
+          client.stream.destroy();
+        },
+      );
+    };
+    return client;
+  }
+
+  async #subscribe(client: MqttClient): Promise<void> {
+    await new Promise<void>((resolve) => {
+      client.once('connect', () => resolve());
+    });
+    const grants = await client.subscribeAsync([...this.#options.filters], { qos: 1 });
+    const refused = grants.find(({ qos }) => qos === 128);
+    if (refused !== undefined) {
+      throw new HoldfastError('NOT_AUTHORISED', `The gateway refuses ${refused.topic}`);
+    }
+  }
+}
+
+/** Politely, but not for long. */
+const endClient = async (client: MqttClient): Promise<void> => {
+  if (!client.stream.destroyed) {
+    await withDeadline(client.endAsync(false), endTimeoutMs).catch(() => undefined);
+  }
+  client.stream.destroy();
+};

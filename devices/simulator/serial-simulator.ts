@@ -1,0 +1,60 @@
+/** A simulated serial device as a program: on a port that is there, or at the far end of a pseudo-terminal that it makes itself. */
+import { SerialPort } from 'serialport';
+import { openPseudoTerminal } from '../serial/pseudo-terminal.js';
+import { type DeviceLine, SimulatedSerialDevice } from './simulated-serial-device.js';
+
+export interface SerialSimulatorOptions {
+  readonly id: string;
+  readonly model: string;
+  readonly version: string;
+  readonly intervalMs: number;
+  readonly baudRate: number;
+  readonly port?: string;
+  /** The name that a gateway opens; it follows the pseudo-terminal. */
+  readonly pty?: string;
+}
+
+export interface SerialSimulator {
+  close(): Promise<void>;
+}
+
+export const openSerialSimulator = async (
+  options: SerialSimulatorOptions,
+): Promise<SerialSimulator> => {
+  const { id, model, version, intervalMs, baudRate, port, pty } = options;
+  const line =
+    port === undefined
+      ? await openPseudoTerminal(pty === undefined ? {} : { link: pty })
+      : await openPort(port, baudRate);
+  const device = new SimulatedSerialDevice(
+    { line },
+    { id, model, version, telemetryIntervalMs: intervalMs },
+  );
+  device.open();
+  return {
+    close: async () => {
+      device.close();
+      await line.close();
+    },
+  };
+};
+
+const openPort = async (
+  path: string,
+  baudRate: number,
+): Promise<DeviceLine & { close: () => Promise<void> }> => {
+  const port = new SerialPort({ path, baudRate, autoOpen: false });
+  await new Promise<void>((resolve, reject) => {
+    port.open((error) => (error ? reject(error) : resolve()));
+  });
+  port.on('error', () => undefined);
+  return {
+    write: (bytes) => void port.write(bytes),
+    onData: (listener) => void port.on('data', listener),
+    close: () =>
+      new Promise((resolve) => {
+        if (port.isOpen) port.close(() => resolve());
+        else resolve();
+      }),
+  };
+};

@@ -1,0 +1,160 @@
+/**
+ * An update on a device that is simulated: the firmware is really downloaded and checked, the reboot only pretended.
+ *
+ * A firmware whose first line is a JSON object may say how it turns out: `{"simulated_outcome":"crash"}` never comes up, `"hang"` comes
+ * up and never becomes healthy. Everything else is good.
+ */
+import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import type { Agent } from 'node:https';
+import { join } from 'node:path';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { wait } from '@holdfast/provisioning/time/wait';
+import * as v from 'valibot';
+import { digestOf, download } from '../agent/update/download.js';
+import type {
+  InstalledApp,
+  Slot,
+  Trial,
+  UpdateEvent,
+  UpdateJob,
+} from '../agent/update/update-state.js';
+import type { UpdatePlatform } from '../agent/update/updater.js';
+
+export interface SimulatedPlatformDeps {
+  readonly gateway: { readonly baseUrl: () => string; readonly agent: () => Agent };
+  readonly tell: (event: UpdateEvent) => void;
+  /** A new run of the device: a new boot id, a new session. */
+  readonly reboot: () => void;
+}
+
+export interface SimulatedPlatformOptions {
+  readonly directory: string;
+  /** How long the pretended boot takes. */
+  readonly bootMs?: number;
+}
+
+const outcomes = ['ok', 'crash', 'hang'] as const;
+type SimulatedOutcome = (typeof outcomes)[number];
+
+/** Three tries would only take longer. */
+const trial: Trial = { deadlineMs: 2_000, maxStarts: 2 };
+
+export class SimulatedPlatform implements UpdatePlatform {
+  readonly #deps: SimulatedPlatformDeps;
+  readonly #directory: string;
+  readonly #bootMs: number;
+  readonly #closing = new AbortController();
+  #running: string | null = null;
+  #booting = new AbortController();
+
+  constructor(deps: SimulatedPlatformDeps, { directory, bootMs = 300 }: SimulatedPlatformOptions) {
+    this.#deps = deps;
+    this.#directory = directory;
+    this.#bootMs = bootMs;
+  }
+
+  close(): void {
+    this.#closing.abort();
+  }
+
+  async download(
+    job: UpdateJob,
+    signal: AbortSignal,
+    onProgress: (percent: number) => void,
+  ): Promise<void> {
+    await mkdir(this.#directory, { recursive: true });
+    for (const name of await readdir(this.#directory)) {
+      const isOld = name.startsWith('firmware-') && !name.includes(job.sha256);
+      if (isOld) await rm(join(this.#directory, name), { force: true });
+    }
+    const { baseUrl, agent } = this.#deps.gateway;
+    await download(
+      {
+        sha256: job.sha256,
+        sizeBytes: job.sizeBytes,
+        path: this.#firmware(job),
+        url: () => new URL(job.url, baseUrl()).href,
+      },
+      { signal, onProgress, httpsAgent: agent() },
+    );
+  }
+
+  async verify(job: UpdateJob, signal: AbortSignal): Promise<void> {
+    if ((await digestOf(this.#firmware(job), signal)) !== job.sha256) {
+      throw new HoldfastError('UPDATE_DIGEST_MISMATCH', 'The downloaded file has changed');
+    }
+  }
+
+  async install(job: UpdateJob, slot: Slot): Promise<Trial> {
+    await writeFile(this.#outcomeFile(slot), await readOutcome(this.#firmware(job)));
+    return trial;
+  }
+
+  async run(slot: Slot, app: InstalledApp, onTrial: Trial | null): Promise<void> {
+    const key = `${slot} ${app.sha256}`;
+    const isFirst = this.#running === null;
+    const isSame = this.#running === key && onTrial === null;
+    this.#running = key;
+    if (isSame) return;
+    this.#booting.abort();
+    this.#booting = new AbortController();
+    // At the start of the process it is the process itself that booted.
+    if (!isFirst) this.#deps.reboot();
+    void this.#boot(slot, onTrial !== null, this.#booting.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#booting.abort();
+    this.#running = null;
+  }
+
+  async discard(job: UpdateJob): Promise<void> {
+    await rm(this.#firmware(job), { force: true });
+    await rm(`${this.#firmware(job)}.part`, { force: true });
+  }
+
+  async #boot(slot: Slot, isOnTrial: boolean, signal: AbortSignal): Promise<void> {
+    try {
+      await wait(this.#bootMs, AbortSignal.any([signal, this.#closing.signal]));
+      const outcome = isOnTrial ? await this.#outcome(slot) : 'ok';
+      if (outcome !== 'crash') this.#deps.tell({ type: 'launched', slot });
+      if (outcome === 'ok') this.#deps.tell({ type: 'healthy', slot });
+      else if (outcome === 'crash') this.#deps.tell({ type: 'exited', slot, error: 'it crashed' });
+      else {
+        await wait(trial.deadlineMs, AbortSignal.any([signal, this.#closing.signal]));
+        this.#deps.tell({ type: 'overdue', slot });
+      }
+    } catch {
+      // Another boot began, or the program ends.
+    }
+  }
+
+  async #outcome(slot: Slot): Promise<SimulatedOutcome> {
+    const text = await readFile(this.#outcomeFile(slot), 'utf8').catch(() => 'ok');
+    return outcomes.find((outcome) => outcome === text) ?? 'ok';
+  }
+
+  #firmware(job: UpdateJob): string {
+    return join(this.#directory, `firmware-${job.sha256}`);
+  }
+
+  #outcomeFile(slot: Slot): string {
+    return join(this.#directory, `outcome-${slot}`);
+  }
+}
+
+const firstLine = v.object({ simulated_outcome: v.picklist(outcomes) });
+
+const readOutcome = async (path: string): Promise<SimulatedOutcome> => {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(1_024), 0, 1_024, 0);
+    const [line = ''] = buffer.subarray(0, bytesRead).toString('utf8').split('\n');
+    const parsed = v.safeParse(firstLine, JSON.parse(line));
+    return parsed.success ? parsed.output.simulated_outcome : 'ok';
+  } catch {
+    return 'ok';
+  } finally {
+    await file.close();
+  }
+};
