@@ -186,6 +186,9 @@ t.test('finds everything again after a restart, and its clock goes on', async (t
   const [last] = (await journalOf(site)).slice(-1);
   t.match(last?.operations, [{ stamp: { wall: 9_000, counter: 1 } }]);
   t.equal((await site.shadows.get(key))?.version, 4);
+  await site.shadows.request(update({ reported: { b: 1 } }, { name: 'other' }));
+  const [other] = (await journalOf(site)).slice(-1);
+  t.match(other?.operations, [{ stamp: { wall: 9_000, counter: 2 } }], 'one clock for all shadows');
 });
 
 t.test('decides requests about one shadow one after the other', async (t) => {

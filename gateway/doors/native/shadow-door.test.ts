@@ -9,7 +9,7 @@ import t, { type Test } from 'tap';
 import type { OutboundMessage } from '../../broker/broker.js';
 import { shadowChanged } from '../../shadows/shadow-change.js';
 import { performShadowChanges } from '../../shadows/shadow-effects.js';
-import { openShadows } from '../../shadows/shadows.js';
+import { openShadows, type ShadowsOptions } from '../../shadows/shadows.js';
 import { Outbox } from '../../store/outbox.js';
 import { siteMigrations } from '../../store/site-migrations.js';
 import { siteStore } from '../../store/site-store.js';
@@ -18,8 +18,11 @@ import { shadowDoor } from './shadow-door.js';
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const noLane = { appended: () => undefined };
 
+const byToken = (a: unknown, b: unknown): number =>
+  JSON.stringify(a) > JSON.stringify(b) ? 1 : -1;
+
 /** A door over real shadows and a real outbox, and what it published. */
-const openDoor = async (t: Test) => {
+const openDoor = async (t: Test, options?: ShadowsOptions) => {
   const folder = await mkdtemp(join(tmpdir(), 'shadow-door-'));
   const store = await openStore({
     path: join(folder, 'site.db'),
@@ -29,7 +32,7 @@ const openDoor = async (t: Test) => {
   const outbox = new Outbox({ store, log: silent });
   const site = siteStore({ store, outbox, lanes: { audit: noLane, state: noLane } });
   const clock = { now: () => 5_000, trusted: true, monotonic: () => 0 };
-  const shadows = await openShadows({ site, clock, log: store.log });
+  const shadows = await openShadows({ site, clock, log: store.log }, options);
   const online = new Set(['pi-1']);
   const published: [string, unknown][] = [];
   const door = shadowDoor({
@@ -156,6 +159,18 @@ t.test('answers get with state, delta and the token', async (t) => {
         clientToken: 'g',
       },
     ],
+  ]);
+});
+
+t.test('answers whom it cannot serve now', async (t) => {
+  const { send } = await openDoor(t, { maxWaiting: 1 });
+  const [first, second] = [
+    send('dt/pi-1/shadow/get', { clientToken: '1' }),
+    send('dt/pi-1/shadow/get', { clientToken: '2' }),
+  ];
+  t.match([...(await first), ...(await second)].map(([, answer]) => answer).sort(byToken), [
+    { code: 404, clientToken: '1' },
+    { code: 429, clientToken: '2' },
   ]);
 });
 

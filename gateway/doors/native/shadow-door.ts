@@ -1,3 +1,4 @@
+import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Parsed, Rejection } from '@holdfast/protos/mqtt/json-payload';
 import {
   parseShadowPlain,
@@ -32,6 +33,7 @@ export interface ShadowDoor extends ShadowListener {
 }
 
 const door = 'native';
+const tooMany = { code: 429, message: 'Too many requests' } as const;
 
 export const shadowDoor = ({ shadows, publish, isConnected, now }: ShadowDoorDeps): ShadowDoor => {
   const send = (topic: DownTopic, payload: object): Promise<void> =>
@@ -65,7 +67,11 @@ export const shadowDoor = ({ shadows, publish, isConnected, now }: ShadowDoorDep
     const parsed = parseShadowPlain(payload);
     if (!parsed.ok) return reject(topic, refusalOf(parsed), parsed.clientToken);
     const { clientToken } = parsed.value;
-    const view = await shadows.get(keyOf(topic));
+    const view = await shadows.get(keyOf(topic)).catch((error: unknown) => {
+      if (isHoldfastError(error, 'REQUEST_THROTTLED')) return null;
+      throw error;
+    });
+    if (view === null) return reject(topic, tooMany, clientToken);
     if (view === undefined) return reject(topic, noShadowNamed(topic.name), clientToken);
     const { state, metadata, delta, version, timestamp } = view;
     return send(
