@@ -11,6 +11,7 @@ import { updates } from './migrations/0005-updates.js';
 import { commands } from './migrations/0006-commands.js';
 import { shadows } from './migrations/0007-shadows.js';
 import { enrolment } from './migrations/0008-enrolment.js';
+import { broker } from './migrations/0009-broker.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -21,6 +22,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   commands,
   shadows,
   enrolment,
+  broker,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({
