@@ -15,6 +15,6 @@ CREATE TABLE commands (
   answered_at INTEGER,
   PRIMARY KEY (device, command)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX commands_open ON commands (expires_at) WHERE state = 'delivered';
+CREATE INDEX commands_open ON commands (expires_at) WHERE state IN ('delivered', 'accepted');
 `,
 };

@@ -1,0 +1,139 @@
+/** Takes what devices say to the services it concerns: the one place that knows who wants to hear what. */
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { CommandResponsePayload } from '@holdfast/protos/mqtt/command-payload';
+import type { JobUpdateRequest } from '@holdfast/protos/mqtt/job-payload';
+import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
+import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { ShadowOutcome, ShadowRequest } from '../shadows/shadows.js';
+import type { TelemetryPoint } from '../telemetry/point.js';
+import type { DeviceFacts } from './device.js';
+import type {
+  DeviceEvent,
+  DeviceEventAnswers,
+  DispatchDeviceEvent,
+  Door,
+  HeartbeatSent,
+  JobAnswer,
+  SessionChanged,
+  StatusSent,
+  TelemetrySent,
+} from './device-events.js';
+import type { Vouched } from './devices.js';
+
+export interface DispatchDeps {
+  readonly devices: {
+    connected(device: string, session: string, facts?: DeviceFacts): void;
+    disconnected(device: string, session: string): void;
+    seen(device: string): void;
+    learned(device: string, facts: DeviceFacts): void;
+    vouch(vouched: Vouched): Promise<void>;
+  };
+  readonly telemetry: { record(points: readonly TelemetryPoint[]): Promise<void> };
+  readonly shadows: { request(request: ShadowRequest): Promise<ShadowOutcome> };
+  readonly updates: {
+    asked(device: string, job: string | null): Promise<JobAnswer>;
+    updated(device: string, job: string, update: JobUpdateRequest): Promise<JobAnswer>;
+    reported(event: StatusSent): Promise<void>;
+    seen(device: string, door: Door, boot: string, version: string | null): Promise<void>;
+  };
+  readonly commands: {
+    answered(device: string, command: string, response: CommandResponsePayload): Promise<void>;
+  };
+  readonly clock: Pick<Clock, 'now'>;
+}
+
+export const createDispatch = (deps: DispatchDeps): DispatchDeviceEvent => {
+  const { devices, updates, commands } = deps;
+
+  const session = async (event: SessionChanged): Promise<void> => {
+    const { device, door, model, serialNo, firmwareVersion } = event;
+    if (!event.connected) return devices.disconnected(device, event.session);
+    const isSerial = door === 'serial';
+    if (isSerial) await devices.vouch({ device, model: model ?? '', serialNo: serialNo ?? '' });
+    devices.connected(device, event.session, {
+      ...(door === undefined ? {} : { door }),
+      ...(model === undefined ? {} : { model }),
+      ...(serialNo === undefined ? {} : { serialNo }),
+      ...(firmwareVersion === undefined ? {} : { firmwareVersion }),
+      ...(isSerial ? { boot: event.session } : {}),
+    });
+    // On the native topics a connection says nothing of a restart.
+    const seenAt = isSerial ? 'serial' : 'devices';
+    await updates.seen(device, seenAt, event.session, firmwareVersion ?? null);
+  };
+
+  const heartbeat = async (event: HeartbeatSent): Promise<void> => {
+    const { device, model, serialNo, firmwareVersion } = event;
+    await updates.seen(device, 'devices', event.session, firmwareVersion);
+    devices.learned(device, { door: 'devices', model, serialNo, firmwareVersion });
+  };
+
+  const jobUpdated = async (
+    device: string,
+    job: string,
+    update: JobUpdateRequest,
+  ): Promise<JobAnswer> => {
+    const answer = await updates.updated(device, job, update);
+    devices.learned(device, {
+      door: 'native',
+      ...(update.boot_id === undefined ? {} : { boot: update.boot_id }),
+      ...(update.version === undefined ? {} : { firmwareVersion: update.version }),
+    });
+    return answer;
+  };
+
+  const report = async (device: string, reported: JsonObject): Promise<void> => {
+    const outcome = await deps.shadows.request({
+      device,
+      name: classicShadow,
+      type: 'update',
+      patch: { reported },
+      writer: `device:${device}`,
+    });
+    if (outcome.accepted) return devices.seen(device);
+    const code = outcome.code === 429 ? 'STORE_OVERLOADED' : 'REQUEST_INVALID';
+    throw new HoldfastError(code, outcome.message);
+  };
+
+  const handle = async (event: DeviceEvent): Promise<JobAnswer | undefined> => {
+    const { device } = event;
+    switch (event.type) {
+      case 'telemetry':
+        await deps.telemetry.record(pointsOf(event, deps.clock.now()));
+        devices.seen(device);
+        return undefined;
+      case 'session':
+        await session(event);
+        return undefined;
+      case 'heartbeat':
+        await heartbeat(event);
+        return undefined;
+      case 'status':
+        devices.learned(device, { door: 'devices' });
+        await updates.reported(event);
+        return undefined;
+      case 'state_reported':
+        await report(device, event.state);
+        return undefined;
+      case 'setting_changed':
+        await report(device, { [event.setting]: event.newValue ?? null });
+        return undefined;
+      case 'job_asked':
+        devices.learned(device, { door: 'native' });
+        return updates.asked(device, event.job);
+      case 'job_updated':
+        return jobUpdated(device, event.job, event.update);
+      case 'command_answered':
+        await commands.answered(device, event.command, event.response);
+        devices.seen(device);
+        return undefined;
+    }
+  };
+  return async <E extends DeviceEvent>(event: E) =>
+    // Each branch of `handle` gives what DeviceEventAnswers says for its type.
+    (await handle(event)) as DeviceEventAnswers[E['type']];
+};
+
+const pointsOf = ({ device, series, points }: TelemetrySent, now: number): TelemetryPoint[] =>
+  points.map((point) => ({ ...point, device, series, ts: point.ts ?? now }));
