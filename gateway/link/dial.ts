@@ -1,4 +1,6 @@
 /** One stream to the control plane over gRPC and mutual TLS, as the link uses it. */
+import { isIP } from 'node:net';
+import type { PeerCertificate } from 'node:tls';
 import { credentials } from '@grpc/grpc-js';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import {
@@ -52,17 +54,21 @@ export const grpcDial =
       role: 'control-plane',
       at: clock.trusted ? clock.now() : 'unchecked',
     } as const;
+    const check = (peer: PeerCertificate): Error | undefined =>
+      serverIdentityCheck(trust)(host, peer);
     // While the clock is not trusted OpenSSL's look at dates is not either: then our verifier alone decides, below.
     const tls = credentials.createSsl(
       Buffer.from(options.rootPem),
       Buffer.from(key),
       Buffer.from(cert),
-      { rejectUnauthorized: clock.trusted, checkServerIdentity: serverIdentityCheck(trust) },
+      { rejectUnauthorized: clock.trusted, checkServerIdentity: (_, peer) => check(peer) },
     );
     const client = new LinkClient(address, tls, {
       // A connection of our own: a half-open one must not be taken up by the next attempt.
       'grpc.use_local_subchannel_pool': 1,
       'grpc.enable_retries': 0,
+      // An address is no server name (RFC 6066), and Node says so on stderr at each attempt. Who the server is, is checked by `host`.
+      ...(isIP(host) !== 0 && { 'grpc.ssl_target_name_override': 'control-plane' }),
       'grpc.max_receive_message_length': maxMessageBytes,
       'grpc.max_send_message_length': maxMessageBytes,
     });

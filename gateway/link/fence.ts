@@ -3,9 +3,8 @@
  * devices write, says why, and keeps doing so across restarts, until it is enrolled again under an epoch of its own.
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import type { CommitQueue } from '@holdfast/provisioning/storage/commit-queue';
-import type { Database } from '@holdfast/provisioning/storage/database';
 import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { SiteStore } from '../store/site-store.js';
 
 export interface FenceReason {
   readonly code: string;
@@ -15,7 +14,7 @@ export interface FenceReason {
 }
 
 export interface FenceDeps {
-  readonly store: { readonly read: Database; readonly commits: CommitQueue };
+  readonly store: SiteStore;
   readonly clock: Clock;
 }
 
@@ -53,7 +52,7 @@ export class Fence {
     const reason = { code, message, at: this.#deps.clock.now() };
     this.#reason = reason;
     for (const listener of this.#listeners) listener(reason);
-    await this.#deps.store.commits.commit([
+    await this.#deps.store.commit([
       {
         sql: 'INSERT OR REPLACE INTO fence (id, epoch, code, message, at) VALUES (1, ?, ?, ?, ?)',
         params: [this.epoch, code, message, reason.at],

@@ -6,13 +6,12 @@
  */
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { orderBodies } from '@holdfast/protos/link/orders';
-import type { CommitQueue } from '@holdfast/provisioning/storage/commit-queue';
-import type { Database } from '@holdfast/provisioning/storage/database';
 import type { Statement, Write } from '@holdfast/provisioning/storage/write';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { type Wait, wait } from '@holdfast/provisioning/time/wait';
 import * as v from 'valibot';
+import type { SiteStore } from '../store/site-store.js';
 import type { AuditEntry } from './audit-entry.js';
 
 export type OrderKind = keyof typeof orderBodies;
@@ -29,14 +28,12 @@ export type OrderHandler<K extends OrderKind> = (
 ) => Promise<void>;
 
 export interface OrdersDeps {
-  readonly store: { readonly read: Database; readonly commits: CommitQueue };
+  readonly store: SiteStore;
   readonly clock: Clock;
   readonly site: string;
   /** The payload of a batch's JWS, once signature and certificate are found good; throws a HoldfastError. */
   readonly verify: (jws: string) => Promise<unknown>;
   readonly entry: AuditEntry;
-  /** Told after each order that was committed: effects are due. */
-  readonly committed?: () => void;
   readonly wait?: Wait;
 }
 
@@ -133,7 +130,6 @@ export class Orders {
       await this.#carryOut(log, seq, order, signal);
       seq = order.seq;
       this.#position = { log, seq };
-      this.#deps.committed?.();
     }
     // Also for a log in which nothing was new: the one that is spoken of now is the one to name at the next meeting.
     this.#position = { log, seq };
@@ -177,7 +173,7 @@ export class Orders {
     let isCommitted = false;
     const commit = async (write: Write): Promise<void> => {
       if (isCommitted) throw new HoldfastError('INTERNAL', 'an order is committed once');
-      await this.#deps.store.commits.commit([...write, moved]);
+      await this.#deps.store.commit([...write, moved]);
       isCommitted = true;
     };
     try {
@@ -210,7 +206,7 @@ export class Orders {
     const delays = backoff({ firstMs: 100, mostMs: 5000 });
     for (;;) {
       try {
-        return await this.#deps.store.commits.commit([entry, moved]);
+        return await this.#deps.store.commit([entry, moved]);
       } catch (error) {
         if (!isHoldfastError(error) || !error.isRetryable) throw error;
         await this.#wait(delays.next().value ?? 5000, signal);

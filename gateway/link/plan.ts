@@ -14,11 +14,11 @@ import {
 } from '@holdfast/protos/link/plan-documents';
 import { decidePlan } from '@holdfast/provisioning/documents/decide-plan';
 import { readPlanDocument, type VerifiedPlanHead } from '@holdfast/provisioning/documents/plan';
-import type { CommitQueue } from '@holdfast/provisioning/storage/commit-queue';
 import type { Database } from '@holdfast/provisioning/storage/database';
 import { appendTable, type Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import * as v from 'valibot';
+import type { SiteStore } from '../store/site-store.js';
 import type { AuditEntry } from './audit-entry.js';
 import type { Fence } from './fence.js';
 import {
@@ -32,7 +32,7 @@ import {
 } from './plan-view.js';
 
 export interface PlanDeps {
-  readonly store: { readonly read: Database; readonly commits: CommitQueue };
+  readonly store: SiteStore;
   readonly clock: Clock;
   /** The head of a JWS whose signature and certificate were found good; throws a HoldfastError. */
   readonly verify: (jws: string) => Promise<VerifiedPlanHead>;
@@ -213,7 +213,7 @@ export class Plan {
       ...[...received].map(([sha, { content }]) => ({ into: documentRows, row: [sha, content] })),
       this.#deps.entry('plan_applied', { generation: head.generation, revision: head.revision }),
     ];
-    await this.#deps.store.commits.commit(write);
+    await this.#deps.store.commit(write);
     const before = this.#applied?.view;
     const view = viewOf(
       head,
@@ -242,7 +242,7 @@ export class Plan {
   ): Promise<PlanOutcome> {
     if (sha256 !== this.#refusedSha256) {
       const refused = { generation, revision, code, message };
-      await this.#deps.store.commits.commit([this.#deps.entry('plan_refused', refused)]);
+      await this.#deps.store.commit([this.#deps.entry('plan_refused', refused)]);
       this.#refusedSha256 = sha256;
     }
     return { kind: 'refused', generation, revision, code, message };

@@ -7,6 +7,7 @@ import { openStore, type Store } from '@holdfast/provisioning/storage/store';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import { journalEntry } from '../store/journal.js';
 import { siteMigrations } from '../store/site-migrations.js';
+import { siteStore } from '../store/site-store.js';
 import { openTelemetry, type Telemetry } from '../telemetry/telemetry.js';
 import type { AuditEntry } from './audit-entry.js';
 import { grpcDial } from './dial.js';
@@ -54,13 +55,18 @@ export const openTestGateway = async (options: TestGatewayOptions): Promise<Test
     migrations: siteMigrations,
     log: silent,
   });
-  const deps = { store, clock };
   const telemetry = await openTelemetry(
     { clock, log: silent },
     { path: join(dir, 'telemetry.db'), budgetBytes: 256 * 1024 * 1024 },
   );
-  const audit = await openSealedLane(deps, 'audit');
-  const state = await openSealedLane(deps, 'state');
+  const audit = await openSealedLane({ store, clock }, 'audit');
+  const state = await openSealedLane({ store, clock }, 'state');
+  const committed = siteStore({
+    store,
+    outbox: { kick: () => undefined },
+    lanes: { audit, state },
+  });
+  const deps = { store: committed, clock };
   const entry: AuditEntry = (kind, body) => journalEntry('audit', kind, body, clock.now());
   const fence = await openFence(deps, epoch);
   const trust = { root, at: clock.now() };
@@ -109,10 +115,8 @@ export const openTestGateway = async (options: TestGatewayOptions): Promise<Test
     fence,
     link,
     entry,
-    async settle(campaign) {
-      await store.commits.commit([journalEntry('state', 'campaign_settled', { campaign }, 0)]);
-      state.appended(1);
-    },
+    settle: (campaign) =>
+      committed.commit([journalEntry('state', 'campaign_settled', { campaign }, 0)]),
     async close() {
       await link.close();
       await telemetry.close();
