@@ -2,7 +2,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { create } from 'tar';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { runChild } from '../program/children.js';
+import { bins } from './programs.js';
 
 export interface SampleFirmware {
   readonly version: string;
@@ -12,17 +14,14 @@ export interface SampleFirmware {
 
 const readyText = 'sample application ready';
 
-/** Writes the archive (.tar.gz); the same input makes the same bytes. */
+/** Writes the archive (.tar.gz) with `holdfast-device pack`. */
 export const writeSampleFirmware = async (path: string, sample: SampleFirmware): Promise<void> => {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-sample-'));
   try {
     await writeFile(join(folder, 'holdfast-app.json'), manifestOf(sample));
     await writeFile(join(folder, 'app.mjs'), programOf(sample));
-    await create(
-      { cwd: folder, file: path, gzip: true, portable: true, mtime: new Date(0) },
-      // The manifest first, so that a reader need not unpack the rest to refuse it.
-      ['holdfast-app.json', 'app.mjs'],
-    );
+    const packed = await runChild({ bin: bins.device, args: ['pack', folder, '--out', path] });
+    if (packed.code !== 0) throw new HoldfastError('CHILD_FAILED', packed.stderr);
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -33,7 +32,7 @@ const manifestOf = ({ version }: SampleFirmware): string =>
     {
       name: 'sample',
       version,
-      command: ['node', 'app.mjs'],
+      command: [process.execPath, 'app.mjs'],
       health: { type: 'ready_line', line: readyText },
       deadline_s: 30,
       max_starts: 2,
