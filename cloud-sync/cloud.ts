@@ -182,7 +182,7 @@ const layFoundation = async (
     effects: new EffectRegistry(),
     orders: new Orders({ signals, now }),
     plans,
-    contacts: new Contacts(),
+    contacts: new Contacts(configuration.link),
     dataDir,
     now,
     log,

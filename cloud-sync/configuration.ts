@@ -44,6 +44,13 @@ export const cloudConfiguration = configuration({
       unit: 'ms',
       description: 'A gateway not heard of for 1.5 times as long is given up',
     }),
+    answerTimeoutMs: integer({
+      default: 5_000,
+      min: 10,
+      max: 60_000,
+      unit: 'ms',
+      description: 'How long a connection has to answer when another one wants its place',
+    }),
     windowBytes: integer({
       default: 8_388_608,
       min: 65_536,

@@ -2,6 +2,7 @@
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { codeMetadataKey } from '@holdfast/protos/errors/service-error';
 
 /** `onUnexpected` hears of what is no HoldfastError, or INTERNAL: the caller is told nothing of it but that it happened. */
 export const statusOf = (error: unknown, onUnexpected: (error: unknown) => void): ServiceError => {
@@ -10,7 +11,7 @@ export const statusOf = (error: unknown, onUnexpected: (error: unknown) => void)
   const told =
     known ?? new HoldfastError('INTERNAL', 'Holdfast made a mistake; its log says which');
   const metadata = new Metadata();
-  metadata.set('holdfast-code', told.code);
+  metadata.set(codeMetadataKey, told.code);
   return Object.assign(new Error(told.message), {
     code: status[errorCodes[told.code].grpc],
     // A header's size is bounded by the other side, and this text may hold what it sent.

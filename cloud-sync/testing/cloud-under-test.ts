@@ -1,0 +1,134 @@
+/** A whole control plane in the process of a test, on free ports and a folder of its own. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type CallOptions,
+  type Client,
+  type ClientUnaryCall,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { fromServiceError } from '@holdfast/protos/errors/service-error';
+import { DevicesClient } from '@holdfast/protos/gen/holdfast/v1/devices';
+import { SitesClient } from '@holdfast/protos/gen/holdfast/v1/sites';
+import { parseAddress } from '@holdfast/provisioning/pki/claim-code';
+import { fetchRoot } from '@holdfast/provisioning/pki/first-contact';
+import { parseLoginCode } from '@holdfast/provisioning/pki/login-code';
+import { createLogger } from '@holdfast/provisioning/program/logger';
+import * as v from 'valibot';
+import { type CloudPorts, openCloud } from '../cloud.js';
+import { cloudConfiguration } from '../configuration.js';
+
+type UnaryMethod<Request, Response> = (
+  request: Request,
+  metadata: Metadata,
+  options: Partial<CallOptions>,
+  callback: (error: ServiceError | null, response: Response) => void,
+) => ClientUnaryCall;
+
+/** The API as a test calls it. */
+export interface ApiUnderTest {
+  readonly address: string;
+  readonly rootPem: string;
+  readonly sites: SitesClient;
+  readonly devices: DevicesClient;
+  /** With the admin's token unless another is given; '' sends none. Rejects with a HoldfastError. */
+  call<Request, Response>(
+    client: Client,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    options?: { readonly token?: string },
+  ): Promise<Response>;
+  close(): void;
+}
+
+export interface CloudUnderTest extends ApiUnderTest {
+  readonly ports: CloudPorts;
+  readonly dataDir: string;
+  readonly loginCode: string;
+}
+
+export interface CloudTestOptions {
+  readonly now?: () => number;
+  readonly link?: Readonly<Record<string, number>>;
+  readonly dataDir?: string;
+}
+
+/** As much of tap's `t` as is needed. */
+export interface Test {
+  teardown(end: () => unknown): unknown;
+}
+
+/** Opens a control plane, closed at the end of the test. */
+export const cloudUnderTest = async (
+  t: Test,
+  { now = () => Date.now(), link = {}, dataDir }: CloudTestOptions = {},
+): Promise<CloudUnderTest> => {
+  const folder = dataDir ?? (await mkdtemp(join(tmpdir(), 'holdfast-cloud-')));
+  const closers: (() => Promise<void> | void)[] = [];
+  let loginCode = '';
+  const log = createLogger({
+    program: 'holdfast-cloud',
+    level: process.env.HOLDFAST_TEST_LOG ?? 'silent',
+    to: process.stderr,
+  });
+  const ports = await openCloud(
+    {
+      log,
+      now,
+      showLogin: async (code) => {
+        loginCode = code;
+      },
+      onClose: (_name, close) => closers.unshift(close),
+    },
+    {
+      dataDir: folder,
+      configuration: v.parse(cloudConfiguration, {
+        fleet: { name: 'test' },
+        listen: { host: '127.0.0.1', grpcPort: 0, linkPort: 0, httpsPort: 0 },
+        link,
+      }),
+    },
+  );
+  const api = await openApi(loginCode);
+  t.teardown(async () => {
+    api.close();
+    for (const close of closers) await close();
+    if (dataDir === undefined) await rm(folder, { recursive: true, force: true });
+  });
+  return { ...api, ports, dataDir: folder, loginCode };
+};
+
+/** Logs in with a code as the command does, and calls the API. */
+export const openApi = async (loginCode: string): Promise<ApiUnderTest> => {
+  const login = parseLoginCode(loginCode);
+  const root = await fetchRoot({
+    ...parseAddress(login.address),
+    trust: { role: 'control-plane', root: login.rootSha256, at: Date.now() },
+  });
+  const channel = credentials.createSsl(Buffer.from(root.pem));
+  const sites = new SitesClient(login.address, channel);
+  const devices = new DevicesClient(login.address, channel);
+  return {
+    address: login.address,
+    rootPem: root.pem,
+    sites,
+    devices,
+    call: (client, method, request, { token = login.token } = {}) =>
+      new Promise((resolve, reject) => {
+        const metadata = new Metadata();
+        if (token !== '') metadata.set('authorization', `Bearer ${token}`);
+        const deadline = new Date(Date.now() + 10_000);
+        method.call(client, request, metadata, { deadline }, (error, response) => {
+          if (error === null) resolve(response);
+          else reject(fromServiceError(error, login.address));
+        });
+      }),
+    close: () => {
+      sites.close();
+      devices.close();
+    },
+  };
+};
