@@ -53,7 +53,6 @@ export interface CloudUnderTest extends ApiUnderTest {
 export interface CloudTestOptions {
   readonly now?: () => number;
   readonly link?: Readonly<Record<string, number>>;
-  readonly dataDir?: string;
 }
 
 /** As much of tap's `t` as is needed. */
@@ -64,9 +63,9 @@ export interface Test {
 /** Opens a control plane, closed at the end of the test. */
 export const cloudUnderTest = async (
   t: Test,
-  { now = () => Date.now(), link = {}, dataDir }: CloudTestOptions = {},
+  { now = () => Date.now(), link = {} }: CloudTestOptions = {},
 ): Promise<CloudUnderTest> => {
-  const folder = dataDir ?? (await mkdtemp(join(tmpdir(), 'holdfast-cloud-')));
+  const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-cloud-'));
   const closers: (() => Promise<void> | void)[] = [];
   let loginCode = '';
   const log = createLogger({
@@ -84,7 +83,7 @@ export const cloudUnderTest = async (
       onClose: (_name, close) => closers.unshift(close),
     },
     {
-      dataDir: folder,
+      dataDir,
       configuration: v.parse(cloudConfiguration, {
         fleet: { name: 'test' },
         listen: { host: '127.0.0.1', grpcPort: 0, linkPort: 0, httpsPort: 0 },
@@ -96,14 +95,16 @@ export const cloudUnderTest = async (
   t.teardown(async () => {
     api.close();
     for (const close of closers) await close();
-    if (dataDir === undefined) await rm(folder, { recursive: true, force: true });
+    await rm(dataDir, { recursive: true, force: true });
   });
-  return { ...api, ports, dataDir: folder, loginCode };
+  return { ...api, ports, dataDir, loginCode };
 };
 
 /** Logs in with a code as the command does, and calls the API. */
-export const openApi = async (loginCode: string): Promise<ApiUnderTest> => {
-  const login = parseLoginCode(loginCode);
+export const openApi = async (loginCode: string, port?: number): Promise<ApiUnderTest> => {
+  const shown = parseLoginCode(loginCode);
+  // A control plane that was started anew on a free port.
+  const login = port === undefined ? shown : { ...shown, address: `127.0.0.1:${port}` };
   const root = await fetchRoot({
     ...parseAddress(login.address),
     trust: { role: 'control-plane', root: login.rootSha256, at: Date.now() },
