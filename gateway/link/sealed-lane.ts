@@ -46,6 +46,14 @@ export interface SealedLaneDeps {
   readonly clock: Clock;
 }
 
+/** Which acknowledged entries may go. */
+export interface PruneLimits {
+  /** Those committed before, epoch ms. */
+  readonly before: number;
+  /** And of the others all but so many. */
+  readonly keepEntries: number;
+}
+
 interface PositionRow {
   log: string;
   sealed_seq: number;
@@ -62,6 +70,8 @@ interface EntryRow {
 
 /** Rows looked at for one batch; with the bytes they bound what a read takes. */
 const maxBatchRows = 8192;
+/** Entries taken out in one transaction: everybody's commits wait for it. */
+const pruneAtOnce = 5_000;
 /** What an entry takes beside its body. */
 const entryOverhead = 64;
 
@@ -172,6 +182,42 @@ export class SealedLane implements Lane {
     // Guarded by the log: an acknowledgement that crosses a change of logs is of the old one.
     const sql = 'UPDATE lane_positions SET acknowledged = ? WHERE lane = ? AND log = ?';
     await this.#deps.store.commits.commit([{ sql, params: [seq, this.lane, this.#log] }]);
+  }
+
+  /** Takes acknowledged entries out, oldest first, some at a time; returns how many. */
+  async prune({ before, keepEntries }: PruneLimits): Promise<number> {
+    const sql = `SELECT min(seq) AS seq FROM (SELECT seq FROM journal_${this.lane} WHERE at >= ? ORDER BY seq LIMIT 1)`;
+    const young = await this.#deps.store.read.get<{ seq: number | null }>(sql, [before]);
+    const acknowledged = this.#acknowledged;
+    const old = Math.min(acknowledged, (young?.seq ?? Number.MAX_SAFE_INTEGER) - 1);
+    const until = Math.max(old, acknowledged - keepEntries);
+    for (let pruned = 0; ; ) {
+      const entries = await this.pruneSome(until, pruneAtOnce);
+      pruned += entries;
+      if (entries < pruneAtOnce) return pruned;
+    }
+  }
+
+  /** Takes out the oldest entries up to `until` that are acknowledged, at most so many; returns how many. */
+  pruneSome(until: number, most: number): Promise<number> {
+    return this.exclusively(() =>
+      this.#deps.store.commits.transact(async (tx) => {
+        const { lane } = this;
+        const { changes } = await tx.run(
+          `DELETE FROM journal_${lane} WHERE seq IN
+           (SELECT seq FROM journal_${lane} WHERE seq <= ? ORDER BY seq LIMIT ?)`,
+          [Math.min(until, this.#acknowledged), most],
+        );
+        if (changes === 0) return 0;
+        // The chain right before the oldest entry stays: a control plane that stands there can still be met.
+        await tx.run(
+          `DELETE FROM lane_seals WHERE lane = ?1 AND seq < ?2 AND seq <
+           coalesce((SELECT min(seq) FROM journal_${lane}), ?2) - 1`,
+          [lane, this.#acknowledged],
+        );
+        return changes;
+      }),
+    );
   }
 
   startNewLog(_reason: string): Promise<void> {

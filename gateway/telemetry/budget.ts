@@ -66,30 +66,18 @@ export const keepWithin = async (deps: BudgetDeps, budget: Budget): Promise<{ po
 };
 
 /** Takes out the oldest entries; undefined when there are none that may go. */
-export const dropOldest = (
+const dropOldest = async (
   { store, lane, clock }: BudgetDeps,
   entries: number,
   reason: string,
-): Promise<{ points: number } | undefined> =>
-  lane.exclusively(() =>
-    store.commits.transact(async (tx) => {
-      const { acknowledged, sealed } = lane;
-      const known = await tx.run(
-        `DELETE FROM journal_telemetry WHERE seq IN
-         (SELECT seq FROM journal_telemetry WHERE seq <= ? ORDER BY seq LIMIT ?)`,
-        [acknowledged, entries],
-      );
-      if (known.changes > 0) {
-        await tx.run(
-          `DELETE FROM lane_seals WHERE lane = 'telemetry' AND seq <
-           coalesce((SELECT min(seq) FROM journal_telemetry), ?) - 1 AND seq < ?`,
-          [acknowledged, acknowledged],
-        );
-        return { points: 0 };
-      }
-      return dropUnsent(tx, Math.max(sealed.seq, acknowledged), entries, reason, clock.now());
-    }),
+): Promise<{ points: number } | undefined> => {
+  if ((await lane.pruneSome(lane.acknowledged, entries)) > 0) return { points: 0 };
+  return lane.exclusively(() =>
+    store.commits.transact((tx) =>
+      dropUnsent(tx, Math.max(lane.sealed.seq, lane.acknowledged), entries, reason, clock.now()),
+    ),
   );
+};
 
 interface RangeRow {
   first: number | null;
