@@ -281,6 +281,9 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   }
 
   failed(connection: Connection | undefined, error: unknown): void {
+    // What fails after the first failure is its consequence, and would be a line for each message.
+    if (connection?.hasFailed === true || connection?.stream.destroyed === true) return;
+    if (connection !== undefined) connection.hasFailed = true;
     this.#deps.log.warn(
       { clientId: connection?.clientId, reason: messageOf(error) },
       'a client failed',

@@ -24,6 +24,7 @@ export class Connection implements Outlet {
   /** Why CONNECT will be refused: the return code. */
   refusal: 2 | 3 | 4 | 5 | undefined;
   isReady = false;
+  hasFailed = false;
   readonly decided = new InOrder();
   readonly stored = new InOrder();
 
