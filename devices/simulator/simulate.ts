@@ -2,10 +2,12 @@
  * Many simulated devices in one process, each with its own key, enrolment and session, kept in a folder of its own and found again by a
  * later start. Those with an odd number speak of updates over the jobs topics, those with an even one over the older set.
  */
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
+import { openRecord } from '@holdfast/provisioning/storage/record';
+import * as v from 'valibot';
 import type { Device } from '../agent/device.js';
 import { enrol } from '../agent/enrol.js';
 import { type Credentials, loadCredentials } from '../agent/identity.js';
@@ -37,7 +39,9 @@ export const openSimulation = async (
   deps: { readonly log: Log },
   options: SimulateOptions,
 ): Promise<Simulation> => {
+  await mkdir(options.dataDir, { recursive: true });
   const codes = options.codesFile === undefined ? [] : await readCodes(options.codesFile);
+  const ids = await rememberIds(deps, options, codes);
   const devices: Device[] = [];
   const close = async () => {
     await Promise.all(devices.map((device) => device.close()));
@@ -47,14 +51,24 @@ export const openSimulation = async (
     for (;;) {
       const number = numbers.shift();
       if (number === undefined || options.signal.aborted) return;
-      devices.push(await openOne(deps, options, number, codes[number - 1]));
+      const id = ids[number - 1];
+      if (id !== undefined) {
+        devices.push(await openOne(deps, options, number, id, codes[number - 1]?.code));
+      }
     }
   };
-  try {
-    await Promise.all(Array.from({ length: concurrency }, openNext));
-  } catch (error) {
+  const worked = await Promise.allSettled(
+    Array.from({ length: concurrency }, () =>
+      openNext().catch((error: unknown) => {
+        numbers.length = 0;
+        throw error;
+      }),
+    ),
+  );
+  const failed = worked.find((result) => result.status === 'rejected');
+  if (failed !== undefined) {
     await close();
-    throw error;
+    throw failed.reason;
   }
   return { devices, close };
 };
@@ -75,14 +89,39 @@ const readCodes = async (path: string): Promise<Code[]> => {
   });
 };
 
+/** Which device has which number: said by the codes once, kept for the starts without them. */
+const rememberIds = async (
+  { log }: { readonly log: Log },
+  { dataDir, count, prefix }: SimulateOptions,
+  codes: readonly Code[],
+): Promise<readonly string[]> => {
+  const record = await openRecord<readonly string[]>({
+    path: join(dataDir, 'simulation.json'),
+    parse: (value) => v.parse(v.array(deviceId), value),
+    initial: [],
+    log,
+  });
+  const known = record.data;
+  if (known.length < count) {
+    const numbers = Array.from({ length: count }, (_, index) => index);
+    const ids = numbers.map(
+      (index) =>
+        known[index] ?? codes[index]?.id ?? `${prefix}${String(index + 1).padStart(3, '0')}`,
+    );
+    await record.update(() => ids);
+  }
+  return record.data.slice(0, count);
+};
+
+const deviceId = v.pipe(v.string(), v.check(isDeviceId, 'Expected a device id'));
+
 const openOne = async (
   { log }: { readonly log: Log },
   options: SimulateOptions,
   number: number,
-  code: Code | undefined,
+  id: string,
+  code: string | undefined,
 ): Promise<Device> => {
-  const id = code?.id ?? `${options.prefix}${String(number).padStart(3, '0')}`;
-  if (!isDeviceId(id)) throw new HoldfastError('CONFIGURATION_INVALID', `${id} is no device id`);
   const dataDir = join(options.dataDir, id);
   return openSimulatedDevice(
     { credentials: await identify({ log }, options, dataDir, id, code), log },
@@ -100,7 +139,7 @@ const identify = async (
   options: SimulateOptions,
   dataDir: string,
   id: string,
-  code: Code | undefined,
+  code: string | undefined,
 ): Promise<Credentials> => {
   try {
     return await loadCredentials(dataDir, deps.log);
@@ -112,7 +151,7 @@ const identify = async (
   }
   await enrol(deps, {
     dataDir,
-    code: code.code,
+    code,
     deviceId: id,
     model: options.model,
     serialNo: `SIM-${id}`,

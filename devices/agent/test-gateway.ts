@@ -1,0 +1,182 @@
+/**
+ * For tests: a site's gateway as a device sees it, over real TLS: MQTT as far as a device uses it, enrolment and firmware over HTTPS.
+ *
+ * It keeps no rules of a gateway's. A test says what is answered and when, and waits for what the device said.
+ */
+
+import { createHash } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
+import { createServer as createHttps } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createTls } from 'node:tls';
+import { formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
+import { parseRequest } from '@holdfast/provisioning/pki/csr';
+import { issueDevice } from '@holdfast/provisioning/pki/issue';
+import { createTestFleet, type TestFleet } from '@holdfast/provisioning/pki/test-fleet';
+import { generate, type IPublishPacket, type Packet, parser } from 'mqtt-packet';
+
+export interface Said {
+  readonly topic: string;
+  readonly body: unknown;
+}
+
+const secret = '0123456789abcdef';
+
+export class TestGateway {
+  readonly fleet: TestFleet;
+  readonly said: Said[] = [];
+  /** Called before a publish is acknowledged; false keeps the acknowledgement back. */
+  onPublish: (said: Said) => boolean = () => true;
+  readonly #changes = new EventEmitter();
+  readonly #sockets = new Set<Socket>();
+  readonly #firmware = new Map<string, Buffer>();
+  readonly #servers: { close(): unknown }[] = [];
+  readonly ports = { mqtts: 0, https: 0 };
+  connections = 0;
+  #messageId = 1;
+
+  private constructor(fleet: TestFleet) {
+    this.fleet = fleet;
+    this.#changes.setMaxListeners(0);
+  }
+
+  static async open(fleet?: TestFleet): Promise<TestGateway> {
+    const gateway = new TestGateway(fleet ?? (await createTestFleet()));
+    await gateway.#listen();
+    return gateway;
+  }
+
+  /** For any device id. */
+  get code(): string {
+    const rootSha256 = this.fleet.root.certificate.sha256;
+    const address = `127.0.0.1:${String(this.ports.https)}`;
+    return formatClaimCode({ kind: 'device', secret, rootSha256, address });
+  }
+
+  addFirmware(bytes: Buffer): { url: string; sha256: string; sizeBytes: number } {
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const url = `/firmware/sha256/${sha256}`;
+    this.#firmware.set(url, bytes);
+    return { url, sha256, sizeBytes: bytes.length };
+  }
+
+  /** Sends to every connected device. */
+  send(topic: string, body: object): void {
+    const payload = JSON.stringify(body);
+    this.#messageId += 1;
+    for (const socket of this.#sockets) {
+      const fields = { topic, payload, qos: 1, messageId: this.#messageId } as const;
+      socket.write(generate({ cmd: 'publish', dup: false, retain: false, ...fields }));
+    }
+  }
+
+  /** The next thing said from now on, or one said before, that fits; `fits` is asked once for each. */
+  async heard(fits: (said: Said) => boolean): Promise<Said> {
+    for (let at = 0; ; at += 1) {
+      while (at >= this.said.length) await once(this.#changes, 'said');
+      const said = this.said[at];
+      if (said !== undefined && fits(said)) return said;
+    }
+  }
+
+  async connected(count: number): Promise<void> {
+    while (this.connections < count) await once(this.#changes, 'connected');
+  }
+
+  /** Cuts every connection, as a crash would. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async close(): Promise<void> {
+    for (const server of this.#servers) server.close();
+    this.cut();
+  }
+
+  async #listen(): Promise<void> {
+    const { tls } = await this.fleet.gatewayServer('gateway-1');
+    const options = { ...tls, requestCert: true, rejectUnauthorized: false };
+    const mqtts = createTls(options, (socket) => this.#serve(socket));
+    const https = createHttps(options, (request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        void this.#answer(request.url ?? '', Buffer.concat(chunks).toString()).then((answer) => {
+          response.writeHead(answer === null ? 404 : 200);
+          response.end(answer ?? '{}');
+        });
+      });
+    });
+    for (const [name, server] of [
+      ['mqtts', mqtts],
+      ['https', https],
+    ] as const) {
+      server.on('tlsClientError', () => undefined);
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      this.ports[name] = (server.address() as AddressInfo).port;
+      this.#servers.push(server);
+    }
+    this.#servers.push({ close: () => https.closeAllConnections() });
+  }
+
+  async #answer(url: string, body: string): Promise<string | Buffer | null> {
+    if (url !== '/api/v1/enroll') return this.#firmware.get(url) ?? null;
+    // Written by the agent under test, and read as a test reads.
+    const asked = JSON.parse(body) as { csr: string; device_id: string };
+    const { publicKey } = await parseRequest(asked.csr);
+    const { fleet, site, siteCa, root } = this.fleet;
+    const options = { device: asked.device_id, now: Date.now() };
+    const certificate = await issueDevice(siteCa, publicKey, options);
+    return JSON.stringify({
+      fleet,
+      site,
+      device_id: asked.device_id,
+      certificate: certificate.pem,
+      site_ca: siteCa.certificate.pem,
+      root: root.certificate.pem,
+      ports: this.ports,
+    });
+  }
+
+  #serve(socket: Socket): void {
+    const packets = parser({ protocolVersion: 4 });
+    packets.on('packet', (packet: Packet) => this.#receive(socket, packet));
+    socket.on('data', (chunk: Buffer) => packets.parse(chunk));
+    socket.on('error', () => undefined);
+    socket.on('close', () => this.#sockets.delete(socket));
+  }
+
+  #receive(socket: Socket, packet: Packet): void {
+    switch (packet.cmd) {
+      case 'connect':
+        socket.write(generate({ cmd: 'connack', returnCode: 0, sessionPresent: false }));
+        break;
+      case 'subscribe': {
+        const { messageId = 0, subscriptions } = packet;
+        socket.write(generate({ cmd: 'suback', messageId, granted: subscriptions.map(() => 1) }));
+        this.#sockets.add(socket);
+        this.connections += 1;
+        this.#changes.emit('connected');
+        break;
+      }
+      case 'publish':
+        this.#take(socket, packet);
+        break;
+      case 'pingreq':
+        socket.write(generate({ cmd: 'pingresp' }));
+        break;
+      default:
+    }
+  }
+
+  #take(socket: Socket, packet: IPublishPacket): void {
+    const said = { topic: packet.topic, body: JSON.parse(packet.payload.toString()) as unknown };
+    if (!this.onPublish(said)) return;
+    this.said.push(said);
+    if (!socket.destroyed) {
+      socket.write(generate({ cmd: 'puback', messageId: packet.messageId ?? 0 }));
+    }
+    this.#changes.emit('said');
+  }
+}
