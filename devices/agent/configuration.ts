@@ -1,5 +1,4 @@
 /** The one schema of `holdfast-device`'s configuration. */
-import { hostname } from 'node:os';
 import {
   configuration,
   integer,
@@ -11,7 +10,9 @@ import {
 export const deviceConfiguration = configuration({
   device: section('What this device is, said once when it enrols.', {
     model: text({ default: 'pi', description: 'Its model: firmware is made for one.' }),
-    serialNo: text({ default: hostname(), description: 'Its serial number.' }),
+    serialNo: optionalText({
+      description: 'Its serial number; without one, the name of the machine.',
+    }),
   }),
   health: section('What it measures of itself.', {
     intervalS: integer({

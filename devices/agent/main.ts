@@ -1,4 +1,5 @@
 /** `holdfast-device`: the agent of a Pi, the simulated devices, and what goes with them. */
+import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/run-program';
@@ -71,7 +72,7 @@ const run: Command = async (context) => {
 };
 
 const enroll: Command = async ({ configuration, dataDir, log, flags }, code) => {
-  const { model, serialNo } = configuration.device;
+  const { model, serialNo = hostname() } = configuration.device;
   const gateway = textOf(flags.gateway);
   const deviceId = textOf(flags.id);
   const identity = await enrol(

@@ -80,9 +80,12 @@ export const finishAfterKills = async (
 const start = (run: KillRun, directory: string, killAt: number) =>
   new Promise<{ signal: NodeJS.Signals | null; lines: string[] }>((resolve, reject) => {
     const parameters = [directory, run.baseUrl, JSON.stringify(run.job), String(killAt)];
+    // A test runner's own options are nothing to the device.
+    const { NODE_OPTIONS: _, ...env } = process.env;
     const child = spawn(process.execPath, [program, ...parameters], {
       stdio: ['ignore', 'pipe', 'inherit'],
       timeout: 30_000,
+      env,
     });
     let said = '';
     child.stdout.on('data', (chunk: Buffer) => {
