@@ -26,6 +26,7 @@ export const isTargeted = ({ body, firmware }: Campaign, device: Device): boolea
   );
 };
 
+const settleMs = 10_000;
 /** How long a device may take to say that it gave up, and how often the site may spoil an attempt. */
 const cancelTimeoutMs = 10 * 60_000;
 const siteRetries = 10;
@@ -38,6 +39,7 @@ export const policyOf = ({ body: { policy } }: Campaign): ExecutionPolicy => ({
   downloadTimeoutMs: policy.download_timeout_ms,
   installTimeoutMs: policy.install_timeout_ms,
   confirmTimeoutMs: policy.confirm_timeout_ms,
+  settleMs,
   cancelTimeoutMs,
 });
 

@@ -44,6 +44,8 @@ export interface ExecutionPolicy {
   readonly downloadTimeoutMs: number;
   readonly installTimeoutMs: number;
   readonly confirmTimeoutMs: number;
+  /** From proof of boot to success, for a device that tells its stages: a bad image boots too, and then goes back. */
+  readonly settleMs: number;
   /** How long a device may take to answer that it gave up. */
   readonly cancelTimeoutMs: number;
 }

@@ -22,6 +22,7 @@ const policy: ExecutionPolicy = {
   downloadTimeoutMs: 2_000,
   installTimeoutMs: 3_000,
   confirmTimeoutMs: 4_000,
+  settleMs: 100,
   cancelTimeoutMs: 500,
 };
 const now = 100_000;
@@ -383,30 +384,60 @@ t.test('older set: a heartbeat with the version proves it in a new session alone
     'confirming',
   ] as const) {
     const before = older(status);
-    t.not(
-      next(before, seen('s1', '2'), policy, now).state.status,
-      'succeeded',
-      `${status}, old session`,
-    );
-    t.not(
-      next(before, seen('s2', null), policy, now).state.status,
-      'succeeded',
-      `${status}, no version`,
-    );
-    t.not(
-      next(before, seen('s2', '1'), policy, now).state.status,
-      'succeeded',
-      `${status}, old version`,
-    );
-    t.equal(next(before, seen('s2', '2'), policy, now).state.status, 'succeeded', status);
+    for (const event of [seen('s1', '2'), seen('s2', null), seen('s2', '1')]) {
+      const after = next(
+        next(before, event, policy, now).state,
+        { type: 'ticked' },
+        policy,
+        now + 9_000,
+      );
+      t.not(after.state.status, 'succeeded', `${status}, ${JSON.stringify(event)}`);
+    }
+    const up = next(before, seen('s2', '2'), policy, now).state;
+    t.equal(up.status, status === 'offered' ? 'succeeded' : 'confirming', status);
+    const settled = next(up, { type: 'ticked' }, policy, now + 100).state;
+    t.equal(settled.status, 'succeeded', `${status}, settled`);
   }
 });
+
+t.test(
+  'older set: a device that tells its stages may still go back after it came up',
+  async (t) => {
+    const up = next(older('rebooting'), seen('s2', '2'), policy, now).state;
+    t.match(up, { status: 'confirming', deadline: now + 100 });
+    const says = (status: ReportedStatus): ExecutionEvent => ({
+      type: 'reported',
+      door: 'devices',
+      status,
+      boot: 's2',
+    });
+    t.equal(next(up, says('succeeded'), policy, now).state.status, 'succeeded');
+    t.equal(next(up, says('rolled_back'), policy, now).state.status, 'rolled_back');
+    const trying = next(up, says('confirming'), policy, now + 50).state;
+    t.equal(trying.deadline, now + 4_050, 'on trial by its own word, it has the time for that');
+    const again = next(
+      next(trying, says('rebooting'), policy, now + 60).state,
+      says('confirming'),
+      policy,
+      now + 70,
+    );
+    t.equal(again.state.deadline, now + 4_050, 'once');
+    const back = next(trying, seen('s3', '1'), policy, now + 80).state;
+    t.equal(next(back, { type: 'ticked' }, policy, now + 4_050).state.status, 'rolled_back');
+    const claimed = next(older('rebooting'), says('succeeded'), policy, now).state;
+    t.equal(
+      next(claimed, seen('s3', '2'), policy, now).state.status,
+      'succeeded',
+      'the claim came first',
+    );
+  },
+);
 
 t.test('older set: a connection that was lost is no restart', async (t) => {
   const reconnected = next(older('downloading'), seen('s2', '1'), policy, now).state;
   t.equal(reconnected.bootBefore, 's2');
-  t.not(next(reconnected, seen('s2', '2'), policy, now).state.status, 'succeeded');
-  t.equal(next(reconnected, seen('s3', '2'), policy, now).state.status, 'succeeded');
+  t.equal(next(reconnected, seen('s2', '2'), policy, now).state, reconnected);
+  t.equal(next(reconnected, seen('s3', '2'), policy, now).state.status, 'confirming');
 });
 
 t.test(
@@ -416,7 +447,7 @@ t.test(
     state = next(state, seen('s2', '1'), policy, now).state;
     t.equal(state.status, 'rebooting', 'it may still come');
     t.match(next(state, { type: 'ticked' }, policy, now + 9_000).state, { status: 'rolled_back' });
-    t.equal(next(state, seen('s3', '2'), policy, now).state.status, 'succeeded');
+    t.equal(next(state, seen('s3', '2'), policy, now).state.status, 'confirming');
   },
 );
 
@@ -457,7 +488,12 @@ t.test(
 t.test('proof that comes after its time, while the next attempt waits, counts', async (t) => {
   const native = at('queued', { ...offered, status: 'queued', notBefore: now + 99 });
   t.equal(next(native, events.proves, policy, now).state.status, 'succeeded');
-  const late = next({ ...native, door: 'devices' }, seen('s2', '2'), policy, now).state;
+  const late = next(
+    { ...native, door: 'devices', bootBefore: 's1' },
+    seen('s2', '2'),
+    policy,
+    now,
+  ).state;
   t.equal(late.status, 'succeeded');
 });
 
@@ -571,9 +607,9 @@ t.test('nothing leads out of an end, attempts are bounded, time runs out everywh
           return false;
         if (state.status === 'succeeded' && before.status !== 'succeeded') {
           ended += 1;
-          const proof =
-            event.type === 'reported' || event.type === 'seen' || event.type === 'offer';
-          if (!proof || event.boot === before.bootBefore) return false;
+          const wasUp = before.seen?.version === '2' && before.seen.boot !== before.bootBefore;
+          const isUp = 'boot' in event && event.version === '2' && event.boot !== before.bootBefore;
+          if (before.bootBefore === null || !(wasUp || isUp)) return false;
         }
       }
       return true;

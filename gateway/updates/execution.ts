@@ -10,7 +10,13 @@ import type {
   ExecutionPolicy,
   ReportedStatus,
 } from './execution-state.js';
-import { isProven, learnFromReport, learnFromSight, outcomeOfSilence } from './proof-of-boot.js';
+import {
+  isProven,
+  isUp,
+  learnFromReport,
+  learnFromSight,
+  outcomeOfSilence,
+} from './proof-of-boot.js';
 
 type Event<T extends ExecutionEvent['type']> = Extract<ExecutionEvent, { type: T }>;
 
@@ -27,7 +33,7 @@ export const next = (
     case 'reported':
       return report(state, event, policy, now);
     case 'seen':
-      return see(state, event);
+      return see(state, event, policy, now);
     case 'ticked':
       return isOverdue(state, now) ? expire(state, policy, now) : stay(state);
     case 'resumed':
@@ -194,6 +200,8 @@ const advance = (
   // That the offer arrived changes nothing, and a claim is not taken back by a report that overtook it.
   if (status === 'offered' || before.claimed) return stay(before);
   const isFurther = stageOf(status) > stageOf(before.furthest);
+  // It is up, and says by itself that it has yet to decide whether to stay so.
+  const isOnTrial = status === 'confirming' && before.furthest !== 'confirming' && isUp(state);
   const changes: Partial<Execution> = {
     ...state,
     door: event.door,
@@ -201,7 +209,7 @@ const advance = (
     furthest: rank(status) > rank(before.furthest) ? status : before.furthest,
     progress: coarse(before, status, event.progress),
     error: event.error ?? null,
-    deadline: isFurther ? now + timeoutOf(status, policy) : before.deadline,
+    deadline: isFurther || isOnTrial ? now + timeoutOf(status, policy) : before.deadline,
   };
   return isSameAs(before, changes) ? stay(before) : change(before, changes);
 };
@@ -254,7 +262,12 @@ const claim = (
   });
 };
 
-const see = (before: Execution, event: Event<'seen'>): Decision => {
+const see = (
+  before: Execution,
+  event: Event<'seen'>,
+  policy: ExecutionPolicy,
+  now: number,
+): Decision => {
   if (before.door === null) return stay(before);
   if (before.door !== event.door) {
     // Nobody took up what was offered on the job topics, and the device turns out to speak the older set.
@@ -263,10 +276,11 @@ const see = (before: Execution, event: Event<'seen'>): Decision => {
       : stay(before);
   }
   const state = learnFromSight(before, event);
-  if (event.boot !== state.bootBefore && event.version === state.toVersion) {
-    return end(state, 'succeeded', null);
-  }
-  return state === before ? stay(before) : change(before, state);
+  if (state === before) return stay(before);
+  if (!isUp(state) || isUp(before)) return change(before, state);
+  const tellsStages = rank(before.status) > rank('offered');
+  if (!tellsStages || before.claimed) return end(state, 'succeeded', null);
+  return change(state, { status: 'confirming', progress: null, deadline: now + policy.settleMs });
 };
 
 const expire = (state: Execution, policy: ExecutionPolicy, now: number): Decision => {
@@ -279,7 +293,7 @@ const expire = (state: Execution, policy: ExecutionPolicy, now: number): Decisio
     case 'confirming': {
       const outcome = outcomeOfSilence(state);
       return outcome.status === 'failed'
-        ? failAttempt(state, outcome.error, policy, now)
+        ? failAttempt(state, outcome.error ?? '', policy, now)
         : end(state, outcome.status, outcome.error);
     }
     default:

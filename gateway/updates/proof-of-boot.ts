@@ -37,7 +37,10 @@ export const learnFromReport = (state: Execution, report: Reported): Execution =
 
 /** What a session or a heartbeat says of it. */
 export const learnFromSight = (state: Execution, { boot, version }: Seen): Execution => {
-  if (boot === state.bootBefore || version === state.toVersion) return state;
+  if (boot === state.bootBefore) return state;
+  // Nothing to compare with: this is the run that a later one is compared with.
+  if (state.bootBefore === null) return { ...state, bootBefore: boot };
+  if (version === state.toVersion) return withSeen(state, boot, version);
   if (state.status === 'rebooting' || state.status === 'confirming') {
     return withSeen(state, boot, version);
   }
@@ -54,14 +57,17 @@ const withSeen = (state: Execution, boot: string, version: string | null): Execu
     : { ...state, seen: { boot, version: known } };
 };
 
+/** Whether it was seen with the new version in another run than before, where that is all the proof the door has. */
+export const isUp = ({ door, seen, toVersion }: Execution): boolean =>
+  door !== 'native' && seen !== null && seen.version === toVersion;
+
 /** Of a device that says it succeeded: `open` while proof may still come, `impossible` where this client can give none. */
 export const isProven = (
-  { bootBefore, seen, toVersion, door }: Execution,
+  state: Execution,
   { boot, version }: Reported,
 ): 'proven' | 'disproven' | 'open' | 'impossible' => {
-  if (door !== 'native') {
-    return seen !== null && seen.version === toVersion ? 'proven' : 'open';
-  }
+  const { bootBefore, toVersion, door } = state;
+  if (door !== 'native') return isUp(state) ? 'proven' : 'open';
   if (bootBefore === null) return 'impossible';
   if (boot === undefined || boot === bootBefore) return 'open';
   if (version === undefined) return 'impossible';
@@ -69,13 +75,14 @@ export const isProven = (
 };
 
 export interface SilentOutcome {
-  readonly status: 'unproven' | 'rolled_back' | 'failed';
-  readonly error: string;
+  readonly status: 'succeeded' | 'unproven' | 'rolled_back' | 'failed';
+  readonly error: string | null;
 }
 
 /** What is to be made of a device whose time to prove itself has run out. */
 export const outcomeOfSilence = (state: Execution): SilentOutcome => {
   const { seen, claimed, fromVersion, toVersion, door } = state;
+  if (isUp(state)) return { status: 'succeeded', error: null };
   if (seen !== null && seen.version !== null && seen.version !== toVersion) {
     return seen.version === fromVersion
       ? { status: 'rolled_back', error: `it restarted and runs ${seen.version} again` }

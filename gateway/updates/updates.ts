@@ -233,9 +233,7 @@ export class Updates {
   #nextOf(device: string): JobExecutionPayload | null {
     for (const [campaign, execution] of this.#opened.liveOf(device)) {
       const { status, door } = execution;
-      if (door === 'native' && isUnderWay(status) && status !== 'cancelling') {
-        return jobOf(campaign, execution);
-      }
+      if (door === 'native' && isUnderWay(status)) return jobOf(campaign, execution);
     }
     return null;
   }
