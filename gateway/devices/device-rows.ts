@@ -13,7 +13,6 @@ export interface DeviceRow {
   readonly online: number;
   readonly last_seen: number | null;
   readonly enrolled_at: number;
-  readonly certificate_serial: string | null;
 }
 
 export const deviceOf = (row: DeviceRow): Device => ({
@@ -27,29 +26,9 @@ export const deviceOf = (row: DeviceRow): Device => ({
   session: row.online === 1 ? '' : null,
   lastSeen: row.last_seen,
   enrolledAt: row.enrolled_at,
-  certificateSerial: row.certificate_serial,
 });
 
-/** A device that enrols again keeps nothing of what it was but its place. */
-export const insertDevice = (device: Device): Statement => ({
-  sql: `INSERT OR REPLACE INTO devices (device, model, serial_no, door, firmware_version, boot,
-          online, last_seen, enrolled_at, certificate_serial) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-  params: [
-    device.device,
-    device.model,
-    device.serialNo,
-    device.door,
-    device.firmwareVersion,
-    device.boot,
-    device.session === null ? 0 : 1,
-    device.lastSeen,
-    device.enrolledAt,
-    device.certificateSerial,
-  ],
-});
-
-/** What is learnt of a device; the certificate is enrolment's alone to write. */
-export const updateDevice = (device: Device): Statement => ({
+export const writeDevice = (device: Device): Statement => ({
   sql: `INSERT INTO devices (device, model, serial_no, door, firmware_version, boot, online, last_seen,
           enrolled_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (device) DO UPDATE SET model = excluded.model, serial_no = excluded.serial_no,

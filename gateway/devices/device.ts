@@ -15,8 +15,6 @@ export interface Device {
   /** Epoch ms; null when it never was. */
   readonly lastSeen: number | null;
   readonly enrolledAt: number;
-  /** Hexadecimal; null on a serial line. */
-  readonly certificateSerial: string | null;
 }
 
 export const isOnline = ({ session }: Device): boolean => session !== null;

@@ -3,16 +3,17 @@
  *
  * It is held in memory and followed by the database and the journal: a change is written within a second, together with others of
  * the same device, and when a device was last seen only now and then, so that telemetry costs no write here. What enrolment commits
- * is taken up after its own commit.
+ * is taken up after its commit.
  */
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
-import type { Append, Statement } from '@holdfast/provisioning/storage/write';
+import type { Append, Statement, Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
+import type { AdmittedDevice } from '../trust/device-enrolment.js';
 import { type Device, type DeviceFacts, isOnline } from './device.js';
 import type { Door } from './device-events.js';
-import { type DeviceRow, deviceOf, insertDevice, updateDevice } from './device-rows.js';
+import { type DeviceRow, deviceOf, writeDevice } from './device-rows.js';
 
 export interface DevicesDeps {
   readonly site: SiteStore;
@@ -122,15 +123,14 @@ export class Devices {
     this.#change(device, { ...facts, lastSeen: this.#deps.clock.now() });
   }
 
-  /** What enrolment puts into its own write; `enrolled` follows after the commit. */
-  enrolment(device: Device): Statement {
-    return insertDevice(device);
-  }
+  /** Enrolment's write gets the device with it; `admitted` follows after the commit. */
+  readonly admit = (admitted: AdmittedDevice, at: number): Write => [
+    writeDevice(this.#admittedOf(admitted, at)),
+  ];
 
-  enrolled(device: Device): void {
-    const session = this.#devices.get(device.device)?.session ?? null;
-    this.#set({ ...device, session });
-  }
+  readonly admitted = (admitted: AdmittedDevice, at: number): void => {
+    this.#set(this.#admittedOf(admitted, at));
+  };
 
   /** A device on a serial line is a device of the site from its first hello on; committed when this resolves. */
   async vouch({ device, model, serialNo }: Vouched): Promise<void> {
@@ -140,9 +140,9 @@ export class Devices {
       return;
     }
     const at = this.#deps.clock.now();
-    const row = { ...newDevice(device, 'serial', at), model, serialNo };
+    const row: Device = { ...newDevice(device, 'serial', at), model, serialNo };
     await this.#deps.site.commit([
-      insertDevice(row),
+      writeDevice(row),
       journalEntry(
         'audit',
         'device_enrolled',
@@ -157,7 +157,7 @@ export class Devices {
         at,
       ),
     ]);
-    this.enrolled(row);
+    this.#set(row);
   }
 
   /** Writes what has changed; resolves after the commit. */
@@ -174,6 +174,13 @@ export class Devices {
     clearTimeout(this.#startTimer);
     await this.flush();
     clearTimeout(this.#timer);
+  }
+
+  /** Enrolled anew, it keeps nothing of what it was but its connection. */
+  #admittedOf({ device, model, serialNo, firmwareVersion }: AdmittedDevice, at: number): Device {
+    const session = this.#devices.get(device)?.session ?? null;
+    const fresh = newDevice(device, 'native', at);
+    return { ...fresh, model, serialNo, firmwareVersion: firmwareVersion ?? null, session };
   }
 
   #change(device: string, changes: Partial<Device>): void {
@@ -221,7 +228,7 @@ export class Devices {
 
   #writeOf(device: Device): (Statement | Append)[] {
     return [
-      updateDevice(device),
+      writeDevice(device),
       journalEntry(
         'state',
         'device',
@@ -258,7 +265,6 @@ export const newDevice = (device: string, door: Door, enrolledAt: number): Devic
   session: null,
   lastSeen: null,
   enrolledAt,
-  certificateSerial: null,
 });
 
 /** Whether nothing is different that anybody waits for; which session it is, is for the running program alone. */
@@ -268,5 +274,4 @@ const isSame = (a: Device, b: Device): boolean =>
   a.door === b.door &&
   a.firmwareVersion === b.firmwareVersion &&
   a.boot === b.boot &&
-  a.session === b.session &&
-  a.certificateSerial === b.certificateSerial;
+  a.session === b.session;

@@ -1,4 +1,4 @@
-/** Who is enrolled here, the codes that were minted here, and every code that was used up. */
+/** The devices of the site. */
 export const devices = {
   name: '0004-devices',
   sql: `
@@ -11,21 +11,7 @@ CREATE TABLE devices (
   boot TEXT,
   online INTEGER NOT NULL DEFAULT 0,
   last_seen INTEGER,
-  enrolled_at INTEGER NOT NULL,
-  certificate_serial TEXT
-) STRICT, WITHOUT ROWID;
-CREATE TABLE claims (
-  hash TEXT PRIMARY KEY,
-  device TEXT,
-  expires_at INTEGER NOT NULL,
-  created_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE used_claims (
-  hash TEXT PRIMARY KEY,
-  device TEXT NOT NULL,
-  public_key_sha256 TEXT NOT NULL,
-  certificate TEXT NOT NULL,
-  used_at INTEGER NOT NULL
+  enrolled_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `,
 };
