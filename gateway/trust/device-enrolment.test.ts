@@ -39,7 +39,7 @@ const openSite = async (t: Test) => {
   const known = new Set<string>();
   const enrolment = new DeviceEnrolment(
     {
-      store,
+      site: { read: store.read, commit: (write) => store.commits.commit(write) },
       clock,
       siteCa: { certificate: siteCa, key: siteCaKey },
       root,

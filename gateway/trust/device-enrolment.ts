@@ -12,10 +12,10 @@ import type { Certificate } from '@holdfast/provisioning/pki/certificate';
 import { createSecret, hashClaim } from '@holdfast/provisioning/pki/claim-code';
 import { parseRequest } from '@holdfast/provisioning/pki/csr';
 import { type Authority, issueDevice } from '@holdfast/provisioning/pki/issue';
-import type { Store } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { journalEntry } from '../store/journal.js';
+import type { SiteStore } from '../store/site-store.js';
 import { AttemptLimit } from './attempt-limit.js';
 
 /** A device that is about to be enrolled. */
@@ -27,7 +27,7 @@ export interface AdmittedDevice {
 }
 
 export interface DeviceEnrolmentDependencies {
-  readonly store: Pick<Store, 'read' | 'commits'>;
+  readonly site: SiteStore;
   readonly clock: Clock;
   readonly siteCa: Authority;
   readonly root: Certificate;
@@ -104,11 +104,11 @@ export class DeviceEnrolment {
     if (!Number.isSafeInteger(lifetimeMs) || lifetimeMs <= 0 || lifetimeMs > longestClaimMs) {
       throw new HoldfastError('REQUEST_INVALID', 'a code lives at most 30 days');
     }
-    const { store, clock, requireWritable } = this.#deps;
+    const { site, clock, requireWritable } = this.#deps;
     requireWritable();
     const secret = createSecret();
     const now = clock.now();
-    await store.commits.commit([
+    await site.commit([
       {
         sql: 'INSERT INTO claims_made (hash, device_id, created_at, expires_at) VALUES (?, ?, ?, ?)',
         params: [hashClaim(secret, this.#options.site), deviceId, now, now + lifetimeMs],
@@ -127,7 +127,7 @@ export class DeviceEnrolment {
 
     const claim = await this.#findClaim(hash);
     const device = this.#chooseId(claim, request);
-    const { siteCa, clock, store, admit, admitted } = this.#deps;
+    const { siteCa, clock, site, admit, admitted } = this.#deps;
     // A clock that has lost its time must not make a certificate that was never valid.
     const at = Math.max(clock.now(), siteCa.certificate.notBefore);
     const certificate = await issueDevice(siteCa, publicKey, { device, now: at });
@@ -138,7 +138,7 @@ export class DeviceEnrolment {
       firmwareVersion: request.firmware_version,
     };
     try {
-      await store.commits.commit([
+      await site.commit([
         {
           // Its primary key lets a code be used once, whoever else uses it at this moment.
           sql: 'INSERT INTO claims_used (hash, device_id, public_key_sha256, certificate, used_at) VALUES (?, ?, ?, ?, ?)',
@@ -176,7 +176,7 @@ export class DeviceEnrolment {
   }
 
   async #repeat(hash: string, publicKeySha256: string): Promise<EnrolmentAnswer | undefined> {
-    const used = await this.#deps.store.read.get<UsedClaim>(
+    const used = await this.#deps.site.read.get<UsedClaim>(
       'SELECT device_id, public_key_sha256, certificate FROM claims_used WHERE hash = ?',
       [hash],
     );
@@ -191,10 +191,10 @@ export class DeviceEnrolment {
   }
 
   async #findClaim(hash: string): Promise<Claim> {
-    const { planClaims, store, clock } = this.#deps;
+    const { planClaims, site, clock } = this.#deps;
     const claim =
       planClaims().find((code) => code.hash === hash) ??
-      (await store.read.get<Claim>('SELECT device_id, expires_at FROM claims_made WHERE hash = ?', [
+      (await site.read.get<Claim>('SELECT device_id, expires_at FROM claims_made WHERE hash = ?', [
         hash,
       ]));
     if (claim === undefined) {

@@ -115,12 +115,20 @@ export class ServerCertificate {
   }
 }
 
-/** The names and addresses of this machine: its host name, with `.local`, and every address that is not link-local. */
-export const machineHosts = (): string[] => {
-  const addresses = Object.values(networkInterfaces())
+const machineAddresses = (): string[] =>
+  Object.values(networkInterfaces())
     .flatMap((entries) => entries ?? [])
     .map(({ address }) => address)
     .filter((address) => !address.startsWith('fe80:') && !address.startsWith('169.254.'));
+
+/** The names and addresses of this machine: its host name, with `.local`, and every address that is not link-local. */
+export const machineHosts = (): string[] => {
   const name = hostname();
-  return ['localhost', '127.0.0.1', '::1', name, `${name.split('.')[0]}.local`, ...addresses];
+  const local = `${name.split('.')[0]}.local`;
+  return ['localhost', '127.0.0.1', '::1', name, local, ...machineAddresses()];
 };
+
+/** The address under which others on site reach this machine; loopback when there is none. */
+export const machineAddress = (): string =>
+  machineAddresses().find((address) => /^\d+\./.test(address) && !address.startsWith('127.')) ??
+  '127.0.0.1';

@@ -1,0 +1,20 @@
+/** Publishing for the parts that exist before the broker, which opens its doors last. */
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { Broker, OutboundMessage } from './broker.js';
+
+export class LatePublisher {
+  #broker: Pick<Broker, 'publish'> | undefined;
+
+  /** The broker is open: from now on `publish` is its own. */
+  lead(broker: Pick<Broker, 'publish'>): void {
+    this.#broker = broker;
+  }
+
+  /** STORE_UNAVAILABLE until the broker is open; an effect is then performed again. */
+  publish = async (message: OutboundMessage): Promise<void> => {
+    if (this.#broker === undefined) {
+      throw new HoldfastError('STORE_UNAVAILABLE', 'the broker is not open yet');
+    }
+    await this.#broker.publish(message);
+  };
+}

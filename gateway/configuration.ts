@@ -1,0 +1,91 @@
+/** The settings of a gateway. */
+import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
+import {
+  configuration,
+  integer,
+  list,
+  port,
+  section,
+  text,
+  texts,
+} from '@holdfast/provisioning/program/settings';
+import * as v from 'valibot';
+
+const serialLine = v.strictObject({
+  /** Id of the device on this line; the gateway vouches for it by the line. */
+  device: v.pipe(v.string(), v.check(isDeviceId, 'must be a device id: 1 to 64 of [A-Za-z0-9_-]')),
+  /** As `/dev/ttyUSB0`. */
+  path: v.pipe(v.string(), v.minLength(1)),
+  baudRate: v.optional(v.pipe(v.number(), v.integer(), v.minValue(50)), 115_200),
+});
+
+const service = v.strictObject({
+  name: v.pipe(v.string(), v.minLength(1), v.maxLength(64)),
+  /** As `holdfast-gateway hash-password` prints it. */
+  passwordHash: v.pipe(v.string(), v.startsWith('scrypt$')),
+  /** Topic filters. */
+  publish: v.optional(v.array(v.string()), []),
+  subscribe: v.optional(v.array(v.string()), []),
+});
+
+export const gatewayConfiguration = configuration({
+  listen: section('Where it listens. A port of 0 picks a free one.', {
+    host: text({ default: '0.0.0.0', description: 'Address of the ports for devices and people' }),
+    mqttsPort: port({ default: 8883, description: 'MQTT for devices (mutual TLS)' }),
+    httpsPort: port({ default: 8443, description: 'HTTPS for devices: enrolment, firmware' }),
+    consolePort: port({ default: 8444, description: 'HTTPS for people: the local API' }),
+  }),
+  services: section(
+    'MQTT for services of this machine, on 127.0.0.1 without TLS. Off as long as no user is named.',
+    {
+      port: port({ default: 1883, description: 'Port of the listener' }),
+      users: list(service, {
+        description: 'name, passwordHash, and the topic filters to publish and subscribe to',
+      }),
+    },
+  ),
+  names: section('How the gateway is reached on site.', {
+    hosts: texts({
+      default: [],
+      description:
+        'Host names and addresses beside those of the machine, in its server certificate; the first also stands in codes',
+    }),
+  }),
+  serial: section('Devices on serial lines.', {
+    lines: list(serialLine, { description: 'device, path, and baudRate (115200) of each line' }),
+  }),
+  telemetry: section('Telemetry that waits for the control plane.', {
+    budgetBytes: integer({
+      default: 1_073_741_824,
+      min: 1_048_576,
+      unit: 'bytes',
+      description: 'Beyond it the oldest points are dropped, and the drop is told',
+    }),
+  }),
+  firmware: section('The firmware cache.', {
+    quotaBytes: integer({
+      default: 4_294_967_296,
+      min: 1_048_576,
+      unit: 'bytes',
+      description: 'All images together; what a running campaign needs is never evicted',
+    }),
+  }),
+  link: section('The link to the control plane.', {
+    firstRetryMs: integer({
+      default: 1_000,
+      min: 10,
+      max: 60_000,
+      unit: 'ms',
+      description: 'Upper bound of the first wait before it is tried again',
+    }),
+    mostRetryMs: integer({
+      default: 60_000,
+      min: 10,
+      max: 3_600_000,
+      unit: 'ms',
+      description: 'Upper bound of every wait before it is tried again',
+    }),
+  }),
+});
+
+export type GatewayConfiguration = v.InferOutput<typeof gatewayConfiguration>;

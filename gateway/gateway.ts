@@ -1,0 +1,176 @@
+/** Wires the gateway together. Its parts know each other only by what is handed to them here. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
+import { privatePem } from '@holdfast/provisioning/pki/keys';
+import type { Logger } from '@holdfast/provisioning/program/logger';
+import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
+import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
+import { openBroker } from './broker/broker.js';
+import { LatePublisher } from './broker/late-publisher.js';
+import type { GatewayConfiguration } from './configuration.js';
+import { openDevices } from './devices/devices.js';
+import { createDispatch } from './devices/dispatch.js';
+import { openNativeDoor } from './doors/native/native-door.js';
+import { shadowDoor } from './doors/native/shadow-door.js';
+import { FirmwareCache } from './firmware/firmware-cache.js';
+import { Commands } from './jobs/commands.js';
+import { grpcDial } from './link/dial.js';
+import { openGrants } from './link/grants.js';
+import { Link } from './link/link.js';
+import { shadowChanged } from './shadows/shadow-change.js';
+import { performShadowChanges } from './shadows/shadow-effects.js';
+import { openShadows } from './shadows/shadows.js';
+import { openSite } from './store/site.js';
+import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
+import { identifyDevice } from './trust/identify-device.js';
+import { machineHosts, ServerCertificate } from './trust/server-certificate.js';
+import { authenticateServiceWith } from './trust/service-users.js';
+import { Updates } from './updates/updates.js';
+
+export interface GatewayDependencies {
+  readonly log: Logger;
+  /** Gets every part that was opened, to be closed in reverse. */
+  readonly onClose: (name: string, close: () => Promise<void> | void) => void;
+  /** Ends the program because something it cannot do without has failed. */
+  readonly fail: (error: unknown) => void;
+}
+
+export interface GatewayOptions {
+  readonly dataDir: string;
+  readonly configuration: GatewayConfiguration;
+  readonly version: string;
+}
+
+/** Starts what works without a network first, and the link last; resolves when it serves. */
+export const openGateway = async (
+  deps: GatewayDependencies,
+  { configuration, dataDir, version }: GatewayOptions,
+): Promise<ReadyPorts> => {
+  const { log, onClose } = deps;
+  const { listen, services } = configuration;
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const identity = await loadGatewayIdentity(dataDir, log);
+  const { record, root, siteCa } = identity;
+  // It is at least the time at which this gateway was enrolled.
+  const clock = systemClock({ floorMs: identity.link.certificate.notBefore });
+  const { store, site, outbox, telemetry, lanes } = await openSite(
+    { ...deps, clock },
+    { dataDir, telemetryBudgetBytes: configuration.telemetry.budgetBytes },
+  );
+  const { fence, plan, orders } = await openGrants({ site, clock, log, root }, record);
+
+  const publisher = new LatePublisher();
+  const { publish } = publisher;
+  const devices = await openDevices({ site, clock, log });
+  onClose('devices', () => devices.close());
+  const shadows = await openShadows({ site, clock, log: store.log });
+  onClose('shadows', () => shadows.close());
+  const firmware = new FirmwareCache(
+    {
+      source: { address: record.https_address, agent: controlPlaneAgent(identity, clock) },
+      log,
+      now: () => clock.now(),
+    },
+    { folder: join(dataDir, 'firmware'), quotaBytes: configuration.firmware.quotaBytes },
+  );
+  await firmware.open();
+  onClose('firmware', () => firmware.close());
+  const ports = { mqtts: 0, https: 0, console: 0 };
+  const host = configuration.names.hosts[0] ?? '127.0.0.1';
+  const commands = new Commands({ site, outbox, devices, publish, clock, log });
+  const updates = new Updates(
+    {
+      site,
+      outbox,
+      plan,
+      devices,
+      firmware,
+      publish,
+      isFenced: () => fence.isFenced(),
+      clock,
+      log,
+    },
+    { httpsAddress: () => `https://${host}:${ports.https}` },
+  );
+  orders.handle('shadow', (body, commit) => shadows.applyRemote(body, commit));
+  orders.handle('command', commands.order);
+
+  const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
+  const isConnected = (device: string): boolean => devices.get(device)?.session !== null;
+  const shadowTopics = shadowDoor({ shadows, publish, isConnected, now: () => clock.now() });
+  const native = openNativeDoor({ dispatch, shadows: shadowTopics, publish, fence, clock, log });
+  outbox.register(shadowChanged, performShadowChanges([shadowTopics]));
+
+  const certificate = await ServerCertificate.open(
+    { siteCa, root, clock, log, hosts: () => [...configuration.names.hosts, ...machineHosts()] },
+    { dataDirectory: dataDir, gatewayId: record.gateway_id },
+  );
+  const broker = await openBroker(
+    {
+      store,
+      log,
+      now: () => clock.now(),
+      identify: identifyDevice({ root, siteCa: siteCa.certificate, site: record.site, clock }),
+      authenticateService: authenticateServiceWith(services.users),
+      handle: native.handle,
+      onSession: native.onSession,
+      onDropped: (drop) => log.warn({ ...drop }, 'messages were dropped'),
+    },
+    {
+      mqtts: { host: listen.host, port: listen.mqttsPort, tls: certificate.credentials },
+      ...(services.users.length > 0 && { services: { port: services.port } }),
+    },
+  );
+  onClose('broker', () => broker.close());
+  publisher.lead(broker);
+  certificate.onChange((credentials) => broker.renewCertificate(credentials));
+  fence.onRaised(({ message }) => {
+    for (const device of broker.connectedDevices()) broker.disconnect(device, message);
+  });
+  ports.mqtts = broker.ports.mqtts ?? 0;
+
+  outbox.start();
+  onClose('outbox', () => outbox.close());
+  await commands.open();
+  onClose('commands', () => commands.close());
+  await updates.open();
+  onClose('updates', () => updates.close());
+
+  const link = new Link(
+    {
+      lanes: [lanes.audit, lanes.state, telemetry.lane],
+      plan,
+      orders,
+      fence,
+      clock,
+      log,
+      dial: grpcDial({
+        address: record.link_address,
+        root,
+        rootPem: root.pem,
+        client: () => linkCredentials(identity),
+        clock,
+      }),
+    },
+    { version, ...configuration.link },
+  );
+  link.open();
+  onClose('link', () => link.close());
+  return { ...ports, ...broker.ports };
+};
+
+const linkCredentials = ({ link }: GatewayIdentity) => ({
+  cert: link.certificate.pem,
+  key: privatePem(link.key),
+});
+
+const controlPlaneAgent = (identity: GatewayIdentity, clock: Clock) =>
+  verifiedAgent(
+    {
+      role: 'control-plane',
+      root: identity.root,
+      at: clock.trusted ? clock.now() : 'unchecked',
+    },
+    { client: linkCredentials(identity), keepAlive: false },
+  );

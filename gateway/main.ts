@@ -1,0 +1,116 @@
+/** `holdfast-gateway`: the gateway of a site as a program. */
+
+import { writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { text } from 'node:stream/consumers';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { formatAddress } from '@holdfast/provisioning/pki/claim-code';
+import { formatLoginCode } from '@holdfast/provisioning/pki/login-code';
+import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/run-program';
+import { systemClock } from '@holdfast/provisioning/time/clock';
+import { aborted } from '@holdfast/provisioning/time/wait';
+import { type GatewayConfiguration, gatewayConfiguration } from './configuration.js';
+import { openGateway } from './gateway.js';
+import { type EnrolledGateway, enrollGateway, resetOperatorToken } from './trust/enroll-gateway.js';
+import { machineAddress } from './trust/server-certificate.js';
+import { hashPassword } from './trust/service-users.js';
+
+const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
+
+type Context = ProgramContext<GatewayConfiguration>;
+
+export const main = (): Promise<never> =>
+  runProgram({
+    program: 'holdfast-gateway',
+    version,
+    description: 'The gateway of a site: broker, shadows, updates, firmware cache, site CA.',
+    schema: gatewayConfiguration,
+    commands: {
+      run: 'Serve the site; what is done without a command.',
+      'enroll CODE': 'Make the keys of this gateway and take the site that the code is for.',
+      'login-code': 'Print a new login code for the local API; the one before is void.',
+      'hash-password': 'Read a password on standard input, print its hash for services.users.',
+    },
+    flags: {
+      'login-file': {
+        type: 'string',
+        description: 'Write the login code that is shown once into this file (mode 0600) instead',
+      },
+    },
+    run: async (context) => {
+      const [command = 'run', argument] = context.positionals;
+      const work = commands.get(command);
+      if (work === undefined) {
+        throw new HoldfastError(
+          'CONFIGURATION_INVALID',
+          `There is no command "${command}": holdfast-gateway --help`,
+        );
+      }
+      await work(context, argument);
+    },
+  });
+
+type Command = (context: Context, argument: string | undefined) => Promise<void>;
+
+const run: Command = async (context) => {
+  const { signal, ready } = context;
+  ready(await openGateway(context, { ...context, version }));
+  await aborted(signal);
+};
+
+const enroll: Command = async (context, code) => {
+  const { dataDir, log, signal } = context;
+  if (code === undefined) {
+    throw new HoldfastError(
+      'CONFIGURATION_INVALID',
+      'enroll needs a CODE: holdfast gateway code SITE',
+    );
+  }
+  const enrolled = await enrollGateway(
+    { clock: systemClock(), log },
+    { code, dataDirectory: dataDir, version, signal },
+  );
+  const { site, fleet, gateway_id, epoch } = enrolled.record;
+  process.stdout.write(`${JSON.stringify({ enrolled: true, site, fleet, gateway_id, epoch })}\n`);
+  await showLogin(context, enrolled);
+};
+
+const loginCode: Command = async (context) => {
+  await showLogin(context, await resetOperatorToken(context.dataDir, context.log));
+};
+
+const hash: Command = async () => {
+  const password = (await text(process.stdin)).replace(/\r?\n$/, '');
+  if (password.length < 8) {
+    throw new HoldfastError('CONFIGURATION_INVALID', 'a password needs at least 8 characters');
+  }
+  process.stdout.write(`${await hashPassword(Buffer.from(password))}\n`);
+};
+
+const commands = new Map<string, Command>([
+  ['run', run],
+  ['enroll', enroll],
+  ['login-code', loginCode],
+  ['hash-password', hash],
+]);
+
+const showLogin = async (
+  { configuration, flags }: Context,
+  { operatorToken, rootSha256 }: EnrolledGateway,
+): Promise<void> => {
+  const host = configuration.names.hosts[0] ?? machineAddress();
+  const login = formatLoginCode({
+    kind: 'gateway',
+    address: formatAddress({ host, port: configuration.listen.consolePort }),
+    token: operatorToken,
+    rootSha256,
+  });
+  const file = flags['login-file'];
+  if (typeof file === 'string') await writeFile(file, `${login}\n`, { mode: 0o600 });
+  else {
+    // For the person in front of it, so not a line of the log, which is kept and shipped.
+    process.stderr.write(
+      `\nThis is shown once. To use this gateway while it runs:\n\n  holdfast login ${login}\n\n`,
+    );
+  }
+};

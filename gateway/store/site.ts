@@ -1,0 +1,60 @@
+/** Opens what the site keeps: both databases, the lanes of the journal, the outbox; and tells the journal when a file was made anew. */
+import { join } from 'node:path';
+import { openStore, type Store, type StoreLog } from '@holdfast/provisioning/storage/store';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import { openSealedLane, type SealedLane } from '../link/sealed-lane.js';
+import { openTelemetry, type Telemetry } from '../telemetry/telemetry.js';
+import { journalEntry, type SiteLane } from './journal.js';
+import { Outbox } from './outbox.js';
+import { siteMigrations } from './site-migrations.js';
+import { type SiteStore, siteStore } from './site-store.js';
+
+export interface SiteDependencies {
+  readonly log: StoreLog;
+  readonly clock: Clock;
+  readonly onClose: (name: string, close: () => Promise<void>) => void;
+  /** The site's database is damaged: the next start puts it aside and makes it anew. */
+  readonly fail: (error: unknown) => void;
+}
+
+export interface SiteOptions {
+  readonly dataDir: string;
+  readonly telemetryBudgetBytes: number;
+}
+
+export interface Site {
+  readonly store: Store;
+  readonly site: SiteStore;
+  readonly outbox: Outbox;
+  readonly lanes: Readonly<Record<SiteLane, SealedLane>>;
+  readonly telemetry: Telemetry;
+}
+
+export const openSite = async (
+  { log, clock, onClose, fail }: SiteDependencies,
+  { dataDir, telemetryBudgetBytes }: SiteOptions,
+): Promise<Site> => {
+  const path = join(dataDir, 'site.db');
+  const store = await openStore({ path, migrations: siteMigrations, log, onDamage: fail });
+  onClose('site store', () => store.close());
+  const lanes = {
+    audit: await openSealedLane({ store, clock }, 'audit'),
+    state: await openSealedLane({ store, clock }, 'state'),
+  };
+  const outbox = new Outbox({ store, log });
+  const site = siteStore({ store, outbox, lanes });
+  const telemetry = await openTelemetry(
+    { clock, log },
+    { path: join(dataDir, 'telemetry.db'), budgetBytes: telemetryBudgetBytes },
+  );
+  onClose('telemetry', () => telemetry.close());
+  for (const [database, rebuilt] of [
+    ['site.db', store.rebuilt],
+    ['telemetry.db', telemetry.rebuilt],
+  ] as const) {
+    if (rebuilt === undefined) continue;
+    const body = { database, reason: rebuilt.reason, moved_to: rebuilt.movedTo };
+    await site.commit([journalEntry('audit', 'store_rebuilt', body, clock.now())]);
+  }
+  return { store, site, outbox, lanes, telemetry };
+};
