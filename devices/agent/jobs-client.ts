@@ -33,6 +33,9 @@ export const jobFilters = (device: string): readonly string[] => [
 
 type JobTopic = Extract<Topic, { kind: 'jobs_notify' | 'job_answer' }>;
 
+/** More explains nothing, and the payload has a limit. */
+const maxErrorLength = 1_000;
+
 const final: readonly string[] = ['succeeded', 'failed', 'rolled_back'];
 
 export class JobsClient implements UpdateReporter {
@@ -48,7 +51,7 @@ export class JobsClient implements UpdateReporter {
     this.#publish(job.id, 'update', {
       status,
       ...(progress !== null && { progress }),
-      ...(error !== null && { error }),
+      ...(error !== null && { error: error.slice(0, maxErrorLength) }),
       ...(version !== null && { version }),
       boot_id: this.#deps.bootId(),
       client_token: status,
@@ -107,17 +110,15 @@ export class JobsClient implements UpdateReporter {
     outcome: 'accepted' | 'rejected',
     payload: Uint8Array,
   ): Promise<void> {
-    if (outcome === 'accepted') {
-      const parsed = parseJson(payload);
-      const body = parsed.ok && isJsonObject(parsed.value) ? parsed.value : {};
-      const token = body.client_token;
-      if (typeof token === 'string' && final.includes(token)) {
-        await this.#deps.dispatch({ type: 'answered', jobId });
-      }
-      return;
+    const parsed = parseJson(payload);
+    const { client_token, code } = parsed.ok && isJsonObject(parsed.value) ? parsed.value : {};
+    if (outcome === 'rejected') {
+      this.#deps.log.warn({ job: jobId, code: code ?? null }, 'the gateway does not take a report');
+      // Only these say that the job is over; any other refusal is of the report, not of the job.
+      if (code === 404 || code === 409) await this.#deps.dispatch({ type: 'refused', jobId });
+    } else if (typeof client_token === 'string' && final.includes(client_token)) {
+      await this.#deps.dispatch({ type: 'answered', jobId });
     }
-    this.#deps.log.warn({ job: jobId, answer: Buffer.from(payload).toString() }, 'not taken');
-    await this.#deps.dispatch({ type: 'refused', jobId });
   }
 
   #publish(job: string, operation: 'get' | 'update', body: object): void {

@@ -61,7 +61,7 @@ export class OlderUpdates implements UpdateReporter {
       campaign_id: job.campaignId,
       status,
       ...(progress !== null && { progress }),
-      ...(error !== null && { error }),
+      ...(error !== null && { error: error.slice(0, 1_000) }),
       timestamp: Date.now(),
     };
     void this.#publish('status', body).then((isKnown) => {
