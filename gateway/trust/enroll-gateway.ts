@@ -80,7 +80,7 @@ export const enrollGateway = async (
   const operatorToken = createOperatorToken();
   const record: GatewayRecord = {
     fleet: answer.fleet,
-    site: answer.site,
+    site: answer.site.replace(/^sites\//, ''),
     gateway_id: answer.gatewayId,
     epoch: Number(answer.epoch),
     link_address: answer.linkAddress,
