@@ -2,7 +2,7 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type Site, SitesService } from '@holdfast/protos/gen/holdfast/v1/sites';
 import { createSecret, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
-import { parseSiteName, requireId, siteName } from '../api/resource-name.js';
+import { parseSiteName, requireId } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
 import { cutPage, readPage } from '../store/page.js';
 import { type EnrolGatewayDependencies, enrolGateway, hashGatewaySecret } from './enrol-gateway.js';
@@ -131,7 +131,7 @@ export const siteService = (deps: SiteServiceDependencies): ApiService => {
         const { site, gateway, epoch, certificates } = await enrolGateway(deps, request);
         const { link, https } = deps.addresses();
         return {
-          site: siteName(site),
+          site,
           fleet: deps.fleet,
           gatewayId: gateway,
           epoch: BigInt(epoch),
