@@ -57,7 +57,7 @@ export class DeviceSession {
 
   constructor(deps: SessionDeps, options: SessionOptions) {
     this.#deps = deps;
-    this.#options = { keepaliveS: 30, firstRetryMs: 500, mostRetryMs: 30_000, ...options };
+    this.#options = { keepaliveS: 30, firstRetryMs: 500, mostRetryMs: 15_000, ...options };
     const [first] = options.gateways;
     if (first === undefined)
       throw new HoldfastError('CONFIGURATION_INVALID', 'No gateway is known');
