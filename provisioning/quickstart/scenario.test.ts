@@ -1,0 +1,217 @@
+/**
+ * The main job, across processes: a site that keeps running, updates its devices and is edited while its WAN is cut, dies, starts
+ * again without it, and reconciles to the last message.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import * as v from 'valibot';
+import { waitUntil } from '../program/wait-until.js';
+import { Fleet, firstVersion, model, site } from './fleet.js';
+import { writeSampleFirmware } from './sample-firmware.js';
+
+t.setTimeout(300_000);
+
+const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+const device = v.object({
+  device: v.string(),
+  online: v.boolean(),
+  firmware_version: v.optional(v.string()),
+});
+const campaign = v.object({
+  state: v.string(),
+  progress: v.optional(v.record(v.string(), v.union([v.string(), v.number()]))),
+});
+const execution = v.object({ device: v.string(), status: v.string(), toVersion: v.string() });
+const shadow = v.object({
+  desired: v.optional(v.record(v.string(), v.unknown())),
+  reported: v.optional(v.record(v.string(), v.unknown())),
+});
+const point = v.object({ series: v.string(), boot: v.string(), seq: v.optional(v.number()) });
+
+t.test('a site keeps running without its network and reconciles to the last message', async (t) => {
+  const dataDirectory = await mkdtemp(join(tmpdir(), 'holdfast-scenario-'));
+  const logs: string[] = [];
+  const fleet = await Fleet.open({
+    dataDirectory,
+    agents: 2,
+    simulated: 20,
+    hasSerial: true,
+    log,
+    onLogLine: (program, line) => {
+      logs.push(`${program} ${line}`);
+      if (logs.length > 2_000) logs.shift();
+    },
+    args: {
+      gateway: ['--link.first-retry-ms=50', '--link.most-retry-ms=500'],
+      simulator: ['--simulate.interval-s=1'],
+    },
+  });
+  t.teardown(async () => {
+    if (!t.passing()) process.stderr.write(`${logs.slice(-300).join('\n')}\n`);
+    await fleet.close();
+    await rm(dataDirectory, { recursive: true });
+  });
+
+  const inCloud = async () =>
+    v.parse(v.array(device), await fleet.holdfast('device', 'list', '--site', site));
+  const onSite = async () =>
+    v.parse(v.array(device), await fleet.holdfast('--gateway', 'device', 'list'));
+  const all = fleet.deviceIds.length;
+
+  await waitUntil('every device is online in the cloud', async () => {
+    const devices = await inCloud();
+    return devices.length === all && devices.every(({ online }) => online);
+  });
+
+  t.comment('the firmware and its campaign arrive');
+  const second = join(dataDirectory, 'second.tar.gz');
+  await writeSampleFirmware(second, { version: '2.0.0', behaviour: 'works' });
+  const bad = join(dataDirectory, 'bad.tar.gz');
+  await writeSampleFirmware(bad, { version: '3.0.0', behaviour: 'crashes' });
+  const upload = (file: string, version: string) =>
+    fleet.holdfast('firmware', 'upload', file, '--model', model, '--version', version);
+  await upload(second, '2.0.0');
+  await upload(bad, '3.0.0');
+  const create = (id: string, version: string, ...more: string[]) =>
+    fleet.holdfast(
+      ...['campaign', 'create', id, '--firmware', `${model}@${version}`, '--start', ...more],
+    );
+  await create('second', '2.0.0', '--concurrency', '30');
+  await waitUntil('the first device has taken the update up', async () => {
+    const executions = v.parse(
+      v.array(execution),
+      await fleet.holdfast('campaign', 'executions', 'second'),
+    );
+    return executions.some(({ status }) => status !== 'EXECUTION_STATUS_QUEUED');
+  });
+
+  t.comment('the WAN is cut; cloud and site go on, each for itself');
+  fleet.wan.set('cut');
+  await fleet.holdfast(
+    'shadow',
+    'set',
+    `${site}/sim-1`,
+    'edited.in_cloud=1',
+    'edited.both="cloud"',
+  );
+  await fleet.holdfast(
+    '--gateway',
+    'shadow',
+    'set',
+    'sim-1',
+    'edited.on_site=2',
+    'edited.both="site"',
+  );
+  await fleet.holdfast('--gateway', 'shadow', 'set', 'agent-1', 'agent.health_interval_s=1');
+
+  t.comment('the gateway is killed and starts again without the WAN');
+  await fleet.child('gateway').kill();
+  await fleet.startGateway();
+  await waitUntil('every device runs the new version', async () => {
+    const devices = await onSite();
+    return (
+      devices.length === all &&
+      devices.every(({ online, firmware_version }) => online && firmware_version === '2.0.0')
+    );
+  });
+  const untouched = v.parse(campaign, (await listCampaigns(fleet))[0]);
+  t.not(untouched.state, 'CAMPAIGN_STATE_COMPLETED', 'the cloud has not heard of it yet');
+
+  t.comment('the WAN returns');
+  fleet.wan.set('up');
+  await waitUntil('the campaign is completed', async () => {
+    const [now] = v.parse(v.array(campaign), await listCampaigns(fleet));
+    return now?.state === 'CAMPAIGN_STATE_COMPLETED';
+  });
+  const executions = v.parse(
+    v.array(execution),
+    await fleet.holdfast('campaign', 'executions', 'second'),
+  );
+  t.equal(executions.length, all, 'one execution a device');
+  for (const { device, status } of executions) {
+    t.equal(status, 'EXECUTION_STATUS_SUCCEEDED', device);
+  }
+  const [counted] = v.parse(v.array(campaign), await listCampaigns(fleet));
+  t.match(counted?.progress, { total: all, succeeded: all, failed: 0, unproven: 0 });
+
+  t.comment('one device gets a bad image and rolls back by itself');
+  await create('bad', '3.0.0', '--device', 'agent-2');
+  await waitUntil('the bad campaign is over', async () => {
+    const outcomes = v.parse(
+      v.array(execution),
+      await fleet.holdfast('campaign', 'executions', 'bad'),
+    );
+    return outcomes.length === 1 && outcomes[0]?.status === 'EXECUTION_STATUS_ROLLED_BACK';
+  });
+  await waitUntil('it runs what it ran before', async () => {
+    const agent = (await onSite()).find(({ device }) => device === 'agent-2');
+    return agent?.online === true && agent.firmware_version === '2.0.0';
+  });
+
+  t.comment('both ends agree on every leaf');
+  const shadowsOf = async (id: string) => ({
+    cloud: v.parse(shadow, await fleet.holdfast('shadow', 'get', `${site}/${id}`)),
+    site: v.parse(shadow, await fleet.holdfast('--gateway', 'shadow', 'get', id)),
+  });
+  for (const id of fleet.deviceIds) {
+    await waitUntil(`the shadow of ${id} is equal at both ends`, async () => {
+      const { cloud, site } = await shadowsOf(id);
+      return JSON.stringify(sorted(cloud)) === JSON.stringify(sorted(site));
+    });
+  }
+  const { cloud } = await shadowsOf('sim-1');
+  t.match(cloud.desired, { edited: { in_cloud: 1, on_site: 2, both: /^(cloud|site)$/ } });
+  const conflicts = v.parse(
+    v.array(v.object({ path: v.array(v.string()) })),
+    await fleet.holdfast('shadow', 'conflicts'),
+  );
+  t.same(
+    conflicts.map(({ path }) => path.join('.')),
+    ['desired.edited.both'],
+    'the one leaf that both wrote is told',
+  );
+
+  t.comment('every point of every simulated device arrived once');
+  await fleet.child('simulator').stop();
+  for (const id of fleet.deviceIds.filter((id) => id.startsWith('sim-'))) {
+    await waitUntil(`the points of ${id} have no hole`, async () => {
+      const points = v.parse(
+        v.array(point),
+        await fleet.holdfast('device', 'telemetry', `${site}/${id}`, '--count', '1000'),
+      );
+      return points.length > 0 && holesIn(points) === 0;
+    });
+  }
+  t.equal(firstVersion, '1.0.0');
+});
+
+const listCampaigns = async (fleet: Fleet): Promise<unknown[]> =>
+  v.parse(v.array(v.unknown()), await fleet.holdfast('campaign', 'list'));
+
+/** Sequence numbers that are missing or there twice, by boot. */
+const holesIn = (points: readonly v.InferOutput<typeof point>[]): number => {
+  const byBoot = new Map<string, number[]>();
+  for (const { boot, seq } of points) {
+    byBoot.set(boot, [...(byBoot.get(boot) ?? []), seq ?? -1]);
+  }
+  let holes = 0;
+  for (const seqs of byBoot.values()) {
+    const first = Math.min(...seqs);
+    if (new Set(seqs).size !== seqs.length) holes += 1;
+    if (first > 1 || Math.max(...seqs) - first + 1 !== seqs.length) holes += 1;
+  }
+  return holes;
+};
+
+const sorted = (value: unknown): unknown => {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(sorted);
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, child]) => [key, sorted(child)]),
+  );
+};
