@@ -34,7 +34,10 @@ export const rangeOf = (
   return { from, to: last === '' ? sizeBytes - 1 : Math.min(Number(last), sizeBytes - 1) };
 };
 
-/** Resolves when the response is over, whole or not; rejects when the image cannot be read, before or after the head was sent. */
+/**
+ * Resolves when the response is over, whole or not: a client that goes away is no error. Rejects when the image cannot be read, before
+ * or after the head was sent.
+ */
 export const sendFirmware = async (
   request: IncomingMessage,
   response: ServerResponse,
@@ -65,6 +68,7 @@ export const sendFirmware = async (
     response.end();
     return;
   }
+  response.on('error', () => undefined);
   response.setTimeout(stalledAfterMs, () => response.destroy());
   const { chunkBytes } = chunks;
   for (let at = from; at <= to; ) {
@@ -86,6 +90,8 @@ const drained = async (response: ServerResponse): Promise<void> => {
   const options = { signal: end.signal };
   try {
     await Promise.race([once(response, 'drain', options), once(response, 'close', options)]);
+  } catch {
+    // The connection failed, which `destroyed` says too.
   } finally {
     end.abort();
   }

@@ -60,6 +60,7 @@ export const errorCodes = {
   CONFIGURATION_INVALID: row('The configuration is wrong', false, 'INVALID_ARGUMENT', 400),
   CONNECTION_FAILED: row('The other side could not be reached', true, 'UNAVAILABLE', 503),
   DEADLINE_EXCEEDED: row('It took longer than allowed', true, 'DEADLINE_EXCEEDED', 504),
+  FIRMWARE_COMING: row('The firmware is on its way to the site', true, 'UNAVAILABLE', 503),
   GATEWAY_ALREADY_ENROLLED: row(
     'This folder belongs to an enrolled gateway',
     false,
@@ -78,6 +79,7 @@ export const errorCodes = {
   JOURNAL_HOLE: row('Entries of the journal are missing', false, 'DATA_LOSS', 500),
   KEY_INVALID: row('The private key is missing or damaged', false, 'FAILED_PRECONDITION', 500),
   LOGIN_CODE_INVALID: row('The login code is not one', false, 'INVALID_ARGUMENT', 400),
+  METHOD_NOT_ALLOWED: row('This cannot be done here', false, 'UNIMPLEMENTED', 405),
   NOT_AUTHENTICATED: row('Nobody said who is asking', false, 'UNAUTHENTICATED', 401),
   NOT_AUTHORISED: row('The one who asks may not do this', false, 'PERMISSION_DENIED', 403),
   NOT_ENROLLED: row('This device has not been enrolled', false, 'FAILED_PRECONDITION', 412),

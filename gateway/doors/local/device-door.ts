@@ -1,0 +1,96 @@
+/** HTTPS for devices (8443): enrolment, which needs a code and no certificate, and firmware, which needs the certificate. */
+import type { TLSSocket } from 'node:tls';
+import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import {
+  type EnrolmentAnswer,
+  type EnrolmentRequest,
+  enrolmentRequest,
+} from '@holdfast/protos/local/enrolment';
+import { reasonOf } from '@holdfast/protos/mqtt/json-payload';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import * as v from 'valibot';
+import { ChunkCache } from '../../firmware/chunk-cache.js';
+import type { FirmwareCache } from '../../firmware/firmware-cache.js';
+import { sendFirmware } from '../../firmware/firmware-response.js';
+import type { DeviceIdentity, Refusal } from '../../trust/identity.js';
+import { type HttpDoor, type HttpDoorOptions, openHttpDoor, socketOf } from './http-door.js';
+import type { Route, RouteRequest } from './routes.js';
+
+export interface DeviceDoorDeps {
+  readonly enrolment: {
+    enrol(request: EnrolmentRequest, remoteAddress: string): Promise<EnrolmentAnswer>;
+  };
+  readonly firmware: Pick<FirmwareCache, 'get' | 'isNeeded' | 'drop'>;
+  /** Who is at the other end, by certificate. */
+  readonly identify: (socket: TLSSocket) => DeviceIdentity | Refusal;
+  readonly log: StoreLog;
+  readonly chunks?: ChunkCache;
+}
+
+/** How long a device waits before it asks again for firmware that is on its way. */
+const comingRetryMs = 10_000;
+
+export const openDeviceDoor = (
+  deps: DeviceDoorDeps,
+  options: Omit<HttpDoorOptions, 'asksForCertificate'>,
+): Promise<HttpDoor> => {
+  const { enrolment, firmware, identify, log, chunks = new ChunkCache() } = deps;
+
+  const enrol = async ({ body, request }: RouteRequest): Promise<object> => {
+    const parsed = v.safeParse(enrolmentRequest, body, { abortEarly: true });
+    if (!parsed.success) throw new HoldfastError('REQUEST_INVALID', reasonOf(parsed.issues));
+    return enrolment.enrol(parsed.output, request.socket.remoteAddress ?? '');
+  };
+
+  const serve = async ({ request, response, params }: RouteRequest): Promise<undefined> => {
+    const sha256 = params.get('sha256') ?? '';
+    const held = firmware.get(sha256);
+    if (held === undefined) {
+      if (!firmware.isNeeded(sha256)) {
+        throw new HoldfastError('RESOURCE_NOT_FOUND', 'there is no such firmware here');
+      }
+      throw new HoldfastError('FIRMWARE_COMING', 'the firmware is on its way to this site', {
+        data: { retryAfterMs: comingRetryMs },
+      });
+    }
+    try {
+      await sendFirmware(request, response, held, chunks);
+    } catch (error) {
+      response.destroy();
+      log.error({ sha256, reason: messageOf(error) }, 'firmware could not be read');
+      await firmware.drop(sha256);
+    }
+    return undefined;
+  };
+
+  const routes: readonly Route[] = [
+    { method: 'POST', path: '/api/v1/enroll', requires: 'nothing', handle: enrol },
+    ...(['GET', 'HEAD'] as const).map(
+      (method): Route => ({
+        method,
+        path: '/firmware/sha256/:sha256',
+        requires: 'device certificate',
+        handle: serve,
+      }),
+    ),
+  ];
+  return openHttpDoor(
+    {
+      routes,
+      log,
+      admit: (request, requires) => {
+        if (requires !== 'device certificate') return {};
+        const identity = identify(socketOf(request));
+        if (identity.kind === 'device') return { device: identity };
+        throw new HoldfastError(
+          'PEER_REFUSED',
+          'this needs the certificate of a device of this site',
+          {
+            data: { reason: identity.reason },
+          },
+        );
+      },
+    },
+    { ...options, asksForCertificate: true },
+  );
+};

@@ -1,0 +1,142 @@
+/**
+ * One HTTPS listener and its routes. Each route says who may ask; a request is refused before its body is read. Everything that a
+ * stranger may hold open (handshake, headers, body, idle connection) has a time limit, everything he may send a size limit.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { parseJson } from '@holdfast/protos/mqtt/json-payload';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import type { DeviceIdentity } from '../../trust/identity.js';
+import { sendError } from './http-error.js';
+import { findRoute, type Route } from './routes.js';
+
+/** Who asks, as far as a route requires it. */
+export interface Asker {
+  /** With a device's certificate of this site. */
+  readonly device?: DeviceIdentity;
+}
+
+export interface HttpDoorDeps {
+  readonly routes: readonly Route[];
+  /** Decides on one request whether it meets what its route requires; throws a HoldfastError when not. */
+  readonly admit: (request: IncomingMessage, requires: Route['requires']) => Asker;
+  readonly log: StoreLog;
+}
+
+export interface HttpDoorOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: SecureContextOptions;
+  /** Whether clients are asked for a certificate; nobody is refused for having none before a route says so. */
+  readonly asksForCertificate: boolean;
+  readonly maxConnections?: number;
+  /** For headers and body together, ms. */
+  readonly requestTimeoutMs?: number;
+}
+
+export interface HttpDoor {
+  readonly port: number;
+  /** For new connections. */
+  renewCertificate(tls: SecureContextOptions): void;
+  /** Takes nothing new, gives what is under way a moment, then cuts it. Idempotent. */
+  close(): Promise<void>;
+}
+
+const bodyLimits = { maxBytes: 65_536, maxDepth: 16 };
+const closeGraceMs = 2_000;
+
+export const openHttpDoor = async (
+  { routes, admit, log }: HttpDoorDeps,
+  options: HttpDoorOptions,
+): Promise<HttpDoor> => {
+  const { host, port, tls, asksForCertificate, requestTimeoutMs = 15_000 } = options;
+  const server = createServer(
+    {
+      ...tls,
+      minVersion: 'TLSv1.2',
+      requestCert: asksForCertificate,
+      // Our own verifier decides, for the routes that require it.
+      rejectUnauthorized: false,
+      handshakeTimeout: 10_000,
+      headersTimeout: Math.min(10_000, requestTimeoutMs),
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: 10_000,
+      connectionsCheckingInterval: Math.min(1_000, requestTimeoutMs),
+      maxHeaderSize: 16_384,
+    },
+    (request, response) => {
+      answer(request, response).catch((error: unknown) => {
+        const isTold = sendError(request, response, error);
+        if (!isTold) log.error({ err: error, url: request.url }, 'a request could not be answered');
+      });
+    },
+  );
+  server.maxConnections = options.maxConnections ?? 2_000;
+  server.maxRequestsPerSocket = 10_000;
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    response.setHeader('x-content-type-options', 'nosniff');
+    response.setHeader('cache-control', 'no-store');
+    const { route, params, query } = findRoute(routes, request);
+    const asker = admit(request, route.requires);
+    const body =
+      route.method === 'POST' || route.method === 'PATCH' ? await readBody(request) : null;
+    const result = await route.handle({ request, response, params, query, body, ...asker });
+    if (result === undefined) return;
+    const text = JSON.stringify(result);
+    response.writeHead(200, {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(text),
+    });
+    response.end(text);
+  };
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  server.on('error', (error) => log.error({ err: error }, 'an HTTPS listener failed'));
+
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(() => server.closeAllConnections(), closeGraceMs);
+      server.close(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+      server.closeIdleConnections();
+    });
+  return {
+    // Listening on a host and port, it is no pipe.
+    port: (server.address() as AddressInfo).port,
+    renewCertificate: (renewed) => server.setSecureContext(renewed),
+    close: () => (closing ??= close()),
+  };
+};
+
+/** The TLS connection of a request: only HTTPS servers are made here. */
+export const socketOf = (request: IncomingMessage): TLSSocket => request.socket as TLSSocket;
+
+const readBody = async (request: IncomingMessage): Promise<unknown> => {
+  const tooLarge = () =>
+    new HoldfastError('REQUEST_TOO_LARGE', `a request has at most ${bodyLimits.maxBytes} bytes`);
+  if (Number(request.headers['content-length'] ?? 0) > bodyLimits.maxBytes) throw tooLarge();
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    bytes += (chunk as Buffer).length;
+    if (bytes > bodyLimits.maxBytes) throw tooLarge();
+    chunks.push(chunk as Buffer);
+  }
+  const parsed = parseJson(Buffer.concat(chunks), bodyLimits);
+  if (!parsed.ok) throw new HoldfastError('REQUEST_INVALID', parsed.reason);
+  return parsed.value;
+};

@@ -1,0 +1,295 @@
+/** HTTPS for people (8444): the local API under `/api/v1`, with the operator's token; no certificate is ever asked for. */
+import { randomUUID } from 'node:crypto';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { isDeviceId, isShadowName } from '@holdfast/protos/mqtt/device-id';
+import {
+  isJsonObject,
+  type JsonObject,
+  type JsonValue,
+  reasonOf,
+} from '@holdfast/protos/mqtt/json-payload';
+import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
+import type { ShadowOperation } from '@holdfast/protos/semantics/shadow-merge';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import * as v from 'valibot';
+import type { Device } from '../../devices/device.js';
+import type { CommandView } from '../../jobs/command-rows.js';
+import type { Commands } from '../../jobs/commands.js';
+import type { ShadowView } from '../../shadows/shadow-change.js';
+import type { ListedConflict } from '../../shadows/shadow-conflicts.js';
+import type { Shadows } from '../../shadows/shadows.js';
+import type { LatestValue } from '../../telemetry/latest-values.js';
+import type { Updates } from '../../updates/updates.js';
+import { type HttpDoor, type HttpDoorOptions, openHttpDoor } from './http-door.js';
+import { operatorGate } from './operator-gate.js';
+import type { Route, RouteRequest } from './routes.js';
+
+export interface PeopleDoorDeps {
+  /** What `/api/v1/status` says: at least site, version, link {state, last_contact}, plan {revision, state}, devices {total, online}. */
+  readonly status: () => object;
+  readonly devices: { get(device: string): Device | undefined; all(): Device[] };
+  readonly telemetry: { latest(device: string): LatestValue[] };
+  readonly shadows: Pick<Shadows, 'get' | 'request' | 'namesOf' | 'conflicts'>;
+  readonly updates: Pick<Updates, 'campaigns' | 'executions'>;
+  readonly commands: Pick<Commands, 'create' | 'get' | 'list'>;
+  /** Makes a code with which a device may enrol here. */
+  readonly createClaim: (
+    device: string | null,
+    lifetimeMs: number,
+  ) => Promise<{ readonly code: string; readonly expiresAt: number }>;
+  /** Throws GATEWAY_FENCED: then nothing can be changed here. */
+  readonly fence: { check(): void };
+  /** SHA-256 of the operator's token, hexadecimal. */
+  readonly operatorTokenSha256: () => string;
+  readonly now: () => number;
+  readonly monotonic: () => number;
+  readonly log: StoreLog;
+}
+
+/** Whom the shadow names as the writer of what people change here. */
+const writer = 'site:operator';
+const defaultClaimMs = 86_400_000;
+const defaultCommandMs = 3_600_000;
+const mostPerPage = 1_000;
+
+const jsonObject = v.custom<JsonObject>(
+  (value) => isJsonObject(value as JsonValue),
+  'Expected an object',
+);
+const anyJson = v.custom<JsonValue>((value) => value !== undefined, 'Expected a JSON value');
+const epochMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+
+const shadowPatch = v.strictObject({
+  state: v.strictObject({ desired: v.nullable(jsonObject) }),
+  version: v.exactOptional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
+});
+const newCommand = v.object({
+  command_id: v.exactOptional(v.string()),
+  type: v.string(),
+  payload: v.exactOptional(anyJson),
+  expires_at: v.exactOptional(epochMs),
+});
+const newClaim = v.object({
+  device_id: v.nullish(v.pipe(v.string(), v.check(isDeviceId, 'Expected a device id'))),
+  lifetime_ms: v.exactOptional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
+});
+
+export const openPeopleDoor = (
+  deps: PeopleDoorDeps,
+  options: Omit<HttpDoorOptions, 'asksForCertificate'>,
+): Promise<HttpDoor> => {
+  const { devices, telemetry, shadows, updates, commands, fence, now } = deps;
+
+  const deviceOf = ({ params }: RouteRequest): Device => {
+    const id = params.get('device') ?? '';
+    const device = devices.get(id);
+    if (device !== undefined) return device;
+    throw new HoldfastError('RESOURCE_NOT_FOUND', `there is no device ${id} at this site`, {
+      data: { next: 'holdfast --gateway device list' },
+    });
+  };
+
+  const listDevices = async ({ query }: RouteRequest): Promise<object> => {
+    const after = query.get('page_token') ?? '';
+    const size = pageSizeOf(query.get('page_size'));
+    const rest = devices
+      .all()
+      .filter(({ device }) => device > after)
+      .sort((a, b) => (a.device < b.device ? -1 : 1));
+    const page = rest.slice(0, size);
+    const next = rest.length > page.length ? (page.at(-1)?.device ?? '') : '';
+    return { devices: page.map(deviceView), next_page_token: next };
+  };
+
+  const shadowKey = (request: RouteRequest): { device: string; name: string } => {
+    const name = request.params.get('name') ?? classicShadow;
+    if (name !== classicShadow && !isShadowName(name)) {
+      throw new HoldfastError('REQUEST_INVALID', 'that cannot be the name of a shadow');
+    }
+    return { device: deviceOf(request).device, name };
+  };
+
+  const getShadow = async (request: RouteRequest): Promise<object> => {
+    const key = shadowKey(request);
+    const view = await shadows.get(key);
+    if (view !== undefined) return shadowRow(view);
+    throw new HoldfastError('RESOURCE_NOT_FOUND', `${key.device} has no such shadow yet`);
+  };
+
+  const patchShadow = async (request: RouteRequest): Promise<object> => {
+    fence.check();
+    const key = shadowKey(request);
+    const { state, version } = parse(shadowPatch, request.body);
+    const outcome = await shadows.request({
+      ...key,
+      type: 'update',
+      patch: state,
+      writer,
+      ...(version === undefined ? {} : { version }),
+    });
+    if (!outcome.accepted) throw refusalOf(outcome.code, outcome.message);
+    return getShadow(request);
+  };
+
+  const postCommand = async (request: RouteRequest): Promise<object> => {
+    fence.check();
+    const { device } = deviceOf(request);
+    const { command_id, type, payload, expires_at } = parse(newCommand, request.body);
+    const view = await commands.create({
+      device,
+      command: command_id ?? randomUUID(),
+      type,
+      payload: payload ?? {},
+      expiresAt: expires_at ?? now() + defaultCommandMs,
+    });
+    return commandRow(view);
+  };
+
+  const getCommand = async (request: RouteRequest): Promise<object> => {
+    const view = await commands.get(deviceOf(request).device, request.params.get('command') ?? '');
+    if (view !== undefined) return commandRow(view);
+    throw new HoldfastError('RESOURCE_NOT_FOUND', 'there is no such command');
+  };
+
+  const listCampaigns = async (): Promise<object> => ({
+    campaigns: await Promise.all(
+      updates.campaigns().map(async ({ id, body, firmware }) => {
+        const counts: Record<string, number> = {};
+        for (const [, { status }] of await updates.executions(id)) {
+          counts[status] = (counts[status] ?? 0) + 1;
+        }
+        return {
+          campaign: id,
+          state: body.state,
+          model: firmware.model,
+          version: firmware.version,
+          executions: counts,
+        };
+      }),
+    ),
+  });
+
+  const listExecutions = async ({ params }: RouteRequest): Promise<object> => {
+    const id = params.get('campaign') ?? '';
+    if (!updates.campaigns().some((campaign) => campaign.id === id)) {
+      throw new HoldfastError('RESOURCE_NOT_FOUND', `there is no campaign ${id} at this site`);
+    }
+    return {
+      executions: (await updates.executions(id)).map(([device, execution]) => ({
+        device,
+        status: execution.status,
+        attempt: execution.attempt,
+        progress: execution.progress,
+        from_version: execution.fromVersion,
+        to_version: execution.toVersion,
+        error: execution.error,
+      })),
+    };
+  };
+
+  const postClaim = async ({ body }: RouteRequest): Promise<object> => {
+    fence.check();
+    const { device_id, lifetime_ms } = parse(newClaim, body);
+    const claim = await deps.createClaim(device_id ?? null, lifetime_ms ?? defaultClaimMs);
+    return { code: claim.code, expires_at: claim.expiresAt };
+  };
+
+  const get = (path: string, handle: Route['handle']): Route => ({
+    method: 'GET',
+    path: `/api/v1${path}`,
+    requires: 'operator token',
+    handle,
+  });
+  const routes: readonly Route[] = [
+    get('/status', async () => deps.status()),
+    get('/devices', listDevices),
+    get('/devices/:device', async (request) => deviceView(deviceOf(request))),
+    get('/devices/:device/telemetry', async (request) => ({
+      series: telemetry.latest(deviceOf(request).device),
+    })),
+    get('/devices/:device/shadows', async (request) => ({
+      shadows: await shadows.namesOf(deviceOf(request).device),
+    })),
+    get('/devices/:device/shadows/:name', getShadow),
+    { ...get('/devices/:device/shadows/:name', patchShadow), method: 'PATCH' },
+    get('/devices/:device/commands', async (request) => ({
+      commands: (await commands.list(deviceOf(request).device)).map(commandRow),
+    })),
+    { ...get('/devices/:device/commands', postCommand), method: 'POST' },
+    get('/devices/:device/commands/:command', getCommand),
+    get('/campaigns', listCampaigns),
+    get('/campaigns/:campaign/executions', listExecutions),
+    { ...get('/claims', postClaim), method: 'POST' },
+    get('/conflicts', async () => ({ conflicts: (await shadows.conflicts()).map(conflictRow) })),
+  ];
+  return openHttpDoor(
+    { routes, log: deps.log, admit: operatorGate(deps) },
+    { ...options, asksForCertificate: false },
+  );
+};
+
+const pageSizeOf = (text: string | null): number => {
+  const size = Number(text ?? mostPerPage);
+  if (Number.isSafeInteger(size) && size >= 0) return Math.min(size || mostPerPage, mostPerPage);
+  throw new HoldfastError('REQUEST_INVALID', 'page_size is a number');
+};
+
+const parse = <S extends v.GenericSchema>(schema: S, body: unknown): v.InferOutput<S> => {
+  const parsed = v.safeParse(schema, body, { abortEarly: true });
+  if (parsed.success) return parsed.output;
+  throw new HoldfastError('REQUEST_INVALID', reasonOf(parsed.issues));
+};
+
+const refusalOf = (code: number, message: string): HoldfastError => {
+  if (code === 409) return new HoldfastError('RESOURCE_CONFLICT', message);
+  if (code === 413) return new HoldfastError('REQUEST_TOO_LARGE', message);
+  return new HoldfastError(code === 429 ? 'REQUEST_THROTTLED' : 'REQUEST_INVALID', message);
+};
+
+const deviceView = (device: Device) => ({
+  device: device.device,
+  model: device.model,
+  serial_no: device.serialNo,
+  firmware_version: device.firmwareVersion,
+  online: device.session !== null,
+  last_seen: device.lastSeen,
+  door: device.door,
+  enrolled_at: device.enrolledAt,
+});
+
+const shadowRow = ({ state, metadata, delta, version, timestamp }: ShadowView) => ({
+  desired: state.desired ?? {},
+  reported: state.reported ?? {},
+  delta: delta?.state ?? {},
+  metadata,
+  version,
+  timestamp,
+});
+
+const commandRow = (view: CommandView) => ({
+  device: view.device,
+  command: view.command,
+  type: view.type,
+  payload: view.payload,
+  state: view.state,
+  response: view.response,
+  error: view.error,
+  created_at: view.createdAt,
+  expires_at: view.expiresAt,
+  answered_at: view.answeredAt,
+});
+
+const conflictRow = ({ device, name, path, winner, loser, detectedAt }: ListedConflict) => ({
+  shadow: `devices/${device}/shadows/${name}`,
+  path,
+  winner: writeOf(winner),
+  loser: writeOf(loser),
+  detected_at: detectedAt,
+});
+
+/** Nothing stands for a deletion. */
+const writeOf = (operation: ShadowOperation | undefined) => ({
+  writer: operation?.stamp.writer ?? '',
+  at: operation?.stamp.wall ?? null,
+  value_json: operation?.value === undefined ? '' : JSON.stringify(operation.value),
+});
