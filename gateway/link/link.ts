@@ -5,19 +5,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
-import type {
-  CloudMessage,
-  GatewayMessage,
-  LanePosition,
-} from '@holdfast/protos/gen/holdfast/v1/link';
+import type { CloudMessage, GatewayMessage } from '@holdfast/protos/gen/holdfast/v1/link';
 import type { LaneName } from '@holdfast/protos/link/journal-entries';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { CallHandlers, Dial, LinkCall } from './dial.js';
 import type { Fence } from './fence.js';
-import { Inbox } from './inbox.js';
-import { type Committed, JournalSender, laneNameOf, wireLaneOf } from './journal-sender.js';
+import { JournalSender, wireLaneOf } from './journal-sender.js';
 import type { Lane } from './lane.js';
 import {
   type Heard,
@@ -27,9 +22,9 @@ import {
   next,
 } from './link-machine.js';
 import type { LinkStatus } from './link-status.js';
+import { Meeting } from './meeting.js';
 import type { Orders } from './orders.js';
 import type { Plan } from './plan.js';
-import { PlanExchange, type PlanMessage } from './plan-exchange.js';
 
 export interface LinkDeps {
   /** `audit`, `state`, `telemetry`: in the order in which they are sent. */
@@ -61,18 +56,7 @@ export interface LinkOptions {
 
 type InMessage = NonNullable<CloudMessage['message']>;
 type OutMessage = GatewayMessage['message'];
-type OrderBatch = Extract<InMessage, { $case: 'orders' }>['value'];
 
-/** What lasts as long as one welcomed connection. */
-interface Meeting {
-  readonly plan: Inbox<PlanMessage>;
-  readonly orders: Inbox<OrderBatch>;
-}
-
-/** Heads and documents that may wait; what is asked for is bounded by the plan. */
-const maxPlanBytes = 96 * 1024 * 1024;
-/** Journal that may be under way to a control plane that refused us, and so did not say. */
-const handOverWindowBytes = 256 * 1024;
 /** How long telemetry is gathered before it is sent, unless something else is sent anyway. */
 const gatherMs = 100;
 
@@ -190,16 +174,23 @@ export class Link {
         this.#send({ $case: effect.do, value: { id: effect.id } });
         break;
       case 'meet':
-        if (message?.$case === 'welcome') this.#meet(message.value);
+        this.#refusal = null;
+        this.#deps.log.info({}, 'the link is up');
+        if (message?.$case === 'welcome') this.#meet().begin(message.value);
+        this.kick();
         break;
       case 'hand-over':
-        this.#handOver();
+        if (this.#meeting) this.#meeting.handOver(true);
+        else this.#meet().handOver(false);
+        this.kick();
         break;
       case 'deliver':
-        if (message) this.#deliver(message);
+        if (message) this.#meeting?.deliver(message);
         break;
       case 'part':
-        this.#part(effect.reason);
+        this.#deps.log.info({ reason: effect.reason }, 'the link is down');
+        this.#over = this.#meeting?.end() ?? this.#over;
+        this.#meeting = undefined;
         break;
       case 'refused':
         this.#refused(effect.code, effect.message);
@@ -265,100 +256,19 @@ export class Link {
     };
   }
 
-  #meet(welcome: Extract<InMessage, { $case: 'welcome' }>['value']): void {
-    this.#refusal = null;
-    this.#deps.log.info({}, 'the link is up');
-    const exchange = new PlanExchange(this.#deps.plan, (message) => this.#send(message));
-    const onFailed = (error: unknown): void => this.#fail(error);
-    this.#meeting = {
-      plan: new Inbox<PlanMessage>({
-        maxBytes: maxPlanBytes,
-        work: (message) => exchange.receive(message),
-        onFailed,
-      }),
-      orders: new Inbox<OrderBatch>({
-        // The window, and as much again for a batch that alone is larger.
-        maxBytes: 2 * this.#options.windowBytes + 16 * 1024 * 1024,
-        work: (batch, signal) => this.#receiveOrders(batch, signal),
-        onFailed,
-      }),
-    };
-    this.#meetJournal(welcome.windowBytes);
-    this.#journal.stands(welcome.journal.flatMap(committedOf));
-    this.kick();
-  }
-
-  /** What this gateway saw until it was replaced is still worth having; the control plane says where it stands, lane by lane. */
-  #handOver(): void {
-    if (!this.#meeting) this.#meetJournal(handOverWindowBytes);
-    this.#endMeeting();
-    this.kick();
-  }
-
-  #meetJournal(windowBytes: number): void {
+  #meet(): Meeting {
     const call = this.#call;
-    this.#journal.meet({
-      windowBytes,
-      send: (batch) => call?.send({ $case: 'journal', value: batch }),
-      fail: (reason) => {
-        if (call === this.#call) this.#fail(new Error(reason));
+    this.#meeting = new Meeting(
+      { ...this.#deps, journal: this.#journal, before: this.#over },
+      {
+        send: (message) => call?.send(message),
+        fail: (error) => {
+          if (call === this.#call) this.#fail(error);
+        },
       },
-    });
-  }
-
-  #part(reason: string): void {
-    this.#deps.log.info({ reason }, 'the link is down');
-    this.#journal.part();
-    this.#endMeeting();
-  }
-
-  #endMeeting(): void {
-    const meeting = this.#meeting;
-    this.#meeting = undefined;
-    if (!meeting) return;
-    meeting.plan.close();
-    meeting.orders.close();
-    // The next connection may come before these are over; what they do is guarded by what is on disk.
-    this.#over = Promise.all([this.#over, meeting.plan.idle(), meeting.orders.idle()]);
-  }
-
-  #deliver(message: InMessage): void {
-    switch (message.$case) {
-      case 'journalCommitted': {
-        const { position } = message.value;
-        for (const one of position ? committedOf(position) : []) this.#journal.committed(one);
-        return;
-      }
-      case 'laneReset': {
-        const { log, reason } = message.value;
-        const lane = laneNameOf(message.value.lane);
-        if (lane) this.#journal.reset({ lane, log, reason });
-        return;
-      }
-      case 'planHead':
-        this.#meeting?.plan.put({ kind: 'head', ...message.value }, message.value.jws.length);
-        return;
-      case 'documents': {
-        const { documents } = message.value;
-        const bytes = documents.reduce((sum, { content }) => sum + content.length, 0);
-        this.#meeting?.plan.put({ kind: 'documents', documents }, bytes);
-        return;
-      }
-      case 'orders':
-        this.#meeting?.orders.put(message.value, message.value.jws.length);
-        return;
-    }
-  }
-
-  async #receiveOrders(batch: OrderBatch, signal: AbortSignal): Promise<void> {
-    // The work of the connection before may be in the middle of an order.
-    await this.#over;
-    signal.throwIfAborted();
-    const outcome = await this.#deps.orders.receive(batch, signal);
-    if (outcome.kind === 'gap') throw new Error('orders are missing');
-    const { log, seq } = outcome.position;
-    this.#send({ $case: 'ordersCommitted', value: { log, seq: BigInt(seq) } });
-    this.kick();
+      { ordersBytes: this.#options.windowBytes },
+    );
+    return this.#meeting;
   }
 
   #refused(code: string, message: string): void {
@@ -411,14 +321,6 @@ export class Link {
     );
   }
 }
-
-/** None for a lane that this program does not know. */
-const committedOf = (position: LanePosition): Committed[] => {
-  const lane = laneNameOf(position.lane);
-  return lane
-    ? [{ lane, log: position.log, seq: Number(position.seq), chain: position.chain }]
-    : [];
-};
 
 const heardOf = (message: InMessage): Heard => {
   switch (message.$case) {

@@ -17,7 +17,7 @@ import type { SealedLane } from '../link/sealed-lane.js';
 export interface Budget {
   /** Bytes that telemetry may take. */
   readonly budgetBytes: number;
-  /** Bytes that stay free on the disk for shadows and updates; below, telemetry gives way. */
+  /** Bytes that stay free on the disk for shadows and updates; below, telemetry gives way. By default 64 MiB. */
   readonly reserveBytes?: number;
 }
 
@@ -33,6 +33,9 @@ export interface BudgetDeps {
 
 /** Entries taken out in one transaction at most: everybody's commits wait for it. */
 const chunkEntries = 5_000;
+const defaultReserveBytes = 64 * 1024 * 1024;
+/** The part of the file that is used at most while the disk is low; the rest takes what comes until the next check. */
+const withinFile = 0.8;
 /** A file this small is not worth emptying, however full the disk. */
 const leastBytes = 256 * 1024;
 
@@ -46,17 +49,17 @@ export const spaceOf =
 /** Drops until everything fits; returns how many points were lost to the control plane. */
 export const keepWithin = async (deps: BudgetDeps, budget: Budget): Promise<{ points: number }> => {
   let points = 0;
-  const used = await usedBytes(deps.store.read);
-  const free = await deps.space();
-  const missing = (budget.reserveBytes ?? 0) - free;
-  const forDisk = missing > 0 ? Math.max(leastBytes, used - missing) : Number.MAX_SAFE_INTEGER;
+  const { used, file } = await bytesOf(deps.store.read);
+  const isLow = (await deps.space()) < (budget.reserveBytes ?? defaultReserveBytes);
+  // Freed pages do not go back to the disk: to leave it alone is to live within the file there is.
+  const forDisk = isLow ? Math.max(leastBytes, file * withinFile) : Number.MAX_SAFE_INTEGER;
   const limit = Math.min(budget.budgetBytes, forDisk);
   const reason = forDisk < budget.budgetBytes ? 'disk_low' : 'budget';
   if (used <= limit) return { points };
   // A little more than needed, so that the next points do not bring the next drop.
   const goal = limit * 0.95;
   for (;;) {
-    const now = await usedBytes(deps.store.read);
+    const { used: now } = await bytesOf(deps.store.read);
     if (now <= goal) return { points };
     const entries = Math.min(chunkEntries, await entriesIn(deps.store.read, now, now - goal));
     const dropped = await dropOldest(deps, entries, reason);
@@ -115,12 +118,13 @@ const dropUnsent = async (
   return { points: range.points };
 };
 
-const usedBytes = async (database: Database): Promise<number> => {
-  const row = await database.get<{ bytes: number }>(
-    `SELECT (page_count - freelist_count) * page_size AS bytes
+/** What is used of the file, and the file. */
+const bytesOf = async (database: Database): Promise<{ used: number; file: number }> => {
+  const row = await database.get<{ used: number; file: number }>(
+    `SELECT (page_count - freelist_count) * page_size AS used, page_count * page_size AS file
      FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()`,
   );
-  return row?.bytes ?? 0;
+  return row ?? { used: 0, file: 0 };
 };
 
 /** About how many of the oldest entries take so many bytes, by the average entry. */

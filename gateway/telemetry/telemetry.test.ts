@@ -157,15 +157,26 @@ t.test('gives up what the control plane has before what it has not', async (t) =
   t.equal(telemetry.lane.backlog(), 1500);
 });
 
-t.test('gives way when the disk runs low, and says so', async (t) => {
+t.test('does not grow while the disk is low, and says what it dropped', async (t) => {
   let free = Number.MAX_SAFE_INTEGER;
-  const { telemetry } = await fixture(t, { reserveBytes: 1 << 20 }, async () => free);
+  const options = { reserveBytes: 1 << 20, checkEveryBytes: 50_000 };
+  const { telemetry } = await fixture(t, options, async () => free);
   await telemetry.record(points(1, 10_000));
-  free = (1 << 20) - 600_000;
+  const size = async () =>
+    (
+      await telemetry.store.read.get<{ pages: number }>(
+        'SELECT page_count AS pages FROM pragma_page_count()',
+      )
+    )?.pages ?? 0;
+  const before = await size();
+  free = (1 << 20) - 1;
+  for (let n = 50; n < 150; n += 1) await telemetry.record(points(n * 200 + 1, n * 200 + 200));
   await telemetry.check();
+  t.ok((await size()) <= before * 1.25, 'three times as many points came');
   const entries = await readAll(telemetry, 1 << 20);
   t.match(entries[0], { kind: 'dropped', body: { from: 1, reason: 'disk_low' } });
   t.ok(isWithoutHole(1, entries));
+  t.ok(entries.length > 4000, 'it keeps what the file has room for');
 });
 
 t.test('sends everything that is kept again under a new log', async (t) => {

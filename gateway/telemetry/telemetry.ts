@@ -76,7 +76,7 @@ export class Telemetry {
 
   /**
    * Resolves when the points are on disk. REQUEST_INVALID when one of them is none (then no one is stored); else as the commit queue
-   * rejects, STORE_FULL when not even dropping the oldest made room.
+   * rejects: STORE_FULL when others filled the disk, the reserve included.
    */
   async record(points: readonly TelemetryPoint[]): Promise<void> {
     if (points.length === 0) return;
