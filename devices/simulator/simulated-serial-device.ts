@@ -37,6 +37,7 @@ export class SimulatedSerialDevice {
   #boot: string = randomUUID();
   #seq = 0;
   #dropped = 0;
+  #isOpen = false;
   #isWelcome = false;
   #settings: JsonObject = {};
   #measuring: NodeJS.Timeout | null = null;
@@ -55,12 +56,15 @@ export class SimulatedSerialDevice {
   }
 
   open(): void {
+    this.#isOpen = true;
     this.attach(this.#line);
     this.#resending ??= setInterval(() => this.#resend(), this.#options.resendAfterMs);
     this.#setInterval(this.#options.telemetryIntervalMs);
   }
 
   close(): void {
+    // What still arrives must not set it going again.
+    this.#isOpen = false;
     if (this.#measuring !== null) clearInterval(this.#measuring);
     if (this.#resending !== null) clearInterval(this.#resending);
     this.#measuring = null;
@@ -74,7 +78,7 @@ export class SimulatedSerialDevice {
     line.onData((chunk) => {
       for (const text of this.#framer.push(chunk)) {
         const received = parseDownFrame(text);
-        if (received !== null) this.#receive(received.frame);
+        if (received !== null && this.#isOpen) this.#receive(received.frame);
       }
     });
     this.#hello();
