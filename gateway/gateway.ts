@@ -1,27 +1,34 @@
 /** Wires the gateway together. Its parts know each other only by what is handed to them here. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { formatAddress, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
 import { privatePem } from '@holdfast/provisioning/pki/keys';
 import type { Logger } from '@holdfast/provisioning/program/logger';
 import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
 import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
+import { schedule } from 'node-cron';
 import { openBroker } from './broker/broker.js';
 import { LatePublisher } from './broker/late-publisher.js';
 import type { GatewayConfiguration } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
+import { openDeviceDoor } from './doors/local/device-door.js';
+import { openPeopleDoor } from './doors/local/people-door.js';
 import { openNativeDoor } from './doors/native/native-door.js';
 import { shadowDoor } from './doors/native/shadow-door.js';
 import { FirmwareCache } from './firmware/firmware-cache.js';
+import { siteStatus } from './health/site-status.js';
 import { Commands } from './jobs/commands.js';
 import { grpcDial } from './link/dial.js';
 import { openGrants } from './link/grants.js';
 import { Link } from './link/link.js';
+import { Pruning } from './link/pruning.js';
 import { shadowChanged } from './shadows/shadow-change.js';
 import { performShadowChanges } from './shadows/shadow-effects.js';
 import { openShadows } from './shadows/shadows.js';
 import { openSite } from './store/site.js';
+import { DeviceEnrolment } from './trust/device-enrolment.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
 import { identifyDevice } from './trust/identify-device.js';
 import { machineHosts, ServerCertificate } from './trust/server-certificate.js';
@@ -102,41 +109,6 @@ export const openGateway = async (
   const native = openNativeDoor({ dispatch, shadows: shadowTopics, publish, fence, clock, log });
   outbox.register(shadowChanged, performShadowChanges([shadowTopics]));
 
-  const certificate = await ServerCertificate.open(
-    { siteCa, root, clock, log, hosts: () => [...configuration.names.hosts, ...machineHosts()] },
-    { dataDirectory: dataDir, gatewayId: record.gateway_id },
-  );
-  const broker = await openBroker(
-    {
-      store,
-      log,
-      now: () => clock.now(),
-      identify: identifyDevice({ root, siteCa: siteCa.certificate, site: record.site, clock }),
-      authenticateService: authenticateServiceWith(services.users),
-      handle: native.handle,
-      onSession: native.onSession,
-      onDropped: (drop) => log.warn({ ...drop }, 'messages were dropped'),
-    },
-    {
-      mqtts: { host: listen.host, port: listen.mqttsPort, tls: certificate.credentials },
-      ...(services.users.length > 0 && { services: { port: services.port } }),
-    },
-  );
-  onClose('broker', () => broker.close());
-  publisher.lead(broker);
-  certificate.onChange((credentials) => broker.renewCertificate(credentials));
-  fence.onRaised(({ message }) => {
-    for (const device of broker.connectedDevices()) broker.disconnect(device, message);
-  });
-  ports.mqtts = broker.ports.mqtts ?? 0;
-
-  outbox.start();
-  onClose('outbox', () => outbox.close());
-  await commands.open();
-  onClose('commands', () => commands.close());
-  await updates.open();
-  onClose('updates', () => updates.close());
-
   const link = new Link(
     {
       lanes: [lanes.audit, lanes.state, telemetry.lane],
@@ -155,10 +127,105 @@ export const openGateway = async (
     },
     { version, ...configuration.link },
   );
+
+  const certificate = await ServerCertificate.open(
+    { siteCa, root, clock, log, hosts: () => [...configuration.names.hosts, ...machineHosts()] },
+    { dataDirectory: dataDir, gatewayId: record.gateway_id },
+  );
+  const identify = identifyDevice({ root, siteCa: siteCa.certificate, site: record.site, clock });
+  const broker = await openBroker(
+    {
+      store,
+      log,
+      now: () => clock.now(),
+      identify,
+      authenticateService: authenticateServiceWith(services.users),
+      handle: native.handle,
+      onSession: native.onSession,
+      onDropped: (drop) => log.warn({ ...drop }, 'messages were dropped'),
+    },
+    {
+      mqtts: { host: listen.host, port: listen.mqttsPort, tls: certificate.credentials },
+      ...(services.users.length > 0 && { services: { port: services.port } }),
+    },
+  );
+  onClose('broker', () => broker.close());
+  publisher.lead(broker);
+  certificate.onChange((credentials) => broker.renewCertificate(credentials));
+  fence.onRaised(({ message }) => {
+    for (const device of broker.connectedDevices()) broker.disconnect(device, message);
+  });
+  ports.mqtts = broker.ports.mqtts ?? 0;
+
+  const enrolment = new DeviceEnrolment(
+    {
+      site,
+      clock,
+      siteCa,
+      root,
+      planClaims: () =>
+        [...(plan.current()?.documents.claims.values() ?? [])].flatMap(({ body }) => body.codes),
+      admit: devices.admit,
+      admitted: devices.admitted,
+      isKnown: (device) => devices.get(device) !== undefined,
+      requireWritable: () => fence.check(),
+      ports: () => ({ mqtts: ports.mqtts, https: ports.https }),
+    },
+    record,
+  );
+  const doorOptions = { host: listen.host, tls: certificate.credentials };
+  const devicesDoor = await openDeviceDoor(
+    { enrolment, firmware, identify, log },
+    { ...doorOptions, port: listen.httpsPort },
+  );
+  onClose('door for devices', () => devicesDoor.close());
+  ports.https = devicesDoor.port;
+  const peopleDoor = await openPeopleDoor(
+    {
+      status: () => siteStatus({ version, record, link, devices, firmware, telemetry }),
+      devices,
+      telemetry,
+      shadows,
+      updates,
+      commands,
+      createClaim: async (device, lifetimeMs) => {
+        const { secret, expiresAt } = await enrolment.createClaim(device, lifetimeMs);
+        const address = formatAddress({ host, port: ports.https });
+        const code = formatClaimCode({ kind: 'device', secret, rootSha256: root.sha256, address });
+        return { code, expiresAt };
+      },
+      fence,
+      operatorTokenSha256: () => record.operator_token_sha256,
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+      log,
+    },
+    { ...doorOptions, port: listen.consolePort },
+  );
+  onClose('door for people', () => peopleDoor.close());
+  ports.console = peopleDoor.port;
+  certificate.onChange((credentials) => {
+    for (const door of [devicesDoor, peopleDoor]) door.renewCertificate(credentials);
+  });
+
+  outbox.start();
+  onClose('outbox', () => outbox.close());
+  await commands.open();
+  onClose('commands', () => commands.close());
+  await updates.open();
+  onClose('updates', () => updates.close());
+
   link.open();
   onClose('link', () => link.close());
+  const pruning = new Pruning({ lanes: [lanes.audit, lanes.state], clock, log });
+  pruning.open();
+  onClose('pruning', () => pruning.close());
+  const renewal = schedule(hourly, () => certificate.refresh(), { suppressMissedWarning: true });
+  onClose('renewal of the server certificate', () => renewal.destroy());
   return { ...ports, ...broker.ports };
 };
+
+const hourly = '17 * * * *';
 
 const linkCredentials = ({ link }: GatewayIdentity) => ({
   cert: link.certificate.pem,

@@ -1,0 +1,40 @@
+/** What the local API says of the site as a whole (`GET /api/v1/status`). */
+import type { Link } from '../link/link.js';
+import type { GatewayRecord } from '../trust/gateway-identity.js';
+
+export interface SiteStatusSources {
+  readonly version: string;
+  readonly record: Pick<GatewayRecord, 'fleet' | 'site' | 'gateway_id' | 'epoch'>;
+  readonly link: Pick<Link, 'status'>;
+  readonly devices: { count(): { readonly total: number; readonly online: number } };
+  readonly firmware: { readonly bytes: number; readonly problem: string | undefined };
+  readonly telemetry: { status(): { readonly droppedPoints: number } };
+}
+
+export const siteStatus = (sources: SiteStatusSources): object => {
+  const { record, version, firmware } = sources;
+  const link = sources.link.status();
+  return {
+    fleet: record.fleet,
+    site: record.site,
+    gateway_id: record.gateway_id,
+    epoch: record.epoch,
+    version,
+    link: {
+      state: link.fenced === null ? (link.connected ? 'up' : 'down') : 'fenced',
+      since: link.since,
+      last_contact: link.lastContact,
+      reason: link.fenced?.message ?? link.refusal?.message ?? link.reason,
+      backlog: link.backlog,
+    },
+    plan: {
+      state: link.plan?.state ?? 'none',
+      generation: link.plan?.generation ?? 0,
+      revision: link.plan?.revision ?? 0,
+      expires_at: link.plan?.expiresAt ?? null,
+    },
+    devices: sources.devices.count(),
+    firmware: { bytes: firmware.bytes, problem: firmware.problem ?? null },
+    telemetry: { dropped_points: sources.telemetry.status().droppedPoints },
+  };
+};
