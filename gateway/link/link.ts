@@ -81,6 +81,7 @@ export class Link {
   #over: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #refreshTimer: NodeJS.Timeout | undefined;
+  #refreshing: Promise<void> | undefined;
   #gatherTimer: NodeJS.Timeout | undefined;
   #stopListening: (() => void)[] = [];
   #delays: Iterator<number, void> | undefined;
@@ -113,13 +114,20 @@ export class Link {
     this.#step({ type: 'stopped' });
     await this.#over;
     await this.#journal.idle();
+    await this.#refreshing;
   }
 
   /** Something was committed to the journal: it is sent at once rather than when it is next looked for. */
   kick(): void {
-    this.#journal.refresh().catch((error: unknown) => {
-      this.#deps.log.error({ err: error }, 'the journal could not be read');
-    });
+    // One at a time: a look that is under way may have missed what this one is for, and the next turn finds it.
+    this.#refreshing ??= this.#journal
+      .refresh()
+      .catch((error: unknown) => {
+        this.#deps.log.error({ err: error }, 'the journal could not be read');
+      })
+      .finally(() => {
+        this.#refreshing = undefined;
+      });
   }
 
   status(): LinkStatus {
