@@ -239,14 +239,18 @@ t.test('a vanished line is offline, and online when it is back', async (t) => {
 t.test('the simulated device keeps what was not acknowledged', async (t) => {
   const pty = await openPseudoTerminal();
   t.teardown(() => pty.close());
-  const seen = new Map<number, number>();
+  const seen = new Set<number>();
+  const wanted = Array.from({ length: 20 }, (_, seq) => seq);
+  let frames = 0;
   const done = new Promise<void>((resolve) => {
     const { device } = gatewayEnd(t, pty.path, {
       desired: async () => ({ state: { interval_s: 0.005 }, version: 1 }),
       telemetry: async (_series, points) => {
-        for (const { seq = -1 } of points) seen.set(seq, (seen.get(seq) ?? 0) + 1);
-        if (seen.size >= 20) resolve();
-        if ([3, 5].includes(seen.size)) throw new HoldfastError('STORE_FULL', 'full');
+        frames += 1;
+        if ([3, 5].includes(frames)) throw new HoldfastError('STORE_FULL', 'full');
+        for (const { seq = -1 } of points) seen.add(seq);
+        // What had to wait for the window comes later than what came after it: count, do not compare.
+        if (wanted.every((seq) => seen.has(seq))) resolve();
       },
     });
     device.open();
@@ -258,11 +262,7 @@ t.test('the simulated device keeps what was not acknowledged', async (t) => {
   far.open();
   t.teardown(() => far.close());
   await done;
-  t.same(
-    [...seen.keys()].sort((a, b) => a - b),
-    Array.from({ length: seen.size }, (_, i) => i),
-    'no sequence number is missing',
-  );
+  t.ok(frames > 20, 'the refused ones came again');
 });
 
 t.test('two closes are one, and a line that was never there closes too', async (t) => {
