@@ -38,6 +38,7 @@ export const openEmbeddedEngine = async ({
     return result;
   };
   return {
+    log: store.log,
     read: kyselyOver<Schema>(store.read),
     write,
     ...(store.rebuilt === undefined ? {} : { rebuilt: store.rebuilt }),

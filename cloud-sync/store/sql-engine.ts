@@ -14,6 +14,8 @@ export interface WriteTransaction {
 }
 
 export interface SqlEngine {
+  /** Drawn at random when the database was made or made anew: names it among all there ever were. */
+  readonly log: string;
   /** Reads what is committed; never writes. Each statement sees a state of its own. */
   readonly read: Kysely<Schema>;
   /**
