@@ -10,18 +10,29 @@ import { openApiServer } from './api/api-server.js';
 import { authenticateWith } from './api/caller.js';
 import { type HttpsRoute, openHttpsServer } from './api/https-server.js';
 import type { ApiService } from './api/service.js';
+import { BlobStore } from './blobs/blob-store.js';
 import { Signals } from './bus/signals.js';
+import { campaignDocuments } from './campaigns/campaign-documents.js';
+import { registerCampaignEffects } from './campaigns/campaign-effects.js';
+import { campaignService } from './campaigns/campaign-service.js';
 import { type FleetAuthority, openFleetAuthority } from './certificates/fleet-authority.js';
 import { recordFleet } from './certificates/fleet-record.js';
+import { registerCommandEffects } from './commands/command-effects.js';
+import { commandService } from './commands/command-service.js';
 import type { CloudConfiguration } from './configuration.js';
 import { deviceService } from './devices/device-service.js';
 import { registerDeviceEffects } from './effects/device-effects.js';
 import { EffectRegistry } from './effects/effect-registry.js';
 import { registerSiteEffects } from './effects/site-effects.js';
 import { registerTelemetryEffects } from './effects/telemetry-effects.js';
+import { FirmwareLibrary } from './firmware/firmware-library.js';
+import { firmwareRoute } from './firmware/firmware-route.js';
+import { firmwareService } from './firmware/firmware-service.js';
 import { Contacts } from './link/contacts.js';
 import { openLinkServer } from './link/link-server.js';
 import { Orders } from './link/orders.js';
+import { registerShadowEffects } from './shadows/shadow-effects.js';
+import { shadowService } from './shadows/shadow-service.js';
 import { PlanPublisher } from './sites/plan-publisher.js';
 import { claimsDocument, siteDocument } from './sites/site-documents.js';
 import { siteService } from './sites/site-service.js';
@@ -59,6 +70,8 @@ export interface Foundation {
   readonly orders: Orders;
   readonly plans: PlanPublisher;
   readonly contacts: Contacts;
+  readonly blobs: BlobStore;
+  readonly configuration: CloudConfiguration;
   readonly dataDir: string;
   readonly now: () => number;
   readonly log: Logger;
@@ -90,7 +103,7 @@ export const openCloud = async (
     link: formatAddress({ host: advertised, port: advertise.linkPort || ports.link }),
     https: `https://${formatAddress({ host: advertised, port: advertise.httpsPort || ports.https })}`,
   });
-  const parts = registerParts(foundation, addresses);
+  const parts = await registerParts(foundation, addresses);
   await plans.publishDue();
   const certificate = authority.server;
   const root = authority.root.certificate;
@@ -183,6 +196,8 @@ const layFoundation = async (
     orders: new Orders({ signals, now }),
     plans,
     contacts: new Contacts(configuration.link),
+    blobs: await BlobStore.open(join(dataDir, 'firmware')),
+    configuration,
     dataDir,
     now,
     log,
@@ -190,16 +205,22 @@ const layFoundation = async (
 };
 
 /** Every part of the control plane, in the order in which they are registered. */
-const registerParts = (
+const registerParts = async (
   foundation: Foundation,
   addresses: Parameters<typeof siteService>[0]['addresses'],
-): readonly Part[] => {
-  const { authority, contacts, effects, now, plans } = foundation;
+): Promise<readonly Part[]> => {
+  const { authority, blobs, configuration, contacts, effects, now, plans } = foundation;
   plans.register(siteDocument);
   plans.register(claimsDocument(now));
+  plans.register(campaignDocuments);
   registerSiteEffects(foundation);
   registerDeviceEffects(foundation);
   registerTelemetryEffects(effects);
+  registerShadowEffects(foundation);
+  registerCampaignEffects(foundation);
+  registerCommandEffects(effects);
+  const library = new FirmwareLibrary(foundation, configuration.firmware);
+  await library.sweep();
   const isConnected = (site: string) => contacts.isConnected(site);
   return [
     {
@@ -213,6 +234,11 @@ const registerParts = (
         }),
         deviceService({ ...foundation, root: authority.root.certificate }),
       ],
+    },
+    { services: [shadowService(foundation), commandService(foundation)] },
+    {
+      services: [firmwareService({ ...foundation, library }), campaignService(foundation)],
+      routes: [firmwareRoute(blobs)],
     },
   ];
 };

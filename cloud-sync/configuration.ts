@@ -75,6 +75,15 @@ export const cloudConfiguration = configuration({
       description: 'How long after that a site without contact still begins new work',
     }),
   }),
+  firmware: section('The firmware that campaigns install.', {
+    maxImageBytes: integer({
+      default: 2_147_483_648,
+      min: 1_024,
+      max: 1_099_511_627_776,
+      unit: 'bytes',
+      description: 'Size of one image at most',
+    }),
+  }),
 });
 
 export type CloudConfiguration = v.InferOutput<typeof cloudConfiguration>;

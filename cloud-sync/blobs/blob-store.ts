@@ -68,6 +68,11 @@ export class BlobStore {
     return createReadStream(this.#pathOf(sha256), range);
   }
 
+  /** The digests of all images. */
+  async list(): Promise<string[]> {
+    return (await readdir(this.#directory)).filter((name) => !name.endsWith(partialSuffix));
+  }
+
   async delete(sha256: string): Promise<void> {
     await rm(this.#pathOf(sha256), { force: true });
   }

@@ -56,11 +56,14 @@ export const insertSite = async (
   throw new HoldfastError('RESOURCE_EXISTS', `There is a site ${site} already`);
 };
 
-/** Deletes a site with everything that came from it, but for the record of its certificates, which are revoked. Errors: RESOURCE_CONFLICT. */
+/**
+ * Deletes a site with everything that came from it, but for the record of its certificates, which are revoked. `release` lets other parts
+ * go of it first, in the same transaction. Errors: RESOURCE_CONFLICT.
+ */
 export const deleteSite = (
   engine: SqlEngine,
   { site, etag, now }: { readonly site: string; readonly etag: string; readonly now: number },
-  afterCommit: () => void,
+  release: (tx: WriteTransaction) => Promise<void>,
 ): Promise<void> =>
   engine.write(async (tx) => {
     const { db } = tx;
@@ -72,6 +75,7 @@ export const deleteSite = (
         `The site ${site} has ${row.device_count} devices. Delete them first`,
       );
     }
+    await release(tx);
     for (const table of [
       'journal',
       'telemetry',
@@ -87,5 +91,4 @@ export const deleteSite = (
       .where('revoked_at', 'is', null)
       .execute();
     await db.deleteFrom('sites').where('site_id', '=', site).execute();
-    tx.afterCommit(afterCommit);
   });

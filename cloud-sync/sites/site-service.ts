@@ -4,6 +4,7 @@ import { type Site, SitesService } from '@holdfast/protos/gen/holdfast/v1/sites'
 import { createSecret, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { parseSiteName, requireId } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
+import { admitSite, releaseSite } from '../campaigns/campaign-records.js';
 import { cutPage, readPage } from '../store/page.js';
 import { type EnrolGatewayDependencies, enrolGateway, hashGatewaySecret } from './enrol-gateway.js';
 import { type SiteRow, siteMessages } from './site-messages.js';
@@ -46,6 +47,7 @@ export const siteService = (deps: SiteServiceDependencies): ApiService => {
         const displayName = requireDisplayName(site?.displayName || id);
         await engine.write(async (tx) => {
           await insertSite(tx, { site: id, displayName, now: now() });
+          await admitSite(tx, id);
           await plans.request(tx, [id]);
         });
         return get(id);
@@ -88,8 +90,11 @@ export const siteService = (deps: SiteServiceDependencies): ApiService => {
 
       deleteSite: async ({ name, etag }) => {
         const site = parseSiteName(name);
-        // Its gateway, if it is connected, hears that there is no such site any more.
-        await deleteSite(engine, { site, etag, now: now() }, () => signals.publish(`site:${site}`));
+        await deleteSite(engine, { site, etag, now: now() }, async (tx) => {
+          await releaseSite(deps, tx, site);
+          // Its gateway, if it is connected, hears that there is no such site any more.
+          tx.afterCommit(() => signals.publish(`site:${site}`));
+        });
         return {};
       },
 

@@ -1,0 +1,31 @@
+/** The documents that campaigns put into a site's plan: the campaigns that are not over, and the firmware they install. */
+import { firmwarePath } from '../firmware/firmware-library.js';
+import type { PlanContent, PlanDocumentProvider } from '../sites/plan-documents.js';
+import { campaignBodyOf } from './campaign-messages.js';
+
+export const campaignDocuments: PlanDocumentProvider = async (db, site) => {
+  const campaigns = await db
+    .selectFrom('campaigns')
+    .innerJoin('campaign_sites', 'campaign_sites.campaign_id', 'campaigns.campaign_id')
+    .selectAll('campaigns')
+    .where('campaign_sites.site_id', '=', site)
+    .where('campaigns.state', 'in', ['running', 'cancelling'])
+    .execute();
+  const wanted = [...new Set(campaigns.map(({ firmware_id }) => firmware_id))];
+  const firmware =
+    wanted.length === 0
+      ? []
+      : await db.selectFrom('firmware').selectAll().where('firmware_id', 'in', wanted).execute();
+  return [
+    ...campaigns.map(
+      (row): PlanContent => ({ kind: 'campaign', id: row.campaign_id, body: campaignBodyOf(row) }),
+    ),
+    ...firmware.map(
+      ({ firmware_id, model, version, sha256, size_bytes, file_name }): PlanContent => ({
+        kind: 'firmware',
+        id: firmware_id,
+        body: { model, version, sha256, size_bytes, file_name, path: firmwarePath(sha256) },
+      }),
+    ),
+  ];
+};

@@ -1,0 +1,113 @@
+/** What the sites wrote into their shadows, merged here; and everything that is merged here, for a site that lost its own. */
+import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { EntryBody } from '@holdfast/protos/link/journal-entries';
+import { isDeviceId, isShadowName } from '@holdfast/protos/mqtt/device-id';
+import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
+import {
+  parseShadowOperations,
+  parseShadowWriteIds,
+} from '@holdfast/protos/semantics/shadow-operation-schema';
+import { ensureDevice } from '../devices/device-records.js';
+import type {
+  EffectContext,
+  EffectEntry,
+  EffectRegistry,
+  EntryProblem,
+} from '../effects/effect-registry.js';
+import type { NewOrder, Orders } from '../link/orders.js';
+import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
+import { readShadow, replicaOf, type ShadowKey, storeShadow } from './shadow-records.js';
+import { allOperations, mergeReceived, type Received } from './shadow-replica.js';
+import { ordersOf, replicaName } from './shadow-service.js';
+
+export interface ShadowEffectsDependencies {
+  readonly engine: SqlEngine;
+  readonly effects: EffectRegistry;
+  readonly orders: Orders;
+}
+
+export const registerShadowEffects = ({
+  engine,
+  effects,
+  orders,
+}: ShadowEffectsDependencies): void => {
+  const replica = replicaName(engine);
+  effects.register('state', 'shadow', async (context, entries) => {
+    const problems: EntryProblem[] = [];
+    const owed: NewOrder[] = [];
+    for (const entry of entries) {
+      const received = parseEntry(entry);
+      if (typeof received === 'string') problems.push({ seq: entry.seq, problem: received });
+      else owed.push(...(await merge(context, replica, entry.body, received)));
+    }
+    await orders.append(context.tx, context.site, owed);
+    return problems;
+  });
+  orders.onResupply((tx, site) => resupply(orders, tx, site));
+};
+
+/** What is wrong with an entry, or what it says. */
+const parseEntry = ({ body }: EffectEntry<EntryBody<'state', 'shadow'>>): Received | string => {
+  if (!isDeviceId(body.device)) return 'body: no device id';
+  if (body.shadow !== classicShadow && !isShadowName(body.shadow)) return 'body: no shadow name';
+  try {
+    return {
+      operations: parseShadowOperations(body.operations),
+      dead: parseShadowWriteIds(body.dead ?? []),
+      isDeletion: body.deleted === true,
+    };
+  } catch (error) {
+    if (isHoldfastError(error, 'REQUEST_INVALID')) return `body: ${error.message}`;
+    throw error;
+  }
+};
+
+/** What the site has to be told of it. */
+const merge = async (
+  { tx, site, isFenced, now }: EffectContext,
+  replica: string,
+  { device, shadow }: EntryBody<'state', 'shadow'>,
+  received: Received,
+): Promise<NewOrder[]> => {
+  const key: ShadowKey = { site, device, shadow };
+  await ensureDevice(tx, site, device);
+  const before = await readShadow(tx.db, key);
+  const change = mergeReceived(before, received, replica);
+  if (change === undefined) return [];
+  await storeShadow(tx.db, key, before, change.shadow, now);
+  // The gateway that owns the site now never had what the one before it still hands over.
+  return ordersOf(key, isFenced ? { ...change, operations: received.operations } : change);
+};
+
+/** Operations of one order: a shadow has a thousand at most, and each may be some hundred bytes. */
+const operationsAtOnce = 500;
+
+const resupply = async (orders: Orders, tx: WriteTransaction, site: string): Promise<void> => {
+  let after: { readonly device: string; readonly shadow: string } = { device: '', shadow: '' };
+  for (;;) {
+    const { device, shadow } = after;
+    const rows = await tx.db
+      .selectFrom('shadows')
+      .selectAll()
+      .where('site_id', '=', site)
+      .where((eb) =>
+        eb.or([
+          eb('device_id', '>', device),
+          eb.and([eb('device_id', '=', device), eb('shadow', '>', shadow)]),
+        ]),
+      )
+      .orderBy('device_id')
+      .orderBy('shadow')
+      .limit(200)
+      .execute();
+    for (const row of rows) {
+      after = { device: row.device_id, shadow: row.shadow };
+      const operations = allOperations(replicaOf(row));
+      for (let at = 0; at < operations.length; at += operationsAtOnce) {
+        const part = { operations: operations.slice(at, at + operationsAtOnce), dead: [] };
+        await orders.append(tx, site, ordersOf({ site, ...after }, part));
+      }
+    }
+    if (rows.length === 0) return;
+  }
+};

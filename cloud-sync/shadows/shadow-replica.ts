@@ -1,0 +1,148 @@
+/**
+ * One shadow as this end keeps it, and what becomes of it: the control plane is one of the two replicas of the merge in
+ * protos/semantics, the site is the other. Pure.
+ */
+import { type HybridTime, laterOf, zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
+import {
+  editsOf,
+  renderShadow,
+  type ShadowPatch,
+} from '@holdfast/protos/semantics/shadow-document';
+import {
+  applyOperations,
+  collectDead,
+  deadFromOthers,
+  emptyShadow,
+  latestTime,
+  mintOperations,
+  type ShadowOperation,
+  type ShadowState,
+  type ShadowWriteId,
+} from '@holdfast/protos/semantics/shadow-merge';
+
+export interface ShadowReplica {
+  /** Counts every change here; stays when the shadow is deleted, so that it never goes back. */
+  readonly version: number;
+  /** Whether there is a shadow: a deleted one keeps its version and its deletions. */
+  readonly exists: boolean;
+  readonly state: ShadowState;
+  /** The highest time it ever held. */
+  readonly time: HybridTime;
+}
+
+export const noShadow: ShadowReplica = {
+  version: 0,
+  exists: false,
+  state: emptyShadow,
+  time: zeroTime,
+};
+
+export interface WriteContext {
+  /** This replica: the log of the database. */
+  readonly replica: string;
+  /** The highest time it has seen. */
+  readonly seen: HybridTime;
+  /** Epoch ms. */
+  readonly now: number;
+}
+
+/** A change, and what the site has to be told of it. */
+export interface ShadowChange {
+  readonly shadow: ShadowReplica;
+  /** What was minted here. */
+  readonly operations: readonly ShadowOperation[];
+  /** Operations of the site that hold no value here any more: it may forget them. */
+  readonly dead: readonly ShadowWriteId[];
+}
+
+/** Merges a patch, as the writer `cloud`. */
+export const writePatch = (
+  before: ShadowReplica,
+  patch: ShadowPatch,
+  context: WriteContext,
+): ShadowChange => {
+  const { state, operations, dead } = minted(before, patch, context);
+  return {
+    shadow: withState(before, state, { exists: true, version: before.version + 1 }),
+    operations,
+    dead,
+  };
+};
+
+/** Deletes both sections. A deletion is no version of its own: the next is that of whatever is written next. */
+export const deleteShadow = (before: ShadowReplica, context: WriteContext): ShadowChange => {
+  const { state, operations, dead } = minted(before, { desired: null, reported: null }, context);
+  return {
+    shadow: withState(before, state, { exists: false, version: before.version }),
+    operations,
+    dead,
+  };
+};
+
+export interface Received {
+  readonly operations: readonly ShadowOperation[];
+  /** Operations of this replica that the site is done with. */
+  readonly dead: readonly ShadowWriteId[];
+  /** Whether the operations deleted the shadow as a whole. */
+  readonly isDeletion: boolean;
+}
+
+/** Merges what a site wrote; undefined when all of it was known. */
+export const mergeReceived = (
+  before: ShadowReplica,
+  { operations, dead, isDeletion }: Received,
+  replica: string,
+): ShadowChange | undefined => {
+  const merged = collectDead(applyOperations(before.state, operations), dead);
+  if (merged === before.state && !(isDeletion && before.exists)) return undefined;
+  const rest = forget(merged, replica);
+  const { desired, reported } = renderShadow(rest.state).state;
+  const holds = desired !== undefined || reported !== undefined;
+  // Only what can be seen counts as a version; a deletion that is forgotten does not.
+  const isVisible = textOf(rest.state) !== textOf(before.state);
+  const shadow = withState(before, rest.state, {
+    exists: holds || (before.exists && !isDeletion),
+    version: isVisible ? before.version + 1 : before.version,
+  });
+  return { shadow, operations: [], dead: rest.dead };
+};
+
+/** Everything that is merged here, for a site that lost it; the older first. */
+export const allOperations = ({ state }: ShadowReplica): ShadowOperation[] =>
+  [...state.leaves.values(), ...state.lost.values()].sort(
+    (a, b) => a.stamp.wall - b.stamp.wall || a.stamp.counter - b.stamp.counter,
+  );
+
+const minted = (
+  before: ShadowReplica,
+  patch: ShadowPatch,
+  { replica, seen, now }: WriteContext,
+) => {
+  const operations = mintOperations(before.state, editsOf(before.state, patch), {
+    replica,
+    writer: 'cloud',
+    seen,
+    clock: { now, trusted: true },
+  });
+  return { operations, ...forget(applyOperations(before.state, operations), replica) };
+};
+
+/** There are two replicas, and the lanes between them are in order: what the other minted may be forgotten here at once. */
+const forget = (
+  state: ShadowState,
+  replica: string,
+): { readonly state: ShadowState; readonly dead: readonly ShadowWriteId[] } => {
+  const dead = deadFromOthers(state, replica);
+  return { state: collectDead(state, dead), dead };
+};
+
+const withState = (
+  before: ShadowReplica,
+  state: ShadowState,
+  { version, exists }: Pick<ShadowReplica, 'version' | 'exists'>,
+): ShadowReplica => {
+  const latest = latestTime([...state.leaves.values(), ...state.lost.values()]);
+  return { version, exists, state, time: laterOf(before.time, latest) };
+};
+
+const textOf = (state: ShadowState): string => JSON.stringify(renderShadow(state));
