@@ -11,7 +11,11 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { fromServiceError } from '@holdfast/protos/errors/service-error';
+import { CampaignsClient } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import { CommandsClient } from '@holdfast/protos/gen/holdfast/v1/commands';
 import { DevicesClient } from '@holdfast/protos/gen/holdfast/v1/devices';
+import { FirmwareClient } from '@holdfast/protos/gen/holdfast/v1/firmware';
+import { ShadowsClient } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { SitesClient } from '@holdfast/protos/gen/holdfast/v1/sites';
 import { parseAddress } from '@holdfast/provisioning/pki/claim-code';
 import { fetchRoot } from '@holdfast/provisioning/pki/first-contact';
@@ -32,8 +36,14 @@ type UnaryMethod<Request, Response> = (
 export interface ApiUnderTest {
   readonly address: string;
   readonly rootPem: string;
-  readonly sites: SitesClient;
+  readonly campaigns: CampaignsClient;
+  readonly commands: CommandsClient;
   readonly devices: DevicesClient;
+  readonly firmware: FirmwareClient;
+  readonly shadows: ShadowsClient;
+  readonly sites: SitesClient;
+  /** The admin's token, for the methods with streams. */
+  readonly metadata: Metadata;
   /** With the admin's token unless another is given; '' sends none. Rejects with a HoldfastError. */
   call<Request, Response>(
     client: Client,
@@ -110,26 +120,35 @@ export const openApi = async (loginCode: string, port?: number): Promise<ApiUnde
     trust: { role: 'control-plane', root: login.rootSha256, at: Date.now() },
   });
   const channel = credentials.createSsl(Buffer.from(root.pem));
-  const sites = new SitesClient(login.address, channel);
-  const devices = new DevicesClient(login.address, channel);
+  const { address } = login;
+  const clients = {
+    campaigns: new CampaignsClient(address, channel),
+    commands: new CommandsClient(address, channel),
+    devices: new DevicesClient(address, channel),
+    firmware: new FirmwareClient(address, channel),
+    shadows: new ShadowsClient(address, channel),
+    sites: new SitesClient(address, channel),
+  };
+  const metadataOf = (token: string): Metadata => {
+    const metadata = new Metadata();
+    if (token !== '') metadata.set('authorization', `Bearer ${token}`);
+    return metadata;
+  };
   return {
-    address: login.address,
+    ...clients,
+    address,
     rootPem: root.pem,
-    sites,
-    devices,
+    metadata: metadataOf(login.token),
     call: (client, method, request, { token = login.token } = {}) =>
       new Promise((resolve, reject) => {
-        const metadata = new Metadata();
-        if (token !== '') metadata.set('authorization', `Bearer ${token}`);
         const deadline = new Date(Date.now() + 10_000);
-        method.call(client, request, metadata, { deadline }, (error, response) => {
+        method.call(client, request, metadataOf(token), { deadline }, (error, response) => {
           if (error === null) resolve(response);
-          else reject(fromServiceError(error, login.address));
+          else reject(fromServiceError(error, address));
         });
       }),
     close: () => {
-      sites.close();
-      devices.close();
+      for (const client of Object.values(clients)) client.close();
     },
   };
 };

@@ -1,0 +1,63 @@
+/** Uploads in tests, whole or in whatever parts a test wants. */
+import { createHash } from 'node:crypto';
+import { fromServiceError } from '@holdfast/protos/errors/service-error';
+import type {
+  FirmwareImage,
+  UploadFirmwareRequest,
+} from '@holdfast/protos/gen/holdfast/v1/firmware';
+import type { ApiUnderTest } from './cloud-under-test.js';
+
+export type UploadPart = NonNullable<UploadFirmwareRequest['part']>;
+
+export const manifestOf = (
+  image: Uint8Array,
+  { model = 'pi', version = '2.0' }: { readonly model?: string; readonly version?: string } = {},
+): UploadPart => ({
+  $case: 'manifest',
+  value: {
+    name: '',
+    model,
+    version,
+    sizeBytes: BigInt(image.length),
+    sha256: createHash('sha256').update(image).digest('hex'),
+    createTime: undefined,
+    fileName: 'image.bin',
+  },
+});
+
+export const chunk = (bytes: Uint8Array): UploadPart => ({
+  $case: 'chunk',
+  value: Buffer.from(bytes),
+});
+
+/** An upload under way. */
+export const openUpload = (api: ApiUnderTest) => {
+  let settle: { resolve(image: FirmwareImage): void; reject(error: unknown): void } | undefined;
+  const stored = new Promise<FirmwareImage>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  stored.catch(() => undefined);
+  const call = api.firmware.uploadFirmware(api.metadata, (error, image) => {
+    if (error === null) settle?.resolve(image);
+    else settle?.reject(fromServiceError(error, api.address));
+  });
+  return {
+    call,
+    stored,
+    send: (...parts: UploadPart[]): void => {
+      for (const part of parts) call.write({ part });
+    },
+  };
+};
+
+/** Uploads an image in one chunk. */
+export const uploadImage = (
+  api: ApiUnderTest,
+  image: Uint8Array,
+  named?: { readonly model?: string; readonly version?: string },
+): Promise<FirmwareImage> => {
+  const { call, stored, send } = openUpload(api);
+  send(manifestOf(image, named), chunk(image));
+  call.end();
+  return stored;
+};
