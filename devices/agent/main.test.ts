@@ -83,11 +83,16 @@ t.test('is a serial device at the end of a line of its own making', async (t) =>
   await new Promise<void>((resolve) => {
     const device = new SerialDevice(
       {
+        line: () => undefined,
         online: async () => undefined,
+        welcomed: () => undefined,
         offline: async () => undefined,
         telemetry: async () => resolve(),
         reported: async () => undefined,
         response: async () => undefined,
+        jobStatus: async () => undefined,
+        image: async () => Buffer.alloc(0),
+        failed: () => undefined,
         desired: async () => ({ state: {}, version: 0 }),
         time: () => ({ ts: 0, trusted: false }),
       },

@@ -4,6 +4,7 @@
  * Errors: none; a line that is no message of the protocol gives null and is counted by whoever reads the line.
  */
 import { isDeviceId, isEntityId, isSensorName } from '@holdfast/protos/mqtt/device-id';
+import { jobStatuses } from '@holdfast/protos/mqtt/job-payload';
 import {
   isJsonObject,
   type JsonLimits,
@@ -18,13 +19,15 @@ import { checkLine, withChecksum } from './checksum.js';
 const limits: JsonLimits = { maxBytes: 65_536, maxDepth: 16 };
 
 const deviceId = v.pipe(v.string(), v.check(isDeviceId, 'Expected a device id'));
-const commandId = v.pipe(v.string(), v.check(isEntityId, 'Expected an id'));
+const entityId = v.pipe(v.string(), v.check(isEntityId, 'Expected an id'));
 const series = v.pipe(v.string(), v.check(isSensorName, 'Expected a series name'));
 const text = v.pipe(v.string(), v.maxLength(256));
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 // By reference: a schema of records would copy, and drop the keys it holds for dangerous.
 const json = v.custom<JsonValue>((value) => value !== undefined, 'Expected a JSON value');
 const jsonObject = v.custom<JsonObject>((value) => isJsonObject(value as JsonValue));
+const percent = v.pipe(v.number(), v.minValue(0), v.maxValue(100));
+const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'Expected a SHA-256 in hexadecimal'));
 const point = v.object({ value: json, ts: v.exactOptional(count), seq: v.exactOptional(count) });
 
 const hello = v.object({
@@ -54,14 +57,37 @@ const upFrame = v.variant('t', [
   v.object({ t: v.literal('reported'), state: jsonObject, ref: v.exactOptional(count) }),
   v.object({
     t: v.literal('response'),
-    command_id: deviceId,
+    command_id: entityId,
     status: v.picklist(['accepted', 'in_progress', 'succeeded', 'failed', 'rejected', 'expired']),
     result: v.exactOptional(json),
     error: v.exactOptional(text),
   }),
   v.object({ t: v.literal('get') }),
+  v.object({
+    t: v.literal('fetch'),
+    job_id: entityId,
+    offset: count,
+    length: v.pipe(count, v.minValue(1)),
+  }),
+  v.object({
+    t: v.literal('job_status'),
+    job_id: entityId,
+    status: v.picklist(jobStatuses),
+    progress: v.exactOptional(percent),
+    error: v.exactOptional(text),
+  }),
   v.object({ t: v.literal('pong') }),
 ]);
+
+/** What an answer is to. */
+const answered = {
+  seq: v.exactOptional(count),
+  ref: v.exactOptional(count),
+  command_id: v.exactOptional(entityId),
+  job_id: v.exactOptional(entityId),
+  /** The status of a job that was taken: of several that were sent, this one. */
+  status: v.exactOptional(v.picklist(jobStatuses)),
+};
 
 const downFrame = v.variant('t', [
   v.object({ t: v.literal('who') }),
@@ -70,24 +96,33 @@ const downFrame = v.variant('t', [
   v.object({ t: v.literal('delta'), state: jsonObject, version: count }),
   v.object({
     t: v.literal('command'),
-    command_id: deviceId,
+    command_id: entityId,
     type: text,
     payload: v.exactOptional(json),
     expires_at: count,
   }),
   v.object({
     t: v.literal('ack'),
-    seq: v.exactOptional(count),
-    ref: v.exactOptional(count),
-    command_id: v.exactOptional(commandId),
+    ...answered,
   }),
   v.object({
     t: v.literal('nack'),
-    seq: v.exactOptional(count),
-    ref: v.exactOptional(count),
-    command_id: v.exactOptional(commandId),
+    ...answered,
     code: text,
     message: text,
+  }),
+  v.object({
+    t: v.literal('job'),
+    job_id: entityId,
+    version: v.pipe(text, v.minLength(1)),
+    size: v.pipe(count, v.minValue(1)),
+    sha256,
+  }),
+  v.object({
+    t: v.literal('image'),
+    job_id: entityId,
+    offset: count,
+    data: v.pipe(v.string(), v.base64()),
   }),
   v.object({ t: v.literal('ping') }),
 ]);
@@ -97,6 +132,10 @@ export type DownFrame = v.InferOutput<typeof downFrame>;
 export type Hello = v.InferOutput<typeof hello>;
 export type TelemetryFrame = Extract<UpFrame, { t: 'telemetry' }>;
 export type ResponseFrame = Extract<UpFrame, { t: 'response' }>;
+export type FetchFrame = Extract<UpFrame, { t: 'fetch' }>;
+export type JobStatusFrame = Extract<UpFrame, { t: 'job_status' }>;
+export type JobFrame = Extract<DownFrame, { t: 'job' }>;
+export type ImageFrame = Extract<DownFrame, { t: 'image' }>;
 
 export interface ReceivedFrame<F> {
   readonly frame: F;

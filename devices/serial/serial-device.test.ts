@@ -29,6 +29,8 @@ class Told {
   }
 }
 
+const image = randomBytes(10_000);
+
 const gatewayEnd = (
   t: Test,
   path: string,
@@ -38,13 +40,18 @@ const gatewayEnd = (
   const told = new Told();
   const device = new SerialDevice(
     {
+      line: (isUp) => told.add(`line ${isUp ? 'up' : 'down'}`),
       online: async (hello) => told.add(`online ${hello.id} ${hello.boot}`),
+      welcomed: () => told.add('welcomed'),
+      jobStatus: async (status) => told.add(`job_status ${JSON.stringify(status)}`),
+      image: async ({ offset, length }) => image.subarray(offset, offset + length),
       offline: async () => told.add('offline'),
       telemetry: async (series, points) =>
         told.add(`telemetry ${series} ${JSON.stringify(points)}`),
       reported: async (state) => told.add(`reported ${JSON.stringify(state)}`),
       response: async (response) => told.add(`response ${JSON.stringify(response)}`),
       desired: async () => ({ state: { interval_s: 5 }, version: 3 }),
+      failed: () => told.add('failed'),
       time: () => ({ ts: 1_000, trusted: true }),
       ...handlers,
     },
@@ -148,7 +155,7 @@ t.test('passes commands and deltas down, reported state and responses up', async
   t.match(await next('delta'), { state: { interval_s: 9 }, version: 4 });
   say({ t: 'reported', state: { interval_s: 9 }, ref: 1 });
   t.match(await next('ack'), { ref: 1 });
-  t.same(told.events.slice(1), [
+  t.same(told.events.slice(3), [
     'response {"command_id":"c1","status":"succeeded"}',
     'reported {"interval_s":9}',
   ]);
@@ -166,7 +173,7 @@ t.test('refuses the hello of another device, and what was said without one', asy
   say({ t: 'telemetry', series: 'flow', value: 1, seq: 1 });
   say(hello);
   await next('welcome');
-  t.same(told.events, ['online pump-1 b1']);
+  t.same(told.events, ['line up', 'online pump-1 b1', 'welcomed']);
   t.equal(device.counts.refusedLines, 2);
 });
 
@@ -269,5 +276,76 @@ t.test('two closes are one, and a line that was never there closes too', async (
   const { device } = gatewayEnd(t, '/dev/holdfast-no-such-port');
   device.open();
   await Promise.all([device.close(), device.close()]);
+  t.notOk(device.isOnline);
+});
+
+t.test(
+  'an image is pulled in parts that fit the lines of the device, from any offset',
+  async (t) => {
+    const { pty, say, next, device, told } = await connected(t);
+    await device.sendJob({ job_id: 'j1', version: '2.0', size: 10_000, sha256: 'a'.repeat(64) });
+    t.match(await next('job'), { job_id: 'j1', version: '2.0', size: 10_000 });
+    const fetch = async (offset: number, length: number) => {
+      say({ t: 'fetch', job_id: 'j1', offset, length });
+      const frame = await next('image');
+      t.match(frame, { job_id: 'j1', offset });
+      return Buffer.from(frame.t === 'image' ? frame.data : '', 'base64');
+    };
+    t.same(await fetch(7, 100), image.subarray(7, 107));
+    t.same(await fetch(9_990, 100), image.subarray(9_990), 'the end of it');
+    const most = await fetch(0, 10_000);
+    t.same(most, image.subarray(0, most.length));
+    t.ok(most.length > 2_900 && most.length < 3_072, 'as much as a line of 4,096 bytes takes');
+    pty.write(encodeFrame({ ...hello, max_line: 200 }, false));
+    await next('welcome');
+    const short = await fetch(0, 10_000);
+    t.same(short, image.subarray(0, short.length));
+    t.ok(short.length > 80 && short.length < 120);
+    say({ t: 'job_status', job_id: 'j1', status: 'downloading', progress: 40 });
+    t.match(await next('ack'), { job_id: 'j1', status: 'downloading' });
+    t.equal(told.events.at(-1), 'job_status {"job_id":"j1","status":"downloading","progress":40}');
+  },
+);
+
+t.test('a nack ends a job, silence does not', async (t) => {
+  let failure: unknown = new HoldfastError('STORE_UNAVAILABLE', 'not now');
+  const { say, next, told } = await connected(t, {
+    image: async () => {
+      throw failure;
+    },
+  });
+  const failed = told.next('failed');
+  say({ t: 'fetch', job_id: 'j1', offset: 0, length: 10 });
+  await failed;
+  failure = new HoldfastError('RESOURCE_CONFLICT', 'it is being cancelled');
+  say({ t: 'fetch', job_id: 'j1', offset: 0, length: 10 });
+  t.match(await next('nack'), { job_id: 'j1', code: 'RESOURCE_CONFLICT' });
+});
+
+t.test('a hello that cannot be taken is not welcome, and says why if it is final', async (t) => {
+  let failure: Error | undefined = new HoldfastError('GATEWAY_FENCED', 'g2 owns this site');
+  const pty = await openPseudoTerminal();
+  t.teardown(() => pty.close());
+  const { next, say } = deviceEnd(pty);
+  const { device, told } = gatewayEnd(t, pty.path, {
+    online: async () => {
+      if (failure !== undefined) throw failure;
+    },
+  });
+  device.open();
+  await next('who');
+  say(hello);
+  t.match(await next('nack'), { code: 'GATEWAY_FENCED', message: 'g2 owns this site' });
+  t.notOk(device.isOnline);
+  failure = new Error('the disk is full');
+  const failed = told.next('failed');
+  say(hello);
+  await failed;
+  t.notOk(device.isOnline);
+  failure = undefined;
+  say(hello);
+  await next('welcome');
+  device.refuse(new HoldfastError('GATEWAY_FENCED', 'g2 owns this site'));
+  t.match(await next('nack'), { code: 'GATEWAY_FENCED' });
   t.notOk(device.isOnline);
 });

@@ -1,17 +1,21 @@
 /**
  * The gateway's end of the line-JSON protocol: one device on one line, told as the same few device events every door speaks.
  *
- * A frame is acknowledged after its handler resolved, so handlers resolve after their commit. A handler that fails with a retryable
- * error gives no answer (the device sends again); any other failure is answered `nack`. The line may do what its device may: a
- * `hello` with another id is refused.
+ * A frame is acknowledged after its handler resolved, so handlers resolve after their commit. What is wrong with a frame itself is
+ * answered `nack`; any other failure gets no answer, so that the device keeps the frame and sends it again. The line may do what its
+ * device may: a `hello` with another id is refused.
  */
+import { errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import type { TelemetryPoint } from '@holdfast/protos/mqtt/telemetry-payload';
 import {
   type DownFrame,
   encodeFrame,
+  type FetchFrame,
   type Hello,
+  type JobFrame,
+  type JobStatusFrame,
   parseUpFrame,
   type ResponseFrame,
   type TelemetryFrame,
@@ -22,19 +26,32 @@ import { SerialLine, type SerialLineOptions } from './serial-line.js';
 import { telemetryPoints } from './telemetry-points.js';
 
 export interface SerialDeviceHandlers {
-  /** The device said hello: the line came up, or it restarted (another `boot`). */
+  /** The line itself came or went. */
+  readonly line: (isUp: boolean, reason: string) => void;
+  /** The device said hello: the line came up, or it restarted (another `boot`). A rejection refuses it: it stays offline. */
   readonly online: (hello: Hello) => Promise<void>;
+  /** It was told so: what waits for it can be sent. */
+  readonly welcomed: () => void;
+  /** It was online, and its line or it is gone. */
   readonly offline: (reason: string) => Promise<void>;
   readonly telemetry: (series: string, points: readonly TelemetryPoint[]) => Promise<void>;
   readonly reported: (state: JsonObject) => Promise<void>;
   readonly response: (response: SerialResponse) => Promise<void>;
+  readonly jobStatus: (status: SerialJobStatus) => Promise<void>;
+  /** Bytes of a job's image, at most `length`; fewer only at its end. */
+  readonly image: (fetch: SerialFetch) => Promise<Uint8Array>;
   /** What the device is to be, whole. */
   readonly desired: () => Promise<{ state: JsonObject; version: number }>;
+  /** Something of the gateway's failed, so the device got no answer and will ask again. */
+  readonly failed: (error: unknown) => void;
   /** The gateway's clock, for the device's. */
   readonly time: () => { ts: number; trusted: boolean };
 }
 
 export type SerialResponse = Omit<ResponseFrame, 't'>;
+export type SerialJob = Omit<JobFrame, 't'>;
+export type SerialJobStatus = Omit<JobStatusFrame, 't'>;
+export type SerialFetch = Omit<FetchFrame, 't'>;
 export type SerialCommand = Omit<Extract<DownFrame, { t: 'command' }>, 't'>;
 
 export interface SerialDeviceOptions extends SerialLineOptions {
@@ -73,9 +90,13 @@ export class SerialDevice {
       {
         up: () => {
           this.#askedAt = Number.NEGATIVE_INFINITY;
+          this.#handlers.line(true, '');
           this.#ask();
         },
-        down: (reason) => this.#leave(reason),
+        down: (reason) => {
+          this.#handlers.line(false, reason);
+          this.#leave(reason);
+        },
         line: (text) => this.#receive(text),
       },
       options,
@@ -112,6 +133,18 @@ export class SerialDevice {
     await this.#send({ t: 'delta', state, version });
   }
 
+  /** An update for the device; it fetches the image when it wants to. */
+  async sendJob(job: SerialJob): Promise<void> {
+    await this.#send({ t: 'job', ...job });
+  }
+
+  /** Takes nothing more of the device until its next `hello`, and says why. */
+  refuse(error: HoldfastError): void {
+    if (this.#hello === null) return;
+    this.#nack(null, error);
+    this.#leave(error.message);
+  }
+
   async #receive(line: string): Promise<void> {
     const received = parseUpFrame(line);
     if (received === null || (this.#hello?.crc === true && !received.hadChecksum)) {
@@ -135,8 +168,18 @@ export class SerialDevice {
       return;
     }
     this.#hello = hello;
-    await this.#tell(() => this.#handlers.online(hello));
+    try {
+      await this.#inOrder(() => this.#handlers.online(hello));
+    } catch (error) {
+      if (isHoldfastError(error) && !error.isRetryable) this.#nack(null, error);
+      else this.#handlers.failed(error);
+      this.#leave(messageOf(error));
+      return;
+    }
+    // The line may have gone meanwhile.
+    if (this.#hello !== hello) return;
     this.#reply({ t: 'welcome', id: hello.id, ...this.#handlers.time() });
+    this.#handlers.welcomed();
   }
 
   async #answer(frame: Exclude<UpFrame, Hello>): Promise<void> {
@@ -153,8 +196,16 @@ export class SerialDevice {
       }
       case 'get':
         return this.#settle(null, async () => {
-          this.#reply({ t: 'desired', ...(await this.#handlers.desired()) });
+          await this.#send({ t: 'desired', ...(await this.#handlers.desired()) });
         });
+      case 'job_status': {
+        const { t: _, ...status } = frame;
+        return this.#settle({ job_id: frame.job_id, status: frame.status }, () =>
+          this.#handlers.jobStatus(status),
+        );
+      }
+      case 'fetch':
+        return this.#sendImage(frame);
       case 'pong':
         return;
     }
@@ -166,15 +217,43 @@ export class SerialDevice {
     await this.#handlers.telemetry(frame.series, points);
   }
 
+  /** As much of what was asked for as the device can take in one line. */
+  async #sendImage({ job_id, offset, length }: FetchFrame): Promise<void> {
+    try {
+      const most = this.#imageRoom(job_id, offset);
+      if (most <= 0) {
+        throw new HoldfastError('REQUEST_TOO_LARGE', 'No image fits into lines so short');
+      }
+      const asked = { job_id, offset, length: Math.min(length, most) };
+      const bytes = await this.#handlers.image(asked);
+      await this.#send({ t: 'image', job_id, offset, data: Buffer.from(bytes).toString('base64') });
+    } catch (error) {
+      this.#answerFailure({ job_id }, error);
+    }
+  }
+
+  #imageRoom(job_id: string, offset: number): number {
+    const empty = encodeFrame({ t: 'image', job_id, offset, data: '' }, this.#hasChecksum);
+    const longest = Math.min(this.#hello?.max_line ?? maxImageLine, maxImageLine);
+    return Math.floor((longest - empty.length) / 4) * 3;
+  }
+
   async #settle(key: FrameKey | null, work: () => Promise<void>): Promise<void> {
     try {
       await work();
       if (key !== null) this.#reply({ t: 'ack', ...key });
     } catch (error) {
-      if (isHoldfastError(error) && error.isRetryable) return;
-      const code = isHoldfastError(error) ? error.code : 'INTERNAL';
-      this.#reply({ t: 'nack', ...key, code, message: messageOf(error).slice(0, 200) });
+      this.#answerFailure(key, error);
     }
+  }
+
+  #answerFailure(key: FrameKey | null, error: unknown): void {
+    if (isFrameAtFault(error)) this.#nack(key, error);
+    else this.#handlers.failed(error);
+  }
+
+  #nack(key: FrameKey | null, error: HoldfastError): void {
+    this.#reply({ t: 'nack', ...key, code: error.code, message: shortMessageOf(error) });
   }
 
   /** Answers may be lost with the line: the device then sends again. */
@@ -182,8 +261,12 @@ export class SerialDevice {
     this.#send(frame).catch(() => undefined);
   }
 
+  get #hasChecksum(): boolean {
+    return this.#hello?.crc === true;
+  }
+
   async #send(frame: DownFrame): Promise<void> {
-    const text = encodeFrame(frame, this.#hello?.crc === true);
+    const text = encodeFrame(frame, this.#hasChecksum);
     const maxLine = this.#hello?.max_line;
     if (maxLine !== undefined && Buffer.byteLength(text) > maxLine) {
       throw new HoldfastError(
@@ -213,16 +296,36 @@ export class SerialDevice {
   #leave(reason: string): void {
     if (this.#hello === null) return;
     this.#hello = null;
-    void this.#tell(() => this.#handlers.offline(reason));
+    this.#inOrder(() => this.#handlers.offline(reason)).catch(this.#handlers.failed);
   }
 
-  #tell(work: () => Promise<void>): Promise<void> {
-    this.#presence = this.#presence.then(work).catch(() => undefined);
-    return this.#presence;
+  #inOrder(work: () => Promise<void>): Promise<void> {
+    const told = this.#presence.then(work);
+    this.#presence = told.catch(() => undefined);
+    return told;
   }
 }
 
-type FrameKey = { seq: number } | { ref: number } | { command_id: string };
+type FrameKey =
+  | { seq: number }
+  | { ref: number }
+  | { command_id: string }
+  | { job_id: string; status?: SerialJobStatus['status'] };
+
+/** The longest line with a part of an image, to devices that say nothing of theirs. */
+const maxImageLine = 4_096;
+
+/**
+ * Whether the same frame would be refused again. What is the gateway's own failure gets no answer, and neither does a device of a fenced
+ * gateway but to its hello: what it says is for the gateway after this one.
+ */
+const isFrameAtFault = (error: unknown): error is HoldfastError =>
+  isHoldfastError(error) &&
+  !error.isRetryable &&
+  errorCodes[error.code].http < 500 &&
+  error.code !== 'GATEWAY_FENCED';
+
+const shortMessageOf = (error: unknown): string => messageOf(error).slice(0, 200);
 
 const keyed = <K extends 'seq' | 'ref'>(key: K, value: number | undefined): FrameKey | null =>
   // The computed key loses its literal type.
