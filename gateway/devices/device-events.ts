@@ -44,12 +44,16 @@ export interface StateReported extends Of {
 export interface JobAsked extends Of {
   readonly type: 'job_asked';
   readonly job: string | null;
+  /** Absent: the native topics. */
+  readonly door?: Door;
 }
 
 export interface JobUpdated extends Of {
   readonly type: 'job_updated';
   readonly job: string;
   readonly update: JobUpdateRequest;
+  /** Absent: the native topics. */
+  readonly door?: Door;
 }
 
 /** Sent by devices of the older set. */

@@ -15,6 +15,7 @@ import type {
   Door,
   HeartbeatSent,
   JobAnswer,
+  JobUpdated,
   SessionChanged,
   StatusSent,
   TelemetrySent,
@@ -32,8 +33,8 @@ export interface DispatchDeps {
   readonly telemetry: { record(points: readonly TelemetryPoint[]): Promise<void> };
   readonly shadows: { request(request: ShadowRequest): Promise<ShadowOutcome> };
   readonly updates: {
-    asked(device: string, job: string | null): Promise<JobAnswer>;
-    updated(device: string, job: string, update: JobUpdateRequest): Promise<JobAnswer>;
+    asked(device: string, job: string | null, door: Door): Promise<JobAnswer>;
+    updated(device: string, job: string, update: JobUpdateRequest, door: Door): Promise<JobAnswer>;
     reported(event: StatusSent): Promise<void>;
     seen(device: string, door: Door, boot: string, version: string | null): Promise<void>;
   };
@@ -69,14 +70,15 @@ export const createDispatch = (deps: DispatchDeps): DispatchDeviceEvent => {
     devices.learned(device, { door: 'devices', model, serialNo, firmwareVersion });
   };
 
-  const jobUpdated = async (
-    device: string,
-    job: string,
-    update: JobUpdateRequest,
-  ): Promise<JobAnswer> => {
-    const answer = await updates.updated(device, job, update);
+  const jobUpdated = async ({
+    device,
+    job,
+    update,
+    door = 'native',
+  }: JobUpdated): Promise<JobAnswer> => {
+    const answer = await updates.updated(device, job, update, door);
     devices.learned(device, {
-      door: 'native',
+      door,
       ...(update.boot_id === undefined ? {} : { boot: update.boot_id }),
       ...(update.version === undefined ? {} : { firmwareVersion: update.version }),
     });
@@ -119,11 +121,13 @@ export const createDispatch = (deps: DispatchDeps): DispatchDeviceEvent => {
       case 'setting_changed':
         await report(device, { [event.setting]: event.newValue ?? null });
         return undefined;
-      case 'job_asked':
-        devices.learned(device, { door: 'native' });
-        return updates.asked(device, event.job);
+      case 'job_asked': {
+        const { job, door = 'native' } = event;
+        devices.learned(device, { door });
+        return updates.asked(device, job, door);
+      }
       case 'job_updated':
-        return jobUpdated(device, event.job, event.update);
+        return jobUpdated(event);
       case 'command_answered':
         await commands.answered(device, event.command, event.response);
         devices.seen(device);

@@ -192,10 +192,10 @@ const advance = (
   if (before.status === 'cancelling') {
     if (rank(status) >= rank('rebooting')) return stay(before);
     const refused = 'it is being cancelled';
-    // On the job topics the refusal itself stops the device; the older set has no answers.
-    return event.door === 'native'
-      ? { ...end(before, 'cancelled', null), refused }
-      : refuse(before, refused);
+    // The refusal itself stops the device; only the older set has no answers.
+    return event.door === 'devices'
+      ? refuse(before, refused)
+      : { ...end(before, 'cancelled', null), refused };
   }
   // That the offer arrived changes nothing, and a claim is not taken back by a report that overtook it.
   if (status === 'offered' || before.claimed) return stay(before);
@@ -355,10 +355,10 @@ const cancel = (state: Execution, policy: ExecutionPolicy, now: number): Decisio
     case 'queued':
       return end(state, 'cancelled', null);
     case 'offered':
-      // On the job topics an offer that was not taken up is withdrawn; a command of the older set cannot be called back.
-      return state.door === 'native'
-        ? end(state, 'cancelled', null)
-        : beginCancel(state, policy, now);
+      // An offer that was not taken up is withdrawn; only a command of the older set cannot be called back.
+      return state.door === 'devices'
+        ? beginCancel(state, policy, now)
+        : end(state, 'cancelled', null);
     case 'downloading':
     case 'verifying':
     case 'installing':

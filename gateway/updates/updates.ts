@@ -149,9 +149,9 @@ export class Updates {
     await this.#run();
   }
 
-  /** A device asks for a job, or for its next one. */
-  async asked(device: string, job: string | null): Promise<JobAnswer> {
-    if (job === null) return { accepted: true, execution: this.#nextOf(device) };
+  /** A device asks for a job, or for its next one through this door. */
+  async asked(device: string, job: string | null, door: Door = 'native'): Promise<JobAnswer> {
+    if (job === null) return { accepted: true, execution: this.#nextOf(device, door) };
     const campaign = this.#opened.campaign(job);
     const execution = await this.#opened.get(job, device);
     return campaign === undefined || execution === undefined
@@ -159,12 +159,17 @@ export class Updates {
       : { accepted: true, execution: jobOf(campaign, execution) };
   }
 
-  /** A device reports on the job topics. */
-  async updated(device: string, job: string, update: JobUpdateRequest): Promise<JobAnswer> {
+  /** A device reports on the job topics, or in the same words over a serial line. */
+  async updated(
+    device: string,
+    job: string,
+    update: JobUpdateRequest,
+    door: Door = 'native',
+  ): Promise<JobAnswer> {
     const { status, progress, error, boot_id, version, expected_version } = update;
     const event: ExecutionEvent = {
       type: 'reported',
-      door: 'native',
+      door,
       status: statusOfJob(status),
       ...(progress === undefined ? {} : { progress }),
       ...(error === undefined ? {} : { error }),
@@ -230,10 +235,10 @@ export class Updates {
   readonly #time = (): number =>
     this.#startedAt + Math.round(this.#deps.clock.monotonic() - this.#startedMonotonic);
 
-  #nextOf(device: string): JobExecutionPayload | null {
+  #nextOf(device: string, door: Door): JobExecutionPayload | null {
     for (const [campaign, execution] of this.#opened.liveOf(device)) {
-      const { status, door } = execution;
-      if (door === 'native' && isUnderWay(status)) return jobOf(campaign, execution);
+      const { status } = execution;
+      if (execution.door === door && isUnderWay(status)) return jobOf(campaign, execution);
     }
     return null;
   }
@@ -255,7 +260,7 @@ export class Updates {
       if (execution.status !== 'offered') return;
       await this.#deps.offerOnLine?.(device, jobOf(campaign, execution));
     } else {
-      const next = this.#nextOf(device);
+      const next = this.#nextOf(device, 'native');
       await this.#publish(buildTopic({ kind: 'jobs_notify', device }), { execution: next });
     }
   }
