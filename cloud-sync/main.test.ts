@@ -9,6 +9,9 @@ import { openEmbeddedEngine } from './store/embedded-engine.js';
 import { openApi } from './testing/cloud-under-test.js';
 import { enrolStandIn, StandInLink, StandInLog } from './testing/gateway-stand-in.js';
 
+// Whole programs, started again and again, on machines that do other things too.
+t.setTimeout(120_000);
+
 const bin = fileURLToPath(new URL('../bin/holdfast-cloud.js', import.meta.url));
 const ports = ['--listen.grpc-port', '0', '--listen.link-port', '0', '--listen.https-port', '0'];
 

@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { parseLoginCode } from '@holdfast/provisioning/pki/login-code';
 import t from 'tap';
 import { cloudUnderTest } from '../testing/cloud-under-test.js';
-import { enrolStandIn, StandInLink, StandInLog } from '../testing/gateway-stand-in.js';
+import { dial, enrolStandIn, StandInLog } from '../testing/gateway-stand-in.js';
 
 const run = promisify(execFile);
 /** Debian's own, which its packages are for. */
@@ -47,7 +47,7 @@ with grpc.secure_channel(address, grpc.ssl_channel_credentials(root)) as channel
 
 t.test("Python's gRPC client creates a site and reads a device", async (t) => {
   const cloud = await cloudUnderTest(t);
-  const link = new StandInLink(await enrolStandIn(cloud, 'a'));
+  const link = dial(await enrolStandIn(cloud, 'a'));
   t.teardown(() => link.close());
   link.hello();
   await link.next('welcome');

@@ -12,7 +12,8 @@ import { errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
 import { verifyPeer } from '@holdfast/provisioning/pki/tls-peer';
-import { fencedReason, type GatewayIdentity, recognise } from '../link/meeting.js';
+import type { GatewayIdentity } from '../link/gateway-identity.js';
+import { fencedReason, recognise } from '../link/meeting.js';
 import type { SqlEngine } from '../store/sql-engine.js';
 import type { ServerCertificate } from './grpc-server.js';
 

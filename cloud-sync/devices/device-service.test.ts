@@ -1,7 +1,7 @@
 import { hashClaim, parseClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import t from 'tap';
 import { cloudUnderTest } from '../testing/cloud-under-test.js';
-import { enrolStandIn, StandInLink, StandInLog } from '../testing/gateway-stand-in.js';
+import { dial, enrolStandIn, StandInLog } from '../testing/gateway-stand-in.js';
 
 const enrolledEntry = (device: string, claim: string | null = null) => ({
   kind: 'device_enrolled',
@@ -33,7 +33,7 @@ const point = (device: string, ts: number) => ({
 t.test('knows the devices of a site as its journal tells of them', async (t) => {
   const cloud = await cloudUnderTest(t);
   const { devices } = cloud;
-  const link = new StandInLink(await enrolStandIn(cloud, 'a'));
+  const link = dial(await enrolStandIn(cloud, 'a'));
   t.teardown(() => link.close());
   link.hello();
   await link.next('welcome');
@@ -125,7 +125,7 @@ t.test('knows the devices of a site as its journal tells of them', async (t) => 
 
 t.test('a claim code stands in the plan until the site says that it was used', async (t) => {
   const cloud = await cloudUnderTest(t);
-  const link = new StandInLink(await enrolStandIn(cloud, 'a'));
+  const link = dial(await enrolStandIn(cloud, 'a'));
   t.teardown(() => link.close());
   link.hello();
   await link.next('planHead');

@@ -1,30 +1,22 @@
 /**
  * One connection of one gateway (link.proto): from its hello to its end. It decides nothing by itself that must hold: epochs are in
- * `meeting`, the journal in `journal-ingest`, plan and orders in `down-lanes`.
+ * `meeting`, the journal in `up-lanes`, plan and orders in `down-lanes`.
  */
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import type { JournalBatch } from '@holdfast/protos/gen/holdfast/v1/link';
-import type { LaneName } from '@holdfast/protos/link/journal-entries';
 import type { Signals } from '../bus/signals.js';
 import { type PlanAnswer, recordPlanAnswer } from '../sites/plan-answer.js';
 import type { Contacts, LiveConnection } from './contacts.js';
 import { DownLanes, type DownLanesDependencies } from './down-lanes.js';
-import { receiveBatch } from './journal-batch.js';
-import { ingestBatch, type JournalIngestDependencies, noteContact } from './journal-ingest.js';
-import { laneNameOf, laneOf, lanePosition, requireCount } from './lanes.js';
-import {
-  fencedReason,
-  type GatewayIdentity,
-  type Hello,
-  type MeetingDependencies,
-  meet,
-  meetLanes,
-} from './meeting.js';
+import type { GatewayIdentity } from './gateway-identity.js';
+import { noteContact } from './journal-ingest.js';
+import { lanePosition, requireCount } from './lanes.js';
+import { fencedReason, type Hello, type MeetingDependencies, meet, meetLanes } from './meeting.js';
 import type { Heard, LinkStream } from './stream.js';
+import { UpLanes, type UpLanesDependencies } from './up-lanes.js';
 
 export interface ConnectionDependencies
   extends MeetingDependencies,
-    JournalIngestDependencies,
+    UpLanesDependencies,
     DownLanesDependencies {
   readonly contacts: Contacts;
   readonly signals: Signals;
@@ -48,13 +40,11 @@ export class Connection implements LiveConnection {
   readonly #options: ConnectionOptions;
   readonly #stream: LinkStream;
   readonly #hello: Hello;
-  readonly #turns: Record<LaneName, Promise<void>>;
-  readonly #resetLogs = new Set<string>();
+  readonly #up: UpLanes;
   readonly #pings = new Map<bigint, () => void>();
   #lastPing = 0n;
   #heardAt: number;
-  #underWayBytes = 0;
-  #isFenced = false;
+  #phase: 'greeting' | 'live' | 'fenced' | 'refused' = 'greeting';
   #down: DownLanes | undefined;
 
   constructor(
@@ -69,8 +59,11 @@ export class Connection implements LiveConnection {
     this.bootId = hello.bootId;
     this.#hello = hello;
     this.#heardAt = performance.now();
-    const ready = Promise.resolve();
-    this.#turns = { audit: ready, state: ready, telemetry: ready };
+    this.#up = new UpLanes(deps, stream, {
+      gateway,
+      windowBytes: options.windowBytes,
+      onFailure: (error) => this.#giveUp(error),
+    });
   }
 
   /** Runs the connection; resolves when it is over. Never rejects. */
@@ -81,7 +74,7 @@ export class Connection implements LiveConnection {
     const heartbeat = setInterval(() => this.#beat(), this.#options.keepaliveMs / 4);
     try {
       await this.#begin();
-      if (!this.#stream.ended.aborted) {
+      if (!this.isOver) {
         await new Promise<void>((resolve) => {
           this.#stream.ended.addEventListener('abort', () => resolve(), { once: true });
         });
@@ -92,9 +85,9 @@ export class Connection implements LiveConnection {
       clearInterval(heartbeat);
       stopListening();
       await this.#down?.close();
-      await Promise.allSettled(Object.values(this.#turns));
+      await this.#up.close();
       contacts.release(this);
-      if (!this.#isFenced) {
+      if (this.#phase === 'live') {
         await engine.write((tx) => noteContact(tx, site, now())).catch(() => undefined);
         signals.publish(`site:${site}`);
       }
@@ -113,8 +106,12 @@ export class Connection implements LiveConnection {
     }
   }
 
+  get isOver(): boolean {
+    return this.#stream.ended.aborted;
+  }
+
   async answersWithin(ms: number): Promise<boolean> {
-    if (this.#stream.ended.aborted) return false;
+    if (this.isOver) return false;
     this.#lastPing += 1n;
     const id = this.#lastPing;
     return new Promise((resolve) => {
@@ -143,7 +140,7 @@ export class Connection implements LiveConnection {
     const { site, gateway, epoch } = this.gateway;
     const fenced = (await fencedReason(this.#deps, this.gateway)) ?? this.#claimedEpoch();
     if (fenced !== undefined) return this.#fence(fenced);
-    if (!(await contacts.admit(this))) return this.#refuseClone();
+    if (!(await contacts.admit(this))) return this.isOver ? undefined : this.#refuseClone();
     // Between the look at the epoch and being admitted, another gateway may have been enrolled.
     const overtaken = await fencedReason(this.#deps, this.gateway);
     if (overtaken !== undefined) return this.#fence(overtaken);
@@ -182,14 +179,13 @@ export class Connection implements LiveConnection {
         serverTime: new Date(now()),
       },
     });
-    for (const { lane, log, resetReason } of lanes) {
-      if (resetReason !== undefined) this.#reset(lane, log, resetReason);
-    }
+    this.#phase = 'live';
+    this.#up.begin(lanes);
   }
 
   /** Says that the site has another owner. What this gateway saw until then is still taken: positions, then its batches. */
   async #fence(error: HoldfastError): Promise<void> {
-    this.#isFenced = true;
+    this.#phase = 'fenced';
     const { site, gateway } = this.gateway;
     this.#deps.contacts.release(this);
     await this.#down?.close();
@@ -207,7 +203,7 @@ export class Connection implements LiveConnection {
   async #refuseClone(): Promise<void> {
     const { engine, log, signals } = this.#deps;
     const { site, gateway } = this.gateway;
-    this.#isFenced = true;
+    this.#phase = 'refused';
     await engine.write(async ({ db }) => {
       await db
         .updateTable('sites')
@@ -233,7 +229,9 @@ export class Connection implements LiveConnection {
   #handle(message: Heard): void {
     switch (message.$case) {
       case 'journal':
-        this.#takeBatch(message.value);
+        // Before the welcome nobody knows whether this one may speak for its site.
+        if (this.#phase === 'greeting') throw new HoldfastError('REQUEST_INVALID', 'too early');
+        this.#up.take(message.value);
         return;
       case 'ping':
         this.#stream.say({ $case: 'pong', value: { id: message.value.id } });
@@ -265,57 +263,23 @@ export class Connection implements LiveConnection {
   }
 
   #recordPlan(answer: PlanAnswer): void {
-    if (this.#isFenced) return;
+    if (this.#phase !== 'live') return;
     this.#deps.engine
-      .write((tx) => recordPlanAnswer(tx, this.gateway.site, answer))
+      .write(async (tx) => {
+        await recordPlanAnswer(tx, this.gateway.site, answer);
+        // The site has another plan of the same number: one that was published and then lost here, in a restore.
+        if (answer.refused?.code === 'PLAN_CONFLICT') {
+          await this.#deps.plans.raiseGeneration(tx, this.gateway.site, answer.generation);
+        }
+      })
       .catch((error: unknown) => this.#giveUp(error));
   }
 
-  #takeBatch(batch: JournalBatch): void {
-    const lane = laneNameOf(batch.lane);
-    const bytes = batch.entries.length;
-    this.#underWayBytes += bytes;
-    // A gateway that keeps to its window never gets here; one that does not waits in its own socket.
-    if (this.#underWayBytes > this.#options.windowBytes) this.#stream.hold();
-    this.#turns[lane] = this.#turns[lane]
-      .then(() => this.#ingest(batch))
-      .catch((error: unknown) => this.#giveUp(error))
-      .finally(() => {
-        this.#underWayBytes -= bytes;
-        if (this.#underWayBytes <= this.#options.windowBytes) this.#stream.go();
-      });
-  }
-
-  async #ingest(batch: JournalBatch): Promise<void> {
-    if (this.#stream.ended.aborted) return;
-    const lane = laneNameOf(batch.lane);
-    if (this.#resetLogs.has(`${lane}/${batch.log}`)) return;
-    const received = await receiveBatch(batch);
-    const { site } = this.gateway;
-    const result = await ingestBatch(this.#deps, { site, isFenced: this.#isFenced }, received);
-    if (result.outcome === 'reset') {
-      this.#reset(lane, received.log, result.reason);
-      return;
-    }
-    const position = lanePosition(lane, received.log, result.position);
-    this.#stream.say({ $case: 'journalCommitted', value: { position } });
-  }
-
-  /** Told once a connection: what is under way of that log comes to nothing. */
-  #reset(lane: LaneName, log: string, reason: string): void {
-    this.#resetLogs.add(`${lane}/${log}`);
-    this.#deps.log.warn(
-      { site: this.gateway.site, lane, log, reason },
-      'a journal lane begins anew',
-    );
-    this.#stream.say({ $case: 'laneReset', value: { lane: laneOf(lane), log, reason } });
-  }
-
   async #lookAtSite(): Promise<void> {
-    if (this.#isFenced || this.#stream.ended.aborted) return;
+    if (this.#phase !== 'live' || this.isOver) return;
     try {
       const fenced = await fencedReason(this.#deps, this.gateway);
-      if (fenced !== undefined && !this.#isFenced) await this.#fence(fenced);
+      if (fenced !== undefined && this.#phase === 'live') await this.#fence(fenced);
     } catch (error) {
       this.#giveUp(error);
     }
@@ -334,7 +298,7 @@ export class Connection implements LiveConnection {
 
   /** What the gateway did wrong it is told; what failed here makes it come again. */
   #giveUp(error: unknown): void {
-    if (this.#stream.ended.aborted) return;
+    if (this.isOver) return;
     const { site } = this.gateway;
     const known = isHoldfastError(error) ? error : undefined;
     this.#deps.log.error({ site, err: error }, 'a connection of a gateway failed');

@@ -2,13 +2,14 @@
  * Which gateway is connected for which site. One at a time: a second one with the same epoch takes over when the first does not answer,
  * and is a clone when it does (DESIGN.md, "Epoch").
  */
-import type { GatewayIdentity } from './meeting.js';
+import type { GatewayIdentity } from './gateway-identity.js';
 
 /** A connection that was admitted. */
 export interface LiveConnection {
   readonly gateway: GatewayIdentity;
-  /** Random, drawn at the gateway's start. */
+  /** Random, drawn at the gateway's start; for the log. */
   readonly bootId: string;
+  readonly isOver: boolean;
   /** Whether the gateway at the other end answers within this time. */
   answersWithin(ms: number): Promise<boolean>;
   /** Ends it because another one took over. */
@@ -39,8 +40,9 @@ export class Contacts {
   }
 
   /**
-   * Makes this connection the site's. False when another one answers that is not of the same start of the gateway: the two are clones.
-   * Newcomers of one site are decided on one after the other.
+   * Makes this connection the site's. False when the one there is answers: the two are clones, for a gateway hangs up before it dials
+   * again. Newcomers of one site are decided on one after the other; false also for one
+   * that is over.
    */
   admit(newcomer: LiveConnection): Promise<boolean> {
     const { site } = newcomer.gateway;
@@ -62,11 +64,13 @@ export class Contacts {
 
   async #admit(newcomer: LiveConnection): Promise<boolean> {
     const { site, epoch } = newcomer.gateway;
+    // While it waited for its turn, or for the other's answer, it may have gone.
+    if (newcomer.isOver) return false;
     const present = this.#live.get(site);
     if (present !== undefined) {
-      // The same start of the program has one connection at a time, so its older one is dead whether it looks so or not.
-      const isPeer = present.gateway.epoch === epoch && present.bootId !== newcomer.bootId;
+      const isPeer = present.gateway.epoch === epoch;
       if (isPeer && (await present.answersWithin(this.#answerTimeoutMs))) return false;
+      if (newcomer.isOver) return false;
       present.yieldTo(newcomer.bootId);
     }
     this.#live.set(site, newcomer);

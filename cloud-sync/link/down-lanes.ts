@@ -49,6 +49,7 @@ export class DownLanes {
   readonly #wanted: string[] = [];
   readonly #underWay: { readonly lastSeq: number; readonly bytes: number }[] = [];
   #plan: { readonly generation: number; readonly revision: number };
+  #isPlanSent = false;
   #log: string;
   #sentSeq: number;
 
@@ -116,7 +117,11 @@ export class DownLanes {
       .executeTakeFirst();
     if (row === undefined || row.head === null) return;
     const { generation, revision } = row;
-    if (generation === this.#plan.generation && revision === this.#plan.revision) return;
+    // At the beginning one of the same number is sent too: only the site can tell whether it is the same plan. One that is behind
+    // what the site has is not: its generation is being raised.
+    const order = generation - this.#plan.generation || revision - this.#plan.revision;
+    if (order < 0 || (order === 0 && this.#isPlanSent)) return;
+    this.#isPlanSent = true;
     await this.#stream.send({ $case: 'planHead', value: { jws: row.head } });
     this.#plan = { generation, revision };
   }

@@ -2,9 +2,11 @@
  * Takes the journal in: what entries do here is committed together with how far their log is taken in, in one transaction a batch. So
  * whatever breaks between the two ends, an entry takes effect once.
  */
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { continues } from '@holdfast/protos/link/journal-batch';
 import type { EffectContext, EffectRegistry } from '../effects/effect-registry.js';
 import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
+import type { GatewayIdentity } from './gateway-identity.js';
 import type { ChainedJournalEntry, ReceivedBatch } from './journal-batch.js';
 import { type CommittedPosition, readPosition } from './lanes.js';
 
@@ -23,11 +25,13 @@ export type IngestResult =
 /** Resolves after the commit. Errors: those of the store; the batch is to be sent again. */
 export const ingestBatch = (
   { engine, effects, now }: JournalIngestDependencies,
-  { site, isFenced }: { readonly site: string; readonly isFenced: boolean },
+  gateway: GatewayIdentity,
   batch: ReceivedBatch,
 ): Promise<IngestResult> =>
   engine.write(async (tx): Promise<IngestResult> => {
     const { lane, log } = batch;
+    const { site } = gateway;
+    const isFenced = await isOvertaken(tx, gateway);
     const committed = await readPosition(tx.db, { site, lane, log });
     const fresh = entriesBeyond(committed, batch);
     if (fresh === 'mismatch') {
@@ -41,6 +45,22 @@ export const ingestBatch = (
     await advance(context, batch, problems.length);
     return { outcome: 'committed', position: { seq: batch.lastSeq, chain: batch.chain } };
   });
+
+/** In the transaction, so that of two gateways of a site only one ever speaks for it. Errors: NOT_AUTHORISED when the site is gone. */
+const isOvertaken = async (
+  { db }: WriteTransaction,
+  { site, gateway, epoch }: GatewayIdentity,
+): Promise<boolean> => {
+  const row = await db
+    .selectFrom('sites')
+    .select(['epoch', 'gateway_id'])
+    .where('site_id', '=', site)
+    .executeTakeFirst();
+  if (row === undefined) {
+    throw new HoldfastError('NOT_AUTHORISED', `There is no site ${site} any more`);
+  }
+  return row.epoch !== epoch || row.gateway_id !== gateway;
+};
 
 /** The entries of a batch that are not committed yet: all, those beyond what an earlier connection brought, or none. */
 const entriesBeyond = (

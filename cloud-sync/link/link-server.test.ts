@@ -4,7 +4,7 @@ import { verifyPlanHead } from '@holdfast/provisioning/documents/plan';
 import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import t from 'tap';
 import { cloudUnderTest } from '../testing/cloud-under-test.js';
-import { enrolStandIn, StandInLink, StandInLog } from '../testing/gateway-stand-in.js';
+import { dial, enrolStandIn, StandInLog } from '../testing/gateway-stand-in.js';
 
 const point = (seq: number, value = 1) => ({
   kind: 'point',
@@ -27,7 +27,7 @@ t.test('takes the journal in, each entry once, and goes on where it stands', asy
   const gateway = await enrolStandIn(cloud, 'a');
   const state = new StandInLog('state');
   const telemetry = new StandInLog('telemetry');
-  const link = new StandInLink(gateway);
+  const link = dial(gateway);
   t.teardown(() => link.close());
   link.hello({ journal: [state.position, telemetry.position] });
   const welcome = await link.next('welcome');
@@ -44,7 +44,7 @@ t.test('takes the journal in, each entry once, and goes on where it stands', asy
   t.equal((await link.next('journalCommitted')).position?.seq, 3n, 'a repeat is acknowledged');
   link.close();
 
-  const second = new StandInLink(gateway);
+  const second = dial(gateway);
   t.teardown(() => second.close());
   second.hello({ journal: [state.position, telemetry.position] });
   t.same((await second.next('welcome')).journal, [state.position, telemetry.position]);
@@ -74,7 +74,7 @@ t.test(
     const gateway = await enrolStandIn(cloud, 'a');
     const log = new StandInLog('audit');
     const twin = Object.assign(new StandInLog('audit'), { log: log.log });
-    const link = new StandInLink(gateway);
+    const link = dial(gateway);
     t.teardown(() => link.close());
     link.hello();
     await link.next('welcome');
@@ -93,7 +93,7 @@ t.test('begins a lane anew when it does not continue what is committed', async (
   const cloud = await cloudUnderTest(t);
   const gateway = await enrolStandIn(cloud, 'a');
   const log = new StandInLog('telemetry');
-  const link = new StandInLink(gateway);
+  const link = dial(gateway);
   t.teardown(() => link.close());
   link.hello({ journal: [log.position] });
   await link.next('welcome');
@@ -107,7 +107,7 @@ t.test('begins a lane anew when it does not continue what is committed', async (
 
   const older = Object.assign(new StandInLog('telemetry'), { log: log.log });
   await older.batch([point(1)]);
-  const second = new StandInLink(gateway);
+  const second = dial(gateway);
   t.teardown(() => second.close());
   second.hello({ journal: [older.position] });
   t.match(
@@ -124,7 +124,7 @@ t.test('refuses what is not a batch, and changes nothing', async (t) => {
   const cloud = await cloudUnderTest(t);
   const gateway = await enrolStandIn(cloud, 'a');
   const log = new StandInLog('telemetry');
-  const link = new StandInLink(gateway);
+  const link = dial(gateway);
   t.teardown(() => link.close());
   link.hello();
   await link.next('welcome');
@@ -138,7 +138,7 @@ t.test('keeps entries of kinds it does not know, and counts them', async (t) => 
   const cloud = await cloudUnderTest(t);
   const gateway = await enrolStandIn(cloud, 'a');
   const log = new StandInLog('state');
-  const link = new StandInLink(gateway);
+  const link = dial(gateway);
   t.teardown(() => link.close());
   link.hello();
   await link.next('welcome');
@@ -154,7 +154,7 @@ t.test('keeps entries of kinds it does not know, and counts them', async (t) => 
 t.test('pushes the plan, and gives the documents that its head names', async (t) => {
   const cloud = await cloudUnderTest(t);
   const gateway = await enrolStandIn(cloud, 'a');
-  const link = new StandInLink(gateway);
+  const link = dial(gateway);
   t.teardown(() => link.close());
   link.hello();
   const root = parseCertificate(cloud.rootPem);
@@ -208,12 +208,12 @@ t.test(
   async (t) => {
     const cloud = await cloudUnderTest(t, { link: { answerTimeoutMs: 200 } });
     const gateway = await enrolStandIn(cloud, 'a');
-    const first = new StandInLink(gateway);
+    const first = dial(gateway);
     t.teardown(() => first.close());
     first.hello({ bootId: 'one' });
     await first.next('welcome');
 
-    const clone = new StandInLink(gateway);
+    const clone = dial(gateway);
     t.teardown(() => clone.close());
     clone.hello({ bootId: 'two' });
     t.match(await clone.next('refused'), { code: 'GATEWAY_CLONED' });
@@ -221,7 +221,7 @@ t.test(
     t.match(shown.gateway, { cloneSuspected: true, connected: true });
 
     first.isAnswering = false;
-    const successor = new StandInLink(gateway);
+    const successor = dial(gateway);
     t.teardown(() => successor.close());
     successor.hello({ bootId: 'two' });
     await successor.next('welcome');
@@ -247,14 +247,14 @@ t.test(
     });
     t.equal(known.online, false, 'what it says is so now counts no more');
 
-    const owner = new StandInLink(replacement);
+    const owner = dial(replacement);
     t.teardown(() => owner.close());
     owner.hello({ bootId: 'three', epoch: 2n });
     await owner.next('welcome');
     const healed = await cloud.call(cloud.sites, cloud.sites.getSite, { name: 'sites/a' });
     t.match(healed.gateway, { cloneSuspected: false, epoch: 2n });
 
-    const fenced = new StandInLink(gateway);
+    const fenced = dial(gateway);
     t.teardown(() => fenced.close());
     fenced.hello({ journal: [telemetry.position] });
     t.match(await fenced.next('refused'), { code: 'GATEWAY_FENCED' });
@@ -265,7 +265,7 @@ t.test(
 t.test('gives a silent connection up after 1.5 × keepalive', async (t) => {
   const cloud = await cloudUnderTest(t, { link: { keepaliveMs: 100 } });
   const gateway = await enrolStandIn(cloud, 'a');
-  const link = new StandInLink(gateway);
+  const link = dial(gateway);
   t.teardown(() => link.close());
   link.isAnswering = false;
   link.hello();
@@ -277,7 +277,7 @@ t.test('gives a silent connection up after 1.5 × keepalive', async (t) => {
 t.test('believes no epoch that the certificate was not issued for', async (t) => {
   const cloud = await cloudUnderTest(t);
   const gateway = await enrolStandIn(cloud, 'a');
-  const link = new StandInLink(gateway);
+  const link = dial(gateway);
   t.teardown(() => link.close());
   link.hello({ epoch: 2n });
   t.match(await link.next('refused'), { code: 'NOT_AUTHORISED' });
@@ -286,7 +286,7 @@ t.test('believes no epoch that the certificate was not issued for', async (t) =>
 t.test('a plan above ours means that we were restored: the generation rises', async (t) => {
   const cloud = await cloudUnderTest(t);
   const gateway = await enrolStandIn(cloud, 'a');
-  const link = new StandInLink(gateway);
+  const link = dial(gateway);
   t.teardown(() => link.close());
   link.hello({ planGeneration: 3n, planRevision: 90n });
   const root = parseCertificate(cloud.rootPem);
@@ -296,4 +296,33 @@ t.test('a plan above ours means that we were restored: the generation rises', as
     if (head.generation === 4) break;
   }
   t.pass('its generation is above the site’s');
+});
+
+t.test('listens to no journal before it has said who may speak for the site', async (t) => {
+  const cloud = await cloudUnderTest(t, { link: { answerTimeoutMs: 60_000 } });
+  const gateway = await enrolStandIn(cloud, 'a');
+  const present = dial(gateway);
+  t.teardown(() => present.close());
+  present.isAnswering = false;
+  present.hello();
+  await present.next('welcome');
+  const newcomer = dial(gateway);
+  t.teardown(() => newcomer.close());
+  newcomer.hello();
+  newcomer.say({ $case: 'journal', value: await new StandInLog('telemetry').batch([point(1)]) });
+  t.match(await newcomer.next('refused'), { code: 'REQUEST_INVALID' });
+});
+
+t.test('a plan of the same number that says something else: the generation rises', async (t) => {
+  const cloud = await cloudUnderTest(t);
+  const gateway = await enrolStandIn(cloud, 'a');
+  const link = dial(gateway);
+  t.teardown(() => link.close());
+  link.hello({ planGeneration: 1n, planRevision: 1n });
+  await link.next('planHead');
+  const value = { generation: 1n, revision: 1n, refusedCode: 'PLAN_CONFLICT', refusedMessage: 'm' };
+  link.say({ $case: 'planApplied', value });
+  const { jws } = await link.next('planHead');
+  const root = parseCertificate(cloud.rootPem);
+  t.match((await verifyPlanHead(jws, { root, at: Date.now() })).head, { generation: 2 });
 });

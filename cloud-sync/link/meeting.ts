@@ -5,6 +5,7 @@ import type { LaneName } from '@holdfast/protos/link/journal-entries';
 import type { CertificateIdentity } from '@holdfast/provisioning/pki/verify';
 import type { PlanPublisher } from '../sites/plan-publisher.js';
 import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
+import type { GatewayIdentity } from './gateway-identity.js';
 import { noteContact } from './journal-ingest.js';
 import {
   type CommittedPosition,
@@ -15,14 +16,6 @@ import {
   requireLog,
 } from './lanes.js';
 import type { OrderLane, Orders } from './orders.js';
-
-/** A gateway as its certificate and the registry name it. */
-export interface GatewayIdentity {
-  readonly site: string;
-  readonly gateway: string;
-  /** The epoch that its certificate was issued for. */
-  readonly epoch: number;
-}
 
 export interface Hello {
   readonly epoch: number;
@@ -160,6 +153,6 @@ export const meet = (
       .set({ gateway_version: hello.version })
       .where('site_id', '=', site)
       .execute();
-    await plans.raiseGeneration(tx, site, hello.plan);
+    await plans.meet(tx, site, hello.plan);
     return orders.meet(tx, site, hello.orders);
   });

@@ -97,28 +97,35 @@ export class PlanPublisher {
     for (const { site_id } of due) await this.publish(site_id);
   }
 
-  /**
-   * The site has a plan that was never published here: this database was restored from a backup. The generation goes above it, so that
-   * the site takes what it is given from now on.
-   */
-  async raiseGeneration(
+  /** Compares the plan that the site has with the published one, when its gateway connects. */
+  async meet(
     tx: WriteTransaction,
     site: string,
-    applied: { readonly generation: number; readonly revision: number },
+    held: { readonly generation: number; readonly revision: number },
   ): Promise<void> {
     const plan = await tx.db
       .selectFrom('plans')
       .select(['generation', 'revision'])
       .where('site_id', '=', site)
       .executeTakeFirst();
-    if (plan !== undefined && !isAfter(applied, plan)) return;
-    if (applied.generation > mostGenerations) return;
-    await this.request(tx, [site]);
+    if (plan !== undefined && isAfter(held, plan)) {
+      await this.raiseGeneration(tx, site, held.generation);
+    }
+  }
+
+  /**
+   * The site has a plan that is not known here: this database was restored from a backup. The generation goes above that plan's, so that
+   * the site takes what it is given from now on.
+   */
+  async raiseGeneration(tx: WriteTransaction, site: string, above: number): Promise<void> {
+    if (above > mostGenerations) return;
     await tx.db
       .updateTable('plans')
-      .set({ generation: applied.generation + 1 })
+      .set({ generation: above + 1 })
       .where('site_id', '=', site)
+      .where('generation', '<=', above)
       .execute();
+    await this.request(tx, [site]);
   }
 
   /** Waits for the runs under way. */

@@ -24,11 +24,20 @@ import { withDeadline } from '@holdfast/provisioning/time/deadline';
 import { laneOf } from '../link/lanes.js';
 import type { ApiUnderTest } from './cloud-under-test.js';
 
-export interface GatewayStandIn {
-  readonly enrolled: EnrollGatewayResponse;
+/** What it takes to dial: certificates and key in PEM. */
+export interface LinkCredentials {
+  readonly root: string;
   readonly key: string;
   readonly cert: string;
 }
+
+export interface GatewayStandIn extends LinkCredentials {
+  readonly enrolled: EnrollGatewayResponse;
+}
+
+/** Dials the link that the enrolment named. */
+export const dial = (gateway: GatewayStandIn): StandInLink =>
+  new StandInLink(gateway, gateway.enrolled.linkAddress);
 
 /** Creates the site and enrols a gateway for it; `replace` puts one in another's place. */
 export const enrolStandIn = async (
@@ -54,6 +63,7 @@ export const enrolStandIn = async (
   const enrolled = await api.call(api.sites, api.sites.enrollGateway, request, { token: '' });
   return {
     enrolled,
+    root: api.rootPem,
     key: privatePem(key),
     cert: parseCertificate(new Uint8Array(enrolled.gatewayCertificate)).pem,
   };
@@ -72,8 +82,7 @@ export class StandInLink {
   /** Answers pings; a gateway that hangs does not. */
   isAnswering = true;
 
-  constructor({ enrolled, key, cert }: GatewayStandIn, address = enrolled.linkAddress) {
-    const root = parseCertificate(new Uint8Array(enrolled.rootCertificate)).pem;
+  constructor({ root, key, cert }: LinkCredentials, address: string) {
     this.#client = new LinkClient(
       address,
       credentials.createSsl(Buffer.from(root), Buffer.from(key), Buffer.from(cert)),
@@ -125,7 +134,7 @@ export class StandInLink {
           Promise.race([
             once(this.#said, 'said', { signal }),
             this.ended.then(({ details }) => {
-              if (!this.#inbox.some((message) => message.$case === $case)) {
+              if (!this.has($case)) {
                 throw new Error(`the link ended (${details}) without ${$case}`);
               }
             }),
@@ -134,6 +143,11 @@ export class StandInLink {
         { doing: `waiting for ${$case}` },
       );
     }
+  }
+
+  /** Whether such a message has come and was not taken. */
+  has($case: Said['$case']): boolean {
+    return this.#inbox.some((message) => message.$case === $case);
   }
 
   close(): void {
