@@ -3,7 +3,7 @@ import { inflateRawSync } from 'node:zlib';
 import { type Campaign, CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import t from 'tap';
 import { type CloudUnderTest, cloudUnderTest } from '../testing/cloud-under-test.js';
-import { enrolStandIn, StandInLink, StandInLog } from '../testing/gateway-stand-in.js';
+import { dial, enrolStandIn, StandInLog } from '../testing/gateway-stand-in.js';
 import { uploadImage } from '../testing/upload-image.js';
 
 const image = Buffer.from('an image');
@@ -66,7 +66,7 @@ const connect = async (
 ) => {
   const gateway = await enrolStandIn(cloud, site, { replace });
   const state = new StandInLog('state');
-  const link = new StandInLink(gateway);
+  const link = dial(gateway);
   t.teardown(() => link.close());
   link.hello({ journal: [state.position], epoch });
   await link.next('welcome');
