@@ -13,6 +13,7 @@ import { LatePublisher } from './broker/late-publisher.js';
 import type { GatewayConfiguration } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
+import { reportedFirmware } from './devices/reported-firmware.js';
 import { openDeviceDoor } from './doors/local/device-door.js';
 import { openPeopleDoor } from './doors/local/people-door.js';
 import { openNativeDoor } from './doors/native/native-door.js';
@@ -107,7 +108,10 @@ export const openGateway = async (
   const isConnected = (device: string): boolean => devices.get(device)?.session !== null;
   const shadowTopics = shadowDoor({ shadows, publish, isConnected, now: () => clock.now() });
   const native = openNativeDoor({ dispatch, shadows: shadowTopics, publish, fence, clock, log });
-  outbox.register(shadowChanged, performShadowChanges([shadowTopics]));
+  outbox.register(
+    shadowChanged,
+    performShadowChanges([shadowTopics, reportedFirmware({ devices })]),
+  );
 
   const link = new Link(
     {
