@@ -81,6 +81,12 @@ const events = {
   'an older write of the cloud': merge(older),
   'a newer write of the cloud': merge(newer),
   'nothing of the cloud': merge(),
+  'the cloud deletes it': {
+    type: 'merge',
+    operations: fromCloud(9_500, [{ path: ['desired'] }, { path: ['reported'] }], live.state),
+    dead: [],
+    isDeletion: true,
+  },
 } satisfies Record<string, ShadowEvent>;
 
 const inShort = (decision: ShadowDecision): string => {
@@ -158,6 +164,13 @@ const table: Record<keyof typeof events, Record<keyof typeof states, string>> = 
     live: 'unchanged',
     deleted: 'unchanged',
     ofCloud: 'unchanged',
+  },
+  'the cloud deletes it': {
+    noShadow: 'v0 gone {}',
+    live: 'v2 gone {}',
+    // Neither deletion had seen the other.
+    deleted: 'v1 gone {} conflict',
+    ofCloud: 'v2 gone {}',
   },
 };
 

@@ -38,6 +38,8 @@ export type ShadowEvent =
       readonly type: 'merge';
       readonly operations: readonly ShadowOperation[];
       readonly dead: readonly ShadowWriteId[];
+      /** Whether it deleted the shadow as a whole. */
+      readonly isDeletion?: boolean;
     };
 
 export interface ShadowLimits {
@@ -148,11 +150,11 @@ const decideDelete = (
 
 const decideMerge = (
   before: StoredShadow,
-  { operations, dead }: ShadowEvent & { type: 'merge' },
+  { operations, dead, isDeletion = false }: ShadowEvent & { type: 'merge' },
   { replica }: ShadowContext,
 ): ShadowDecision => {
   const merged = collectDead(applyOperations(before.state, operations), dead);
-  if (merged === before.state) return { kind: 'unchanged' };
+  if (merged === before.state && !(isDeletion && before.exists)) return { kind: 'unchanged' };
   const { state, dead: theirs } = forgotten(merged, replica);
   const { desired, reported } = renderShadow(state).state;
   const holds = desired !== undefined || reported !== undefined;
@@ -161,7 +163,7 @@ const decideMerge = (
   return {
     kind: 'changed',
     shadow: withState(before, state, {
-      exists: before.exists || holds,
+      exists: holds || (before.exists && !isDeletion),
       version: isVisible ? before.version + 1 : before.version,
     }),
     operations: [],

@@ -111,6 +111,7 @@ export class Shadows {
       readonly shadow: string;
       readonly operations: readonly unknown[];
       readonly dead?: readonly unknown[] | undefined;
+      readonly deleted?: boolean | undefined;
     },
     commit: (write: Write) => Promise<void>,
   ): Promise<void> {
@@ -122,7 +123,7 @@ export class Shadows {
       const before = await this.#cache.load(key);
       const decision = decideShadow(
         before,
-        { type: 'merge', operations, dead },
+        { type: 'merge', operations, dead, isDeletion: order.deleted === true },
         this.#context(key),
       );
       if (decision.kind !== 'changed') return commit([]);
@@ -236,10 +237,12 @@ const answerTo = (request: ShadowRequest, operations: readonly ShadowOperation[]
     ? { operation: 'delete' }
     : { operation: 'update', state: request.patch, metadata: metadataOf(operations) };
 
-/** The control plane writes `desired`; what a device reported it only gives back to a site that lost it. */
+/** The control plane writes `desired`; what a device reported it deletes, or gives back to a site that lost it. */
 const refuseForeign = ({ device }: ShadowKey, operations: readonly ShadowOperation[]): void => {
-  for (const { path, stamp } of operations) {
-    if (path[0] === 'desired' || stamp.writer === `device:${device}`) continue;
+  for (const { path, value, stamp } of operations) {
+    if (path[0] === 'desired' || value === undefined || stamp.writer === `device:${device}`) {
+      continue;
+    }
     throw new HoldfastError('REQUEST_INVALID', 'reported is written by the device alone', {
       data: { device, writer: stamp.writer },
     });

@@ -7,13 +7,18 @@ import * as v from 'valibot';
 const id = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 
 export const orderBodies = {
-  /** Leaves of `desired` that were written in the cloud: operations of protos/semantics/shadow-merge. */
+  /**
+   * Leaves of `desired` that were written in the cloud, and of `reported` that were deleted there: operations of
+   * protos/semantics/shadow-merge.
+   */
   shadow: v.object({
     device: id,
     shadow: v.string(),
     operations: v.array(v.unknown()),
     /** Operations of the site that are merged here and hold no value any more: it may forget them (`collectDead`). */
     dead: v.optional(v.array(v.unknown())),
+    /** Whether these operations deleted the shadow as a whole. */
+    deleted: v.optional(v.boolean()),
   }),
   command: v.object({
     device: id,
