@@ -129,11 +129,11 @@ const serve = (
 
 /** Work that does not look at its signal is no reason to keep the caller waiting. */
 const withinSignal = async (work: unknown, { signal }: Call): Promise<unknown> => {
-  signal.throwIfAborted();
   let onAbort: (() => void) | undefined;
   const ended = new Promise<never>((_, reject) => {
     onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
   });
   try {
     return await Promise.race([work, ended]);
@@ -156,9 +156,11 @@ const send = async (
 const signalOf = (call: AnyCall, timeoutMs: number | undefined): AbortSignal => {
   const controller = new AbortController();
   const emitter: EventEmitter = call;
-  emitter.once('cancelled', () =>
-    controller.abort(new HoldfastError('DEADLINE_EXCEEDED', 'The caller waits no longer')),
-  );
+  const onCancelled = () =>
+    controller.abort(new HoldfastError('DEADLINE_EXCEEDED', 'The caller waits no longer'));
+  // It may have gone while its token was looked up.
+  if (call.cancelled) onCancelled();
+  else emitter.once('cancelled', onCancelled);
   const deadline = call.getDeadline();
   const leftMs = (deadline instanceof Date ? deadline.getTime() : deadline) - Date.now();
   const limitMs = Math.min(leftMs, timeoutMs ?? Number.POSITIVE_INFINITY);
