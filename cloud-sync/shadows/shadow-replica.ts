@@ -53,6 +53,8 @@ export interface ShadowChange {
   readonly operations: readonly ShadowOperation[];
   /** Operations of the site that hold no value here any more: it may forget them. */
   readonly dead: readonly ShadowWriteId[];
+  /** Whether the operations delete the shadow as a whole. */
+  readonly isDeletion?: boolean;
 }
 
 /** Merges a patch, as the writer `cloud`. */
@@ -76,6 +78,7 @@ export const deleteShadow = (before: ShadowReplica, context: WriteContext): Shad
     shadow: withState(before, state, { exists: false, version: before.version }),
     operations,
     dead,
+    isDeletion: true,
   };
 };
 

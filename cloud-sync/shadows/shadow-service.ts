@@ -186,9 +186,9 @@ export const replicaName = ({ log }: Pick<SqlEngine, 'log'>): string => log.slic
 /** What the site is told of a change; nothing when there is nothing to tell. */
 export const ordersOf = (
   { device, shadow }: ShadowKey,
-  { operations, dead }: Pick<ShadowChange, 'operations' | 'dead'>,
+  { operations, dead, isDeletion = false }: Omit<ShadowChange, 'shadow'>,
 ): NewOrder[] => {
-  if (operations.length + dead.length === 0) return [];
+  if (operations.length + dead.length === 0 && !isDeletion) return [];
   return [
     {
       kind: 'shadow',
@@ -197,6 +197,7 @@ export const ordersOf = (
         shadow,
         operations: [...operations],
         ...(dead.length === 0 ? {} : { dead: [...dead] }),
+        ...(isDeletion ? { deleted: true } : {}),
       },
     },
   ];
