@@ -3,7 +3,7 @@
  * that could not be committed has not happened.
  */
 
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { isTerminal } from '@holdfast/protos/link/execution-status';
 import type { SiteStore } from '../store/site-store.js';
 import { type Campaign, policyOf } from './campaign.js';
@@ -115,6 +115,14 @@ export class Executions {
     return row && executionOf(row);
   }
 
+  /**
+   * One execution, after the decision on it that is under way. Whoever reads what a commit left (the outbox) may see it before the one
+   * who committed does.
+   */
+  getDecided(campaign: string, device: string): Promise<Execution | undefined> {
+    return this.#inTurn(`${campaign}/${device}`, () => this.get(campaign, device));
+  }
+
   /** All of a campaign, by device. */
   async all(campaign: string): Promise<(readonly [device: string, execution: Execution])[]> {
     const rows = await this.#deps.site.read.all<ExecutionRow>(
@@ -140,7 +148,12 @@ export class Executions {
       const now = this.#deps.time();
       const decision = next(before, event, policyOf(run.campaign), now);
       if (decision.state === before) return decision;
-      await this.#deps.site.commit(decisionWrite(campaign, device, before, decision, now));
+      try {
+        await this.#deps.site.commit(decisionWrite(campaign, device, before, decision, now));
+      } catch (error) {
+        if (isHoldfastError(error, 'STORE_CONFLICT')) await this.#reread(run, device);
+        throw error;
+      }
       if (isTerminal(decision.state.status)) run.live.delete(device);
       else run.live.set(device, decision.state);
       this.#deps.changed();
@@ -192,6 +205,18 @@ export class Executions {
       await this.#deps.site.commit(settleWrite(id, this.#deps.time()));
       run.isSettled = true;
     }
+  }
+
+  /** Resolves when no decision is under way. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#turns.values());
+  }
+
+  /** The row is not what memory held: the row is right. */
+  async #reread(run: Run, device: string): Promise<void> {
+    run.live.delete(device);
+    const execution = await this.get(run.campaign.id, device);
+    if (execution !== undefined && !isTerminal(execution.status)) run.live.set(device, execution);
   }
 
   #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {

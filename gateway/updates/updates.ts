@@ -135,12 +135,13 @@ export class Updates {
     this.#passSoon();
   }
 
-  /** Waits for the pass under way. Idempotent. */
+  /** Waits for what is under way. Idempotent. */
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const stop of this.#stops.splice(0)) stop();
     clearTimeout(this.#timer);
     await this.#pass;
+    await this.#executions?.idle();
   }
 
   /** Resolves when everything that follows from what happened so far is committed. */
@@ -248,7 +249,7 @@ export class Updates {
     // Only `decisionWrite` makes it.
     const { campaign: id, device } = body as { campaign: string; device: string };
     const campaign = this.#opened.campaign(id);
-    const execution = await this.#opened.get(id, device);
+    const execution = await this.#opened.getDecided(id, device);
     if (campaign === undefined || execution === undefined) return;
     if (execution.door === 'devices') {
       if (execution.status !== 'offered') return;

@@ -1,0 +1,253 @@
+/** A site with campaigns and simulated devices for tests: real rows, outbox and registry; a plan by hand; a gateway that can be cut off. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import { openStore } from '@holdfast/provisioning/storage/store';
+import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
+import type { Test } from 'tap';
+import type { OutboundMessage } from '../broker/broker.js';
+import { openDevices } from '../devices/devices.js';
+import { createDispatch } from '../devices/dispatch.js';
+import {
+  changesBetween,
+  type PlanChange,
+  type PlanState,
+  type PlanView,
+  viewOf,
+} from '../link/plan-view.js';
+import { Outbox } from '../store/outbox.js';
+import { siteMigrations } from '../store/site-migrations.js';
+import { type SiteStore, siteStore } from '../store/site-store.js';
+import { Updates } from './updates.js';
+
+export const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+export const firmwareBody = (version = '2', model = 'pi'): FirmwareBody => ({
+  model,
+  version,
+  sha256: version.padStart(64, '0'),
+  size_bytes: 10,
+  file_name: 'x.bin',
+  path: `/firmware/${version}`,
+});
+
+export const campaignBody = (changes: Partial<CampaignBody> = {}): CampaignBody => ({
+  state: 'running',
+  firmware: 'pi@2',
+  started_at: 1_000,
+  target: { model: 'pi', device_ids: [], current_versions: [] },
+  policy: {
+    site_concurrency: 2,
+    retries: 1,
+    offer_timeout_ms: 86_400_000,
+    download_timeout_ms: 3_600_000,
+    install_timeout_ms: 3_600_000,
+    confirm_timeout_ms: 600_000,
+  },
+  ...changes,
+});
+
+/** A plan that is set by hand. */
+export class HandPlan {
+  planState: PlanState = 'fresh';
+  #view: PlanView | undefined;
+  #revision = 0;
+  readonly #listeners = new Set<(change: PlanChange) => void>();
+
+  set(
+    campaigns: Record<string, CampaignBody>,
+    firmware: readonly FirmwareBody[] = [firmwareBody()],
+  ): void {
+    this.#revision += 1;
+    const before = this.#view;
+    const revision = this.#revision;
+    const head = {
+      fleet: 'f',
+      site: 's',
+      generation: 1,
+      epoch: 1,
+      revision,
+      issued_at: 1,
+      expires_at: 1e15,
+      grace: 0,
+      documents: [],
+    };
+    this.#view = viewOf(head, [
+      ...firmware.map((body) => ({
+        kind: 'firmware' as const,
+        id: `${body.model}@${body.version}`,
+        revision,
+        body,
+      })),
+      ...Object.entries(campaigns).map(([id, body]) => ({
+        kind: 'campaign' as const,
+        id,
+        revision,
+        body,
+      })),
+    ]);
+    for (const listener of this.#listeners) listener(changesBetween(before, this.#view));
+  }
+
+  readonly current = (): PlanView | undefined => this.#view;
+  readonly state = (): PlanState => this.planState;
+  readonly onChange = (listener: (change: PlanChange) => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+}
+
+/** Which firmware is here. */
+export class HandFirmware {
+  readonly held = new Set<string>();
+  needed: readonly FirmwareBody[] = [];
+  readonly #listeners = new Set<(sha256: string) => void>();
+
+  readonly isHeld = (sha256: string): boolean => this.held.has(sha256);
+  readonly need = (firmware: readonly FirmwareBody[]): void => {
+    this.needed = firmware;
+  };
+  readonly onChange = (listener: (sha256: string) => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+  come({ sha256 }: FirmwareBody): void {
+    this.held.add(sha256);
+    for (const listener of this.#listeners) listener(sha256);
+  }
+  lose({ sha256 }: FirmwareBody): void {
+    this.held.delete(sha256);
+    for (const listener of this.#listeners) listener(sha256);
+  }
+}
+
+/** Cuts the power at one commit: right before it, or right after it and before anybody knows. */
+export interface Cut {
+  readonly at: number;
+  readonly when: 'before' | 'after';
+}
+
+export const openTestSite = async (t: Test) => {
+  const folder = await mkdtemp(join(tmpdir(), 'updates-'));
+  const store = await openStore({ path: join(folder, 'site.db'), migrations: siteMigrations, log });
+  t.teardown(async () => {
+    await store.close();
+    await rm(folder, { recursive: true });
+  });
+  const clock = new ManualClock();
+  const plan = new HandPlan();
+  const firmware = new HandFirmware();
+
+  /** One life of the gateway's program. */
+  const start = async (
+    deliver: (message: OutboundMessage) => void = () => undefined,
+    cut?: Cut,
+  ) => {
+    let commits = 0;
+    let isDead = false;
+    let die = (): void => undefined;
+    const dead = new Promise<void>((resolve) => {
+      die = () => {
+        isDead = true;
+        resolve();
+      };
+    });
+    const gone = () => new HoldfastError('STORE_UNAVAILABLE', 'the power is off');
+    const alive: typeof store.commits.commit = async (write) => {
+      if (isDead) throw gone();
+      commits += 1;
+      if (commits === cut?.at) {
+        die();
+        if (cut.when === 'after') await store.commits.commit(write);
+        throw gone();
+      }
+      await store.commits.commit(write);
+      if (isDead) throw gone();
+    };
+    const outbox = new Outbox({
+      // The outbox uses `commit` alone.
+      store: { read: store.read, commits: { commit: alive } as typeof store.commits },
+      log,
+    });
+    const lane = { appended: () => undefined };
+    const real = siteStore({
+      store: { read: store.read, commits: { commit: alive } as typeof store.commits },
+      outbox,
+      lanes: { audit: lane, state: lane },
+    });
+    const site: SiteStore = real;
+    const devices = await openDevices({ site, clock, log }, { writeAfterMs: 5 });
+    const updates = new Updates(
+      {
+        site,
+        outbox,
+        plan,
+        devices,
+        firmware,
+        clock,
+        log,
+        isFenced: () => false,
+        publish: async (message) => {
+          if (isDead) throw gone();
+          deliver(message);
+        },
+      },
+      { httpsAddress: () => 'https://gateway:8443', passAfterMs: 1 },
+    );
+    const dispatch = createDispatch({
+      devices,
+      updates,
+      clock,
+      telemetry: { record: async () => undefined },
+      shadows: { request: async () => ({ accepted: true, version: 1 }) },
+      commands: { answered: async () => undefined },
+    });
+    await updates.open().catch((error: unknown) => {
+      if (!isDead) throw error;
+    });
+    outbox.start();
+    let closing: Promise<void> | undefined;
+    const stop = async (): Promise<void> => {
+      await updates.close();
+      await outbox.close();
+      await devices.close();
+    };
+    const close = () => (closing ??= stop());
+    t.teardown(close);
+    return {
+      devices,
+      updates,
+      dispatch,
+      outbox,
+      close,
+      dead,
+      get isDead() {
+        return isDead;
+      },
+      get commits() {
+        return commits;
+      },
+    };
+  };
+
+  const journal = async (): Promise<Record<string, unknown>[]> =>
+    (
+      await store.read.all<{ kind: string; body: string }>(
+        'SELECT kind, body FROM journal_state ORDER BY seq',
+      )
+    ).map(({ kind, body }) => ({ kind, ...(JSON.parse(body) as Record<string, unknown>) }));
+  const statuses = async (campaign = 'c'): Promise<Record<string, string>> =>
+    Object.fromEntries(
+      (
+        await store.read.all<{ device: string; status: string }>(
+          'SELECT device, status FROM executions WHERE campaign = ? ORDER BY device',
+          [campaign],
+        )
+      ).map(({ device, status }) => [device, status]),
+    );
+  return { store, clock, plan, firmware, start, journal, statuses };
+};
+
+export type Life = Awaited<ReturnType<Awaited<ReturnType<typeof openTestSite>>['start']>>;

@@ -1,0 +1,210 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import t from 'tap';
+import { checkCut, outcome, runCampaign } from './campaign-run-fixture.js';
+import { campaignBody, firmwareBody, openTestSite } from './updates-fixture.js';
+
+t.test(
+  'carries a campaign out by the plan alone, as many devices at a time as it may',
+  async (t) => {
+    const { site, underWay } = await runCampaign(t);
+    t.same(await site.statuses(), outcome);
+    t.equal(underWay, 2);
+    const journal = await site.journal();
+    t.match(
+      journal.filter(({ kind }) => String(kind).startsWith('campaign')),
+      [
+        { kind: 'campaign_targeted', executions: 0 },
+        { kind: 'campaign_targeted', executions: 4 },
+        { kind: 'campaign_settled', campaign: 'c' },
+      ],
+    );
+  },
+);
+
+t.test('comes to the same end when the power is cut', async (t) => {
+  // Every commit has its turn in updates.faults.test.ts.
+  for (const cut of [
+    { at: 3, when: 'after' },
+    { at: 12, when: 'before' },
+    { at: 30, when: 'after' },
+  ] as const) {
+    await checkCut(t, cut);
+  }
+});
+
+t.test('offers nothing before the firmware is here, and nothing to who is away', async (t) => {
+  const site = await openTestSite(t);
+  site.plan.set({ c: campaignBody() });
+  const life = await site.start();
+  life.devices.learned('a', { model: 'pi' });
+  life.devices.connected('b', 's', { model: 'pi' });
+  await life.updates.settled();
+  t.same(await site.statuses(), { a: 'queued', b: 'queued' });
+  t.same(
+    site.firmware.needed.map(({ version }) => version),
+    ['2'],
+  );
+  site.firmware.come(firmwareBody());
+  await life.updates.settled();
+  t.same(await site.statuses(), { a: 'queued', b: 'offered' });
+  life.devices.connected('a', 's2');
+  await life.updates.settled();
+  t.same(await site.statuses(), { a: 'offered', b: 'offered' });
+});
+
+t.test('a device that joins later joins in, also a campaign that was settled', async (t) => {
+  const site = await openTestSite(t);
+  site.plan.set({ c: campaignBody() });
+  const life = await site.start();
+  await life.updates.settled();
+  t.match((await site.journal()).at(-1), { kind: 'campaign_settled' });
+  life.devices.connected('late', 's', { model: 'pi' });
+  life.devices.connected('other', 's', { model: 'mega' });
+  life.devices.connected('there', 's', { model: 'pi', firmwareVersion: '2' });
+  await life.updates.settled();
+  t.same(await site.statuses(), { late: 'queued' });
+  t.match((await site.journal()).at(-1), { kind: 'campaign_targeted', executions: 1 });
+});
+
+t.test('the newer campaign gets the device; what has begun is left to end', async (t) => {
+  const site = await openTestSite(t);
+  const three = firmwareBody('3');
+  for (const body of [firmwareBody(), three]) site.firmware.come(body);
+  site.plan.set({ c: campaignBody() });
+  const life = await site.start();
+  for (const device of ['a', 'b']) life.devices.connected(device, 's', { model: 'pi' });
+  await life.updates.settled();
+  await life.updates.updated('a', 'c', { status: 'downloading', boot_id: 'x' });
+  site.plan.set({ c: campaignBody(), d: campaignBody({ started_at: 2_000, firmware: 'pi@3' }) }, [
+    firmwareBody(),
+    three,
+  ]);
+  await life.updates.settled();
+  t.same(await site.statuses('c'), { a: 'downloading', b: 'superseded' });
+  t.same(await site.statuses('d'), { a: 'queued', b: 'offered' });
+  await life.updates.updated('a', 'c', { status: 'rolled_back' });
+  await life.updates.settled();
+  t.same(await site.statuses('d'), { a: 'offered', b: 'offered' });
+});
+
+t.test(
+  'a cancelled campaign, and one that is gone from the plan, end where they can',
+  async (t) => {
+    const site = await openTestSite(t);
+    site.firmware.come(firmwareBody());
+    site.plan.set({ c: campaignBody() });
+    const told: unknown[] = [];
+    const life = await site.start(({ payload }) =>
+      told.push(JSON.parse(Buffer.from(payload).toString())),
+    );
+    for (const device of ['a', 'b', 'z']) life.devices.connected(device, 's', { model: 'pi' });
+    await life.updates.settled();
+    await life.updates.updated('a', 'c', { status: 'installing', boot_id: 'x' });
+    site.plan.set({ c: campaignBody({ state: 'cancelling' }) });
+    await life.updates.settled();
+    t.same(await site.statuses(), { a: 'cancelling', b: 'cancelled', z: 'cancelled' });
+    await life.outbox.idle();
+    t.match(told.at(-1), { execution: null });
+    t.match(
+      told.find(
+        (one) => (one as { execution?: { status: string } }).execution?.status === 'cancelling',
+      ),
+      {
+        execution: { job_id: 'c' },
+      },
+    );
+    t.match(await life.updates.updated('a', 'c', { status: 'cancelled' }), { accepted: true });
+    site.plan.set({});
+    await life.updates.settled();
+    t.same(await site.statuses(), { a: 'cancelled', b: 'cancelled', z: 'cancelled' });
+  },
+);
+
+t.test('time limits hold by a clock that steps of the wall clock do not move', async (t) => {
+  const site = await openTestSite(t);
+  site.firmware.come(firmwareBody());
+  site.plan.set({ c: campaignBody() });
+  const life = await site.start();
+  life.devices.connected('a', 's', { model: 'pi' });
+  await life.updates.settled();
+  await life.updates.updated('a', 'c', { status: 'downloading', boot_id: 'x' });
+  site.clock.set(site.clock.now() + 100 * 86_400_000);
+  await life.updates.settled();
+  t.same(await site.statuses(), { a: 'downloading' });
+  site.clock.advance(3_600_000);
+  await life.updates.settled();
+  t.same(await site.statuses(), { a: 'queued' });
+  site.clock.advance(10_000);
+  await life.updates.settled();
+  t.same(await site.statuses(), { a: 'offered' });
+});
+
+t.test('a timer wakes it when a time comes, without any event', async (t) => {
+  const site = await openTestSite(t);
+  site.firmware.come(firmwareBody());
+  const policy = { ...campaignBody().policy, offer_timeout_ms: 30, retries: 0 };
+  site.plan.set({ c: campaignBody({ policy }) });
+  const life = await site.start();
+  life.devices.connected('a', 's', { model: 'pi' });
+  await life.updates.settled();
+  t.same(await site.statuses(), { a: 'offered' });
+  site.clock.advance(30);
+  while ((await site.statuses()).a !== 'failed') await delay(5);
+  t.pass();
+});
+
+t.test('a plan that has run out starts nothing new, and goes on with what began', async (t) => {
+  const site = await openTestSite(t);
+  site.firmware.come(firmwareBody());
+  site.plan.set({ c: campaignBody() });
+  const life = await site.start();
+  life.devices.connected('a', 's', { model: 'pi' });
+  await life.updates.settled();
+  site.plan.planState = 'expired';
+  life.devices.connected('b', 's', { model: 'pi' });
+  await life.updates.settled();
+  t.same(await site.statuses(), { a: 'offered', b: 'queued' });
+  t.match(await life.updates.updated('a', 'c', { status: 'downloading' }), { accepted: true });
+});
+
+t.test('firmware that is lost at the gateway costs the device no attempt', async (t) => {
+  const site = await openTestSite(t);
+  site.firmware.come(firmwareBody());
+  site.plan.set({ c: campaignBody() });
+  const life = await site.start();
+  life.devices.connected('a', 's', { model: 'pi' });
+  await life.updates.settled();
+  site.firmware.lose(firmwareBody());
+  while ((await site.statuses()).a !== 'queued') await delay(5);
+  site.firmware.come(firmwareBody());
+  site.clock.advance(10_000);
+  await life.updates.settled();
+  t.match((await site.journal()).at(-1), { kind: 'execution', status: 'offered', attempt: 1 });
+});
+
+t.test('answers a device that asks, and refuses what is not its own', async (t) => {
+  const site = await openTestSite(t);
+  site.firmware.come(firmwareBody());
+  site.plan.set({ c: campaignBody() });
+  const life = await site.start();
+  life.devices.connected('a', 's', { model: 'pi' });
+  await life.updates.settled();
+  const sha256 = firmwareBody().sha256;
+  t.match(await life.updates.asked('a', null), {
+    accepted: true,
+    execution: {
+      job_id: 'c',
+      status: 'offered',
+      document: { operation: 'update', version: '2', url: `/firmware/sha256/${sha256}`, sha256 },
+    },
+  });
+  t.match(await life.updates.asked('a', 'c'), { accepted: true });
+  t.match(await life.updates.asked('b', 'c'), { accepted: false, code: 404 });
+  t.match(await life.updates.asked('b', null), { accepted: true, execution: null });
+  t.match(await life.updates.updated('b', 'c', { status: 'downloading' }), { code: 404 });
+  t.match(await life.updates.updated('a', 'c', { status: 'downloading', expected_version: 99 }), {
+    accepted: false,
+    code: 409,
+    message: /version/,
+  });
+});
