@@ -147,7 +147,11 @@ export class SealedLane implements Lane {
   /** Entries can only be gone when the file was damaged; the others go on under a new log. */
   async #read(after: Position, maxBytes: number): Promise<SealedBatch | undefined> {
     // What is sealed never changes; the rest is held still while it is read and fixed.
-    if (after.seq < this.#sealed.seq) return this.#gather(after, maxBytes, this.#sealed.seq);
+    if (after.seq < this.#sealed.seq) {
+      const batch = await this.#gather(after, maxBytes, this.#sealed.seq);
+      if (batch) await this.#sealAgain(batch);
+      return batch;
+    }
     return this.exclusively(async () => {
       const batch = await this.#gather(after, maxBytes);
       if (batch) await this.#seal(batch);
@@ -283,6 +287,18 @@ export class SealedLane implements Lane {
     ]);
     this.#sealed = { seq: batch.lastSeq, chain: batch.chain };
     this.#last = Math.max(this.#last, batch.lastSeq);
+  }
+
+  /** What is sent again may be cut elsewhere, and then the control plane may come to stand there. */
+  async #sealAgain({ log, lastSeq, chain }: SealedBatch): Promise<void> {
+    if (await this.chainAt(lastSeq)) return;
+    await this.#deps.store.commits.commit([
+      {
+        sql: `INSERT OR IGNORE INTO lane_seals (lane, seq, chain)
+              SELECT lane, ?, ? FROM lane_positions WHERE lane = ? AND log = ?`,
+        params: [lastSeq, chain, this.lane, log],
+      },
+    ]);
   }
 }
 
