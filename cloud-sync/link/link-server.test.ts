@@ -1,10 +1,20 @@
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { inflateRawSync } from 'node:zlib';
 import { verifyPlanHead } from '@holdfast/provisioning/documents/plan';
-import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
+import { parseCertificate, pemChain } from '@holdfast/provisioning/pki/certificate';
+import { issueDevice, issueGateway, issueSiteCa } from '@holdfast/provisioning/pki/issue';
+import { createKey, parseKey, privatePem } from '@holdfast/provisioning/pki/keys';
 import t from 'tap';
 import { cloudUnderTest } from '../testing/cloud-under-test.js';
-import { dial, enrolStandIn, StandInLog } from '../testing/gateway-stand-in.js';
+import {
+  dial,
+  enrolStandIn,
+  type LinkCredentials,
+  StandInLink,
+  StandInLog,
+} from '../testing/gateway-stand-in.js';
 
 const point = (seq: number, value = 1) => ({
   kind: 'point',
@@ -325,4 +335,41 @@ t.test('a plan of the same number that says something else: the generation rises
   const { jws } = await link.next('planHead');
   const root = parseCertificate(cloud.rootPem);
   t.match((await verifyPlanHead(jws, { root, at: Date.now() })).head, { generation: 2 });
+});
+
+t.test('speaks with gateways that it certified, and with nobody else', async (t) => {
+  const cloud = await cloudUnderTest(t);
+  const gateway = await enrolStandIn(cloud, 'a');
+  const refusedCode = async (credentials: LinkCredentials): Promise<string> => {
+    const link = new StandInLink(credentials, gateway.enrolled.linkAddress);
+    t.teardown(() => link.close());
+    link.hello();
+    return (await link.next('refused')).code;
+  };
+  const file = (name: string) => readFile(join(cloud.dataDir, 'authority', name), 'utf8');
+  const root = {
+    certificate: parseCertificate(cloud.rootPem),
+    key: parseKey(await file('root.key')),
+  };
+  const key = await createKey();
+  const issued = { now: Date.now(), site: 'a', device: 'd' };
+  const siteCa = { certificate: await issueSiteCa(root, key.publicKey, issued), key };
+  const device = await issueDevice(siteCa, key.publicKey, issued);
+  const ofDevice = {
+    root: cloud.rootPem,
+    key: privatePem(key),
+    cert: pemChain(device, siteCa.certificate),
+  };
+  t.equal(await refusedCode(ofDevice), 'PEER_REFUSED', 'a device, whose certificate TLS accepts');
+
+  const unrecorded = await issueGateway(root, key.publicKey, {
+    site: 'a',
+    gateway: gateway.enrolled.gatewayId,
+    now: Date.now(),
+  });
+  const credentials = { root: cloud.rootPem, key: privatePem(key), cert: unrecorded.pem };
+  t.equal(await refusedCode(credentials), 'NOT_AUTHORISED', 'not on record');
+
+  await cloud.call(cloud.sites, cloud.sites.deleteSite, { name: 'sites/a', etag: '' });
+  t.equal(await refusedCode(gateway), 'NOT_AUTHORISED', 'its site is gone');
 });

@@ -7,6 +7,7 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { hashClaim } from '@holdfast/provisioning/pki/claim-code';
 import { type CertificateRequest, parseRequest } from '@holdfast/provisioning/pki/csr';
 import type { Authority } from '@holdfast/provisioning/pki/issue';
+import type { Kysely } from 'kysely';
 import type { Signals } from '../bus/signals.js';
 import {
   type GatewayCertificates,
@@ -14,6 +15,7 @@ import {
   issueGatewayCertificates,
   readGatewayCertificates,
 } from '../certificates/gateway-certificates.js';
+import type { Schema } from '../store/schema.js';
 import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
 import type { PlanPublisher } from './plan-publisher.js';
 
@@ -46,6 +48,8 @@ export const enrolGateway = async (
   { secret, gatewayCsr, siteCaCsr, version }: GatewayRequest,
 ): Promise<EnrolledGateway> => {
   const hash = hashGatewaySecret(secret);
+  // Anybody may ask; whoever knows no code shall not cost more than a look.
+  if ((await findCode(deps.engine.read, hash)) === undefined) throw unknownCode();
   // Before the code is looked at: a malformed request must not use it up.
   const requests = {
     gateway: await parseRequest(gatewayCsr),
@@ -56,12 +60,8 @@ export const enrolGateway = async (
     .update(siteCaCsr)
     .digest('hex');
   return deps.engine.write(async (tx) => {
-    const code = await tx.db
-      .selectFrom('gateway_codes')
-      .selectAll()
-      .where('hash', '=', hash)
-      .executeTakeFirst();
-    if (code === undefined) throw refused('it is not known here. Ask for a new one');
+    const code = await findCode(tx.db, hash);
+    if (code === undefined) throw unknownCode();
     if (code.used_csrs !== null) {
       if (code.used_csrs === csrs) return repeat(tx, code.site_id, code.used_gateway ?? '');
       throw refused('it was used already. Ask for a new one');
@@ -70,6 +70,9 @@ export const enrolGateway = async (
     return grant(deps, tx, { code, csrs, requests, version });
   });
 };
+
+const findCode = (db: Kysely<Schema>, hash: string) =>
+  db.selectFrom('gateway_codes').selectAll().where('hash', '=', hash).executeTakeFirst();
 
 interface Grant {
   readonly code: { readonly hash: string; readonly site_id: string; readonly replaces: number };
@@ -139,6 +142,8 @@ const repeat = async (
   }
   return { site, gateway, epoch: record.epoch, certificates };
 };
+
+const unknownCode = (): HoldfastError => refused('it is not known here. Ask for a new one');
 
 const refused = (why: string): HoldfastError =>
   new HoldfastError('CLAIM_CODE_INVALID', `This code cannot be used: ${why}`);
