@@ -159,7 +159,7 @@ export const runCampaign = async (t: Test, cut?: Cut) => {
     }
     const isOver = await isCut(async () => {
       await life.updates.settled();
-      await life.outbox.idle();
+      await Promise.race([life.outbox.idle(), life.dead]);
     });
     const statuses = Object.values(await site.statuses());
     underWay = Math.max(
