@@ -1,21 +1,20 @@
-/** Where every client's wish is decided: who it is, which session it has, what it may do; and its publishes are stored before they count. */
+/** Where every client's wish is decided: who it is, which session it has, what it may do. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { deviceOfClientId } from '@holdfast/protos/mqtt/device-id';
-import type { Write } from '@holdfast/provisioning/storage/write';
 import { authorise } from '../trust/authorise.js';
 import type { Identity } from '../trust/identity.js';
 import type { BrokerDependencies } from './broker.js';
 import type { BrokerLimits } from './broker-limits.js';
-import { removeWill, saveInbox, saveWill, type WillRow } from './broker-rows.js';
+import { removeWill, saveWill, type WillRow } from './broker-rows.js';
 import { ClientStream } from './client-stream.js';
 import { Connection, ownerOf } from './connection.js';
+import { Inbound } from './inbound.js';
 import { InflightBudget } from './inflight-budget.js';
 import type { Message, QoS } from './message.js';
 import type { ConnectRequest, Protocol, ProtocolHooks, PublishRequest } from './protocol.js';
 import type { Router } from './router.js';
-import type { Session } from './session.js';
 import type { SessionRegistry } from './session-registry.js';
 import type { LibraryWill } from './site-persistence.js';
 import { TurnFlush } from './turn-flush.js';
@@ -29,6 +28,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   readonly #deps: DeskDependencies;
   readonly #limits: BrokerLimits;
   readonly #shared: { readonly budget: InflightBudget; readonly flush: TurnFlush };
+  readonly #inbound: Inbound;
   readonly #connections = new Set<Connection>();
   readonly #byDevice = new Map<string, Set<Connection>>();
   #isClosing = false;
@@ -36,6 +36,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   constructor(deps: DeskDependencies, limits: BrokerLimits) {
     this.#deps = deps;
     this.#limits = limits;
+    this.#inbound = new Inbound(deps, limits.maxInbox);
     this.#shared = { budget: new InflightBudget(limits.maxInflightBytes), flush: new TurnFlush() };
   }
 
@@ -151,29 +152,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   }
 
   publish(connection: Connection, message: PublishRequest, done: (error?: Error) => void): void {
-    const { identity, session } = connection;
-    const refused = refusalOf(connection, message, this.#limits.maxInbox);
-    if (identity === undefined || session === undefined || refused !== undefined) {
-      done(refused);
-      return;
-    }
-    const { messageId: packetId } = message;
-    const isExactlyOnce = message.qos === 2 && packetId !== undefined;
-    const decided = connection.decided.enter();
-    if (isExactlyOnce && session.inbox.has(packetId)) {
-      // Handled already, or about to be: the first one is acknowledged before it.
-      decided(() => connection.stored.enter()(() => done()));
-      return;
-    }
-    if (isExactlyOnce) session.inbox.add(packetId);
-    const fail = (error: unknown): void => {
-      if (isExactlyOnce) session.inbox.delete(packetId);
-      this.#failed(connection, message, error, done);
-    };
-    this.#handle(connection, identity, message).then(
-      (write) => decided(() => this.#store(connection, session, message, write ?? [], done, fail)),
-      (error: unknown) => decided(() => fail(error)),
-    );
+    this.#inbound.take(connection, message, done);
   }
 
   async will(connection: Connection): Promise<void> {
@@ -290,70 +269,6 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     );
   }
 
-  async #handle(
-    connection: Connection,
-    identity: Identity,
-    { topic, payload, qos, retain }: PublishRequest,
-  ): Promise<Write | undefined> {
-    const { clientId, id: sessionId } = connection;
-    return this.#deps.handle({ identity, clientId, topic, payload, qos, retain, sessionId });
-  }
-
-  /** One commit for the retained copy, every queued copy, the note against repetition, and what the door adds. */
-  #store(
-    connection: Connection,
-    session: Session,
-    message: PublishRequest,
-    also: Write,
-    done: (error?: Error) => void,
-    fail: (error: unknown) => void,
-  ): void {
-    const stored = connection.stored.enter();
-    const { topic, payload, qos, retain, messageId } = message;
-    const prepared = this.#deps.router.prepare(
-      { topic, payload, qos, retain },
-      connection.owner,
-      connection.clientId,
-    );
-    const write = also.length === 0 ? [...prepared.write] : [...prepared.write, ...also];
-    if (qos === 2 && messageId !== undefined && session.isPersistent) {
-      write.push(saveInbox(session.key, messageId));
-    }
-    const finish = (): void => {
-      const pressure = prepared.deliver();
-      if (pressure !== undefined) connection.stream.hold(pressure);
-      done();
-    };
-    if (write.length === 0) {
-      stored(finish);
-      return;
-    }
-    const { commits } = this.#deps.store;
-    commits.commit(write).then(
-      () => stored(finish),
-      (error: unknown) => {
-        prepared.undo();
-        stored(() => fail(error));
-      },
-    );
-    if (commits.isFull) connection.stream.hold(commits.room());
-  }
-
-  /** Not acknowledged and disconnected, so that it is sent again; QoS 0 has no second chance and costs no connection. */
-  #failed(
-    connection: Connection,
-    message: PublishRequest,
-    error: unknown,
-    done: (error?: Error) => void,
-  ): void {
-    const { clientId } = connection;
-    this.#deps.log.warn(
-      { clientId, topic: message.topic, reason: messageOf(error) },
-      'a publish was not stored',
-    );
-    done(message.qos === 0 ? undefined : error instanceof Error ? error : new Error(String(error)));
-  }
-
   #leave(connection: Connection): void {
     const { session } = connection;
     if (session?.holder !== connection) return;
@@ -367,26 +282,6 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     this.#deps.onSession?.({ device, clientId, sessionId, connected, at: this.#deps.now() });
   }
 }
-
-const refusalOf = (
-  { identity, session }: Connection,
-  { topic, qos, messageId }: PublishRequest,
-  maxInbox: number,
-): HoldfastError | undefined => {
-  if (identity === undefined || session === undefined) {
-    return new HoldfastError('NOT_AUTHENTICATED', 'The client is not connected');
-  }
-  const decision = authorise(identity, 'publish', topic);
-  if (!decision.allowed) {
-    return new HoldfastError('NOT_AUTHORISED', `It may not publish to ${topic}`, {
-      data: { reason: decision.reason },
-    });
-  }
-  const isNew = qos === 2 && messageId !== undefined && !session.inbox.has(messageId);
-  return isNew && session.inbox.size >= maxInbox
-    ? new HoldfastError('REQUEST_TOO_LARGE', 'Too many QoS 2 messages wait for their PUBREL')
-    : undefined;
-};
 
 const serviceClientId = /^[A-Za-z0-9_.:-]{1,128}$/;
 

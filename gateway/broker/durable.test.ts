@@ -177,6 +177,42 @@ t.test(
   },
 );
 
+t.test(
+  'a QoS 2 message sent again over a new connection waits for the commit of the first',
+  async (t) => {
+    const { store, gate } = await gatedStore(t);
+    const site = await openSite(t, { store });
+    const first = await rawMeter(t, site, { clean: false });
+    gate.isOpen = false;
+    first.send(publish(7, 2), { cmd: 'pingreq' });
+    await first.packet('pingresp');
+    const [go] = gate.waiting.splice(0);
+    gate.isOpen = true;
+    const second = await rawMeter(t, site, { clean: false });
+    second.send(publish(7, 2, 'a', true), { cmd: 'pingreq' });
+    await second.packet('pingresp');
+    t.notOk(second.packets.some(({ cmd }) => cmd === 'pubrec'));
+    go?.();
+    t.ok(await second.packet('pubrec'));
+    t.equal(site.handled.length, 1);
+  },
+);
+
+t.test('a subscription that could not be stored is none', async (t) => {
+  const { store, gate } = await gatedStore(t);
+  const site = await openSite(t, { store });
+  const client = await rawMeter(t, site, { clean: false });
+  gate.error = new HoldfastError('STORE_FULL', 'The disk is full');
+  client.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'a', qos: 1 }] });
+  await client.closed;
+  t.notOk(client.packets.some(({ cmd }) => cmd === 'suback'));
+  gate.error = undefined;
+  const back = await rawMeter(t, site, { clean: false });
+  back.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'a', qos: 1 }] });
+  await back.packet('suback');
+  t.same(await store.read.all('SELECT filter FROM mqtt_subscriptions'), [{ filter: 'a' }]);
+});
+
 t.test('QoS 2 messages without PUBREL are bounded', async (t) => {
   const site = await openSite(t, { limits: { maxInbox: 5 } });
   const client = await rawMeter(t, site);

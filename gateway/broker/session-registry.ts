@@ -140,17 +140,23 @@ export class SessionRegistry implements SessionHost {
     }
     session.subscriptions.set(filter, subscription);
     this.index.add(session, subscription);
-    if (session.isPersistent) {
+    if (!session.isPersistent) return true;
+    try {
       await this.#deps.store.commits.commit([saveSubscription(session.key, filter, qos)]);
+      return true;
+    } catch (error) {
+      session.subscriptions.delete(filter);
+      this.index.remove(session, filter);
+      throw error;
     }
-    return true;
   }
 
   async unsubscribe(session: Session, filters: readonly string[]): Promise<void> {
-    const known = filters.filter((filter) => session.subscriptions.delete(filter));
-    for (const filter of known) this.index.remove(session, filter);
-    if (session.isPersistent && known.length > 0) {
-      await this.#deps.store.commits.commit([removeSubscriptions(session.key, known)]);
+    if (session.isPersistent) {
+      await this.#deps.store.commits.commit([removeSubscriptions(session.key, filters)]);
+    }
+    for (const filter of filters) {
+      if (session.subscriptions.delete(filter)) this.index.remove(session, filter);
     }
   }
 
@@ -169,9 +175,10 @@ export class SessionRegistry implements SessionHost {
 
   /** PUBREL came; committed before PUBCOMP, since the client may use the packet id for another message after it. */
   async completed(session: Session, packetId: number): Promise<void> {
-    if (session.inbox.delete(packetId) && session.isPersistent) {
+    if (session.isPersistent) {
       await this.#deps.store.commits.commit([removeInbox(session.key, packetId)]);
     }
+    session.inbox.delete(packetId);
   }
 
   /** A copy for this session, not yet in its queue. */

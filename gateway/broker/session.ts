@@ -2,6 +2,7 @@
  * One client's session: its subscriptions, what it is owed, and, while it is connected, the sending of it. A persistent one outlives
  * its connection and the program; a clean one ends with its connection and is never on disk.
  */
+import { Inbox } from './inbox.js';
 import type { Message } from './message.js';
 import { type Outgoing, OutgoingQueue, type QueueLimits } from './outgoing-queue.js';
 import { publishHead, pubrel } from './publish-packet.js';
@@ -47,8 +48,7 @@ export class Session {
   /** Names its rows. */
   readonly key: number;
   readonly subscriptions = new Map<string, Subscription>();
-  /** QoS 2 messages that came and whose PUBREL did not, by packet id. */
-  readonly inbox = new Set<number>();
+  readonly inbox = new Inbox();
   readonly queue: OutgoingQueue;
   lastSeenAt = 0;
   /** The connection that has claimed it; it becomes the outlet when CONNACK is sent. */
