@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import t from 'tap';
 import { prepareKillRun, runKilled } from './broker.killed.js';
 
@@ -40,3 +41,27 @@ t.test(
     t.ok(points >= 200, `${points} kill points`);
   },
 );
+
+t.test('no PUBACK leaves before the fdatasync of its commit', { timeout: 60_000 }, async (t) => {
+  const run = await prepareKillRun();
+  t.teardown(() => run.close());
+  const trace = `${run.folder}.trace`;
+  const calls = 'trace=pwrite64,fsync,fdatasync,write,writev,sendto';
+  const under = ['strace', '-f', '-qq', '-y', '-s', '2', '-o', trace, '-e', calls];
+  // One message at a time, so that no other commit is under way when an acknowledgement leaves.
+  await runKilled(run, { under, lanes: 1 });
+  let isSynced = false;
+  let acknowledgements = 0;
+  for (const line of (await readFile(trace, 'utf8')).split('\n')) {
+    // PUBACK is 0x40 0x02, PUBREC 0x50 0x02: "@" and "P" as strace prints them.
+    const isAcknowledgement = /(write|writev|sendto)\(\d+<socket:.*"[@P]\\2"/.test(line);
+    if (/ pwrite64\(\d+<[^>]*-wal>/.test(line)) isSynced = false;
+    else if (/ f(data)?sync\(\d+<[^>]*-wal>\) += 0|f(data)?sync resumed.*= 0/.test(line))
+      isSynced = true;
+    else if (isAcknowledgement) {
+      acknowledgements += 1;
+      if (!isSynced) t.fail(line);
+    }
+  }
+  t.ok(acknowledgements >= 40, `${acknowledgements} acknowledgements`);
+});

@@ -22,6 +22,8 @@ export interface KillOptions {
   /** Kills it with -9 after so many acknowledgements. */
   readonly killAfterAcks?: number;
   readonly environment?: Readonly<Record<string, string>>;
+  /** How many messages are under way at a time; 4 unless given. */
+  readonly lanes?: number;
 }
 
 export interface KillOutcome {
@@ -74,7 +76,7 @@ export async function runKilled(run: KillRun, options: KillOptions): Promise<Kil
       acknowledged.push(payload);
       if (acknowledged.length === options.killAfterAcks) signal(victim, 'SIGKILL');
     };
-    const work = publishAll(writer, onAck);
+    const work = publishAll(writer, onAck, options.lanes ?? 4);
     // Awaited below; what fails before that is told first.
     work.catch(() => undefined);
     await Promise.race([work, exit]);
@@ -94,10 +96,14 @@ export async function runKilled(run: KillRun, options: KillOptions): Promise<Kil
   }
 }
 
-/** Every fourth retained, every other queued for the subscriber that is offline; one after the other within each of four lanes. */
-async function publishAll(writer: MqttClient, onAck: (payload: string) => void): Promise<void> {
-  const lanes = [0, 1, 2, 3].map(async (lane) => {
-    for (let at = lane; at < messageCount; at += 4) {
+/** Every fourth retained, every other queued for the subscriber that is offline; one after the other within each lane. */
+async function publishAll(
+  writer: MqttClient,
+  onAck: (payload: string) => void,
+  laneCount: number,
+): Promise<void> {
+  const lanes = Array.from({ length: laneCount }, async (_, lane) => {
+    for (let at = lane; at < messageCount; at += laneCount) {
       const payload = nameOf(at);
       const options = { qos: qosOf(at), retain: at % 4 === 3 } as const;
       const publish = (): Promise<unknown> => writer.publishAsync(topicOf(at), payload, options);
