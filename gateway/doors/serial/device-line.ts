@@ -1,0 +1,297 @@
+/** One serial line with its device: its frames as device events, and what there is for the device as frames. No rules of its own. */
+import type { Hello } from '@holdfast/devices/serial/frames';
+import {
+  type SerialCommand,
+  SerialDevice,
+  type SerialDeviceHandlers,
+  type SerialDeviceOptions,
+  type SerialFetch,
+  type SerialJobStatus,
+} from '@holdfast/devices/serial/serial-device';
+import { type HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { CommandPayload } from '@holdfast/protos/mqtt/command-payload';
+import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
+import { parseUpdateDocument } from '@holdfast/protos/mqtt/update-document';
+import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { DispatchDeviceEvent } from '../../devices/device-events.js';
+import type { ShadowChange, ShadowView } from '../../shadows/shadow-change.js';
+import type { Shadows } from '../../shadows/shadows.js';
+import { type ImageSource, isOpenJob, readImage, refusalOf, updateOf } from './job-image.js';
+import { Unanswered } from './unanswered.js';
+
+export interface DeviceLineDeps {
+  readonly dispatch: DispatchDeviceEvent;
+  readonly shadows: Pick<Shadows, 'get'>;
+  readonly firmware: ImageSource;
+  /** Throws GATEWAY_FENCED: then nothing of a device is taken. */
+  readonly fence: { check(): void };
+  readonly clock: Clock;
+  readonly log: StoreLog;
+}
+
+export interface SerialLineConfiguration {
+  readonly device: string;
+  readonly path: string;
+  readonly baudRate: number;
+}
+
+export interface DeviceLineOptions
+  extends SerialLineConfiguration,
+    Pick<SerialDeviceOptions, 'maxBytesPerSecond' | 'pingAfterMs' | 'offlineAfterMs'> {
+  readonly retryDelayMs?: (attempt: number) => number;
+  /** How long an answer to a command may take before it is sent again. */
+  readonly resendAfterMs?: number;
+}
+
+/** A line as the local API shows it. */
+export interface SerialLineStatus {
+  readonly device: string;
+  readonly path: string;
+  readonly isUp: boolean;
+  /** Since when it is up or down, epoch ms. */
+  readonly since: number;
+  /** Why it is down, where something is known. */
+  readonly reason: string;
+  /** Whether its device said hello. */
+  readonly isOnline: boolean;
+  /** Lines that were no frame, too long, or not to be taken from this device. */
+  readonly droppedFrames: number;
+  readonly discardedBytes: number;
+}
+
+/** A line that brings the same trouble with every frame fills no log. */
+const complainEveryMs = 60_000;
+
+export class DeviceLine {
+  readonly #deps: DeviceLineDeps;
+  readonly #device: string;
+  readonly #path: string;
+  readonly #serial: SerialDevice;
+  readonly #unanswered: Unanswered;
+  /** The run of the device that is connected: the boot id of its hello. */
+  #boot: string | undefined;
+  #version: string | undefined;
+  #isUp = false;
+  #since: number;
+  #reason = '';
+  #complainedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(deps: DeviceLineDeps, options: DeviceLineOptions) {
+    const { device, path, resendAfterMs = 5_000, ...line } = options;
+    this.#deps = deps;
+    this.#device = device;
+    this.#path = path;
+    this.#since = deps.clock.now();
+    this.#serial = new SerialDevice(this.#handlers(), { ...line, path, deviceId: device });
+    this.#unanswered = new Unanswered(
+      {
+        sendCommand: (command) => this.#sendCommand(command),
+        sendDelta: (state, version) => this.#serial.sendDelta(state, version),
+        isOver: (at) => deps.clock.trusted && at <= deps.clock.now(),
+        failed: (error) => this.#complain(error),
+      },
+      { resendAfterMs },
+    );
+  }
+
+  get status(): SerialLineStatus {
+    const { discardedBytes, overlongLines, refusedLines } = this.#serial.counts;
+    return {
+      device: this.#device,
+      path: this.#path,
+      isUp: this.#isUp,
+      since: this.#since,
+      reason: this.#reason,
+      isOnline: this.#serial.isOnline,
+      droppedFrames: overlongLines + refusedLines,
+      discardedBytes,
+    };
+  }
+
+  open(): void {
+    this.#serial.open();
+  }
+
+  /** Resolves when the line is closed and the device told as gone. Idempotent. */
+  async close(): Promise<void> {
+    await this.#serial.close();
+    this.#unanswered.forget();
+  }
+
+  /** Whether it arrives is for the answer to say; one that is away gets it after its next hello. */
+  async command(command: string, { type, payload, expires_at }: CommandPayload): Promise<void> {
+    if (!this.#serial.isOnline) return;
+    const optional = payload === undefined ? {} : { payload };
+    await this.#whileUp(
+      this.#unanswered.command({ command_id: command, type, ...optional, expires_at }),
+    );
+  }
+
+  /** Tells the device of an update. */
+  async offer(job: JobExecutionPayload): Promise<void> {
+    if (!this.#serial.isOnline || !isOpenJob(job)) return;
+    const document = parseUpdateDocument(job.document);
+    if (!document.ok) return;
+    const { version, size_bytes: size, sha256 } = document.value;
+    await this.#whileUp(this.#serial.sendJob({ job_id: job.job_id, version, size, sha256 }));
+  }
+
+  /** What is desired and not reported, if anything. */
+  async tell({ delta, version }: ShadowChange | ShadowView): Promise<void> {
+    if (!this.#serial.isOnline) return;
+    await this.#whileUp(this.#unanswered.delta(delta?.state, version));
+  }
+
+  /** This gateway does not own its site any more. */
+  fenced(error: HoldfastError): void {
+    this.#serial.refuse(error);
+  }
+
+  #handlers(): SerialDeviceHandlers {
+    const { dispatch, shadows, fence, clock } = this.#deps;
+    const device = this.#device;
+    return {
+      line: (isUp, reason) => this.#lineChanged(isUp, reason),
+      online: (hello) => this.#arrive(hello),
+      welcomed: () => void this.#sendWhatWaits().catch((error) => this.#complain(error)),
+      offline: () => this.#leave(),
+      telemetry: async (series, points) => {
+        fence.check();
+        await dispatch({ type: 'telemetry', device, series, points });
+      },
+      reported: async (state) => {
+        fence.check();
+        await dispatch({ type: 'state_reported', device, state });
+      },
+      response: async ({ command_id: command, ...response }) => {
+        fence.check();
+        await dispatch({ type: 'command_answered', device, command, response });
+        this.#unanswered.answered(command);
+      },
+      jobStatus: (status) => this.#takeJobStatus(status),
+      image: (fetch) => this.#image(fetch),
+      desired: async () => {
+        const view = await shadows.get({ device, name: classicShadow });
+        return { state: view?.state.desired ?? {}, version: view?.version ?? 0 };
+      },
+      failed: (error) => this.#complain(error),
+      time: () => ({ ts: clock.now(), trusted: clock.trusted }),
+    };
+  }
+
+  async #arrive({ boot, model, version, serial_no }: Hello): Promise<void> {
+    const { dispatch, fence } = this.#deps;
+    fence.check();
+    const before = this.#boot;
+    this.#boot = boot;
+    this.#version = version;
+    // The services send what is open to a device that is new to them.
+    if (before !== boot) this.#unanswered.forget();
+    const device = this.#device;
+    await dispatch({
+      type: 'session',
+      device,
+      connected: true,
+      session: boot,
+      door: 'serial',
+      model,
+      ...(serial_no === undefined ? {} : { serialNo: serial_no }),
+      firmwareVersion: version,
+    });
+    if (before !== undefined && before !== boot) {
+      await dispatch({ type: 'session', device, connected: false, session: before });
+    }
+  }
+
+  async #leave(): Promise<void> {
+    this.#unanswered.forget();
+    const session = this.#boot;
+    this.#boot = undefined;
+    if (session === undefined) return;
+    const device = this.#device;
+    await this.#deps.dispatch({ type: 'session', device, connected: false, session });
+  }
+
+  /** Commands come by themselves when a device connects; what is desired, and an update that is open, may have been missed. */
+  async #sendWhatWaits(): Promise<void> {
+    const device = this.#device;
+    const { dispatch, shadows } = this.#deps;
+    await this.#unanswered.again();
+    const view = await shadows.get({ device, name: classicShadow });
+    if (view !== undefined) await this.tell(view);
+    const next = await dispatch({ type: 'job_asked', device, job: null, door: 'serial' });
+    if (next.accepted && next.execution !== null) await this.offer(next.execution);
+  }
+
+  async #takeJobStatus({ job_id: job, ...update }: SerialJobStatus): Promise<void> {
+    const { dispatch, fence } = this.#deps;
+    fence.check();
+    const run = {
+      ...(this.#boot === undefined ? {} : { boot_id: this.#boot }),
+      ...(this.#version === undefined ? {} : { version: this.#version }),
+    };
+    const answer = await dispatch({
+      type: 'job_updated',
+      device: this.#device,
+      job,
+      update: { ...update, ...run },
+      door: 'serial',
+    });
+    if (!answer.accepted) throw refusalOf(answer);
+  }
+
+  async #image({ job_id: job, offset, length }: SerialFetch): Promise<Uint8Array> {
+    const { dispatch, firmware } = this.#deps;
+    const device = this.#device;
+    const answer = await dispatch({ type: 'job_asked', device, job, door: 'serial' });
+    return readImage(firmware, updateOf(answer), { offset, length });
+  }
+
+  async #sendCommand(command: SerialCommand): Promise<void> {
+    try {
+      await this.#serial.sendCommand(command);
+    } catch (error) {
+      if (!isHoldfastError(error, 'REQUEST_TOO_LARGE')) throw error;
+      // The device will never be able to say so itself.
+      const { command_id } = command;
+      await this.#deps.dispatch({
+        type: 'command_answered',
+        device: this.#device,
+        command: command_id,
+        response: { status: 'rejected', error: error.message },
+      });
+      this.#unanswered.answered(command_id);
+    }
+  }
+
+  /** What a line that just went down did not take is made good after the next hello. */
+  async #whileUp(sent: Promise<void>): Promise<void> {
+    try {
+      await sent;
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
+  #lineChanged(isUp: boolean, reason: string): void {
+    this.#isUp = isUp;
+    this.#since = this.#deps.clock.now();
+    this.#reason = reason;
+    const { log } = this.#deps;
+    const line = { device: this.#device, path: this.#path };
+    if (isUp) log.info(line, 'a serial line is up');
+    else log.warn({ ...line, reason }, 'a serial line is down');
+  }
+
+  #complain(error: unknown): void {
+    const now = this.#deps.clock.monotonic();
+    if (now - this.#complainedAt < complainEveryMs) return;
+    this.#complainedAt = now;
+    this.#deps.log.warn(
+      { err: error, device: this.#device, path: this.#path },
+      'something could not be taken from a serial device, or not be sent to it; it is tried again',
+    );
+  }
+}

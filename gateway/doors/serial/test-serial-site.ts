@@ -1,0 +1,246 @@
+/** A site with devices on serial lines, for tests: everything of a gateway but the broker and the link, over real databases and lines. */
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { Agent } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type {
+  CampaignBody,
+  FirmwareBody,
+  PlanDocument,
+} from '@holdfast/protos/link/plan-documents';
+import { systemClock } from '@holdfast/provisioning/time/clock';
+import type { Test } from 'tap';
+import { openDevices } from '../../devices/devices.js';
+import { createDispatch } from '../../devices/dispatch.js';
+import { FirmwareCache } from '../../firmware/firmware-cache.js';
+import { Commands } from '../../jobs/commands.js';
+import { openFence } from '../../link/fence.js';
+import { changesBetween, type PlanChange, type PlanView, viewOf } from '../../link/plan-view.js';
+import { shadowChanged } from '../../shadows/shadow-change.js';
+import { performShadowChanges } from '../../shadows/shadow-effects.js';
+import { openShadows } from '../../shadows/shadows.js';
+import { openSite } from '../../store/site.js';
+import { Updates } from '../../updates/updates.js';
+import type { SerialLineConfiguration } from './device-line.js';
+import { SerialDoor, type SerialDoorOptions } from './serial-door.js';
+
+const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const baudRate = 115_200;
+
+export type TestLine = Omit<SerialLineConfiguration, 'baudRate'>;
+export type SerialSite = Awaited<ReturnType<typeof openSerialSite>>;
+
+export interface TestFirmware {
+  readonly version: string;
+  readonly image: Buffer;
+}
+
+export const folderOf = async (t: Test): Promise<string> => {
+  const folder = await mkdtemp(join(tmpdir(), 'serial-door-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  return folder;
+};
+
+/** Opened again on the same folder it is the same site after a restart. */
+export const openSerialSite = async (
+  t: Test,
+  dataDir: string,
+  lines: readonly TestLine[],
+  {
+    firmware: images = [],
+    ...options
+  }: Partial<SerialDoorOptions> & { readonly firmware?: readonly TestFirmware[] } = {},
+) => {
+  const clock = systemClock();
+  const closers: (() => Promise<void>)[] = [];
+  const onClose = (_name: string, close: () => Promise<void>) => void closers.unshift(close);
+  const fail = (error: unknown) => t.fail(String(error));
+  const { site, outbox, telemetry, store } = await openSite(
+    { log, clock, onClose, fail },
+    { dataDir, telemetryBudgetBytes: 64 * 1024 * 1024 },
+  );
+  const fence = await openFence({ store: site, clock }, 1);
+  const devices = await openDevices({ site, clock, log }, { writeAfterMs: 20 });
+  onClose('devices', () => devices.close());
+  const shadows = await openShadows({ site, clock, log: store.log });
+  onClose('shadows', () => shadows.close());
+  const firmware = await openFirmware(join(dataDir, 'firmware'), images);
+  onClose('firmware', () => firmware.close());
+  const plan = testPlan(images);
+  const nobody = async () => undefined;
+  const commands = new Commands(
+    {
+      site,
+      outbox,
+      devices,
+      publish: nobody,
+      sendOnLine: (...command) => door.sendCommand(...command),
+      clock,
+      log,
+    },
+    { resendAfterMs: 20 },
+  );
+  const updates = new Updates(
+    {
+      site,
+      outbox,
+      plan,
+      devices,
+      firmware,
+      publish: nobody,
+      offerOnLine: (...offer) => door.offer(...offer),
+      isFenced: () => fence.isFenced(),
+      clock,
+      log,
+    },
+    { httpsAddress: () => '' },
+  );
+  const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
+  const door = new SerialDoor(
+    { dispatch, shadows, firmware, fence, clock, log },
+    {
+      lines: lines.map((line) => ({ ...line, baudRate })),
+      retryDelayMs: () => 20,
+      resendAfterMs: 100,
+      ...options,
+    },
+  );
+  outbox.register(shadowChanged, performShadowChanges([door]));
+  outbox.start();
+  onClose('outbox', () => outbox.close());
+  await commands.open();
+  onClose('commands', () => commands.close());
+  await updates.open();
+  onClose('updates', () => updates.close());
+  door.open();
+  onClose('door', () => door.close());
+
+  let isClosed = false;
+  const close = async () => {
+    if (isClosed) return;
+    isClosed = true;
+    for (const each of closers) await each();
+  };
+  t.teardown(close);
+  return {
+    door,
+    devices,
+    shadows,
+    commands,
+    updates,
+    fence,
+    plan,
+    close,
+    /** Resolves as soon as `look` finds something; looked at after every commit that could show it, and in between. */
+    until: async <T>(look: () => Promise<T | undefined> | T | undefined): Promise<T> => {
+      for (;;) {
+        const found = await look();
+        if (found !== undefined) return found;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    },
+    /** Every point on disk, as the journal would tell it. */
+    points: async () =>
+      (
+        await telemetry.store.read.all<{ body: string }>(
+          "SELECT body FROM journal_telemetry WHERE kind = 'point' ORDER BY seq",
+        )
+      ).map(({ body }) => JSON.parse(body) as Point),
+  };
+};
+
+export interface Point {
+  readonly device: string;
+  readonly series: string;
+  readonly value: unknown;
+  readonly boot?: string;
+  readonly seq?: number;
+}
+
+export const sha256Of = (image: Buffer): string => createHash('sha256').update(image).digest('hex');
+
+/** Every image is here already. */
+const openFirmware = async (folder: string, images: readonly TestFirmware[]) => {
+  await mkdir(folder, { recursive: true });
+  for (const { image } of images) await writeFile(join(folder, sha256Of(image)), image);
+  const cache = new FirmwareCache(
+    { source: { address: 'https://127.0.0.1:1', agent: new Agent() }, log, now: Date.now },
+    { folder, quotaBytes: 1 << 30 },
+  );
+  await cache.open();
+  return cache;
+};
+
+const model = 'serial-simulated';
+
+const firmwareBody = ({ version, image }: TestFirmware): FirmwareBody => ({
+  model,
+  version,
+  sha256: sha256Of(image),
+  size_bytes: image.length,
+  file_name: 'image.bin',
+  path: '/firmware/image.bin',
+});
+
+const campaignBody = (firmware: string, state: CampaignBody['state']): CampaignBody => ({
+  state,
+  firmware,
+  started_at: 1,
+  target: { model, device_ids: [], current_versions: [] },
+  policy: {
+    site_concurrency: 10,
+    retries: 0,
+    offer_timeout_ms: 20_000,
+    download_timeout_ms: 20_000,
+    install_timeout_ms: 20_000,
+    confirm_timeout_ms: 20_000,
+  },
+});
+
+/** A plan with a running campaign named `c-VERSION` for each firmware. */
+const testPlan = (images: readonly TestFirmware[]) => {
+  let state: CampaignBody['state'] = 'running';
+  const listeners = new Set<(change: PlanChange) => void>();
+  const documents = (): PlanDocument[] =>
+    images.flatMap((image): PlanDocument[] => {
+      const id = `${model}@${image.version}`;
+      return [
+        { kind: 'firmware', id, revision: 1, body: firmwareBody(image) },
+        {
+          kind: 'campaign',
+          id: `c-${image.version.replaceAll('.', '_')}`,
+          revision: 1,
+          body: campaignBody(id, state),
+        },
+      ];
+    });
+  const current = (): PlanView =>
+    viewOf(
+      {
+        fleet: 'f',
+        site: 's',
+        generation: 1,
+        epoch: 1,
+        revision: 1,
+        issued_at: 0,
+        expires_at: Number.MAX_SAFE_INTEGER,
+        grace: 0,
+        documents: [],
+      },
+      documents(),
+    );
+  return {
+    current,
+    state: () => 'fresh' as const,
+    onChange: (listener: (change: PlanChange) => void) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    cancel: () => {
+      const before = current();
+      state = 'cancelling';
+      for (const listener of listeners) listener(changesBetween(before, current()));
+    },
+  };
+};
