@@ -18,6 +18,7 @@ import { openDeviceDoor } from './doors/local/device-door.js';
 import { openPeopleDoor } from './doors/local/people-door.js';
 import { openNativeDoor } from './doors/native/native-door.js';
 import { shadowDoor } from './doors/native/shadow-door.js';
+import { SerialDoor } from './doors/serial/serial-door.js';
 import { FirmwareCache } from './firmware/firmware-cache.js';
 import { siteStatus } from './health/site-status.js';
 import { Commands } from './jobs/commands.js';
@@ -86,7 +87,15 @@ export const openGateway = async (
   onClose('firmware', () => firmware.close());
   const ports = { mqtts: 0, https: 0, console: 0 };
   const host = configuration.names.hosts[0] ?? '127.0.0.1';
-  const commands = new Commands({ site, outbox, devices, publish, clock, log });
+  const commands = new Commands({
+    site,
+    outbox,
+    devices,
+    publish,
+    sendOnLine: (...command) => serial.sendCommand(...command),
+    clock,
+    log,
+  });
   const updates = new Updates(
     {
       site,
@@ -95,6 +104,7 @@ export const openGateway = async (
       devices,
       firmware,
       publish,
+      offerOnLine: (...offer) => serial.offer(...offer),
       isFenced: () => fence.isFenced(),
       clock,
       log,
@@ -108,9 +118,13 @@ export const openGateway = async (
   const isConnected = (device: string): boolean => devices.get(device)?.session !== null;
   const shadowTopics = shadowDoor({ shadows, publish, isConnected, now: () => clock.now() });
   const native = openNativeDoor({ dispatch, shadows: shadowTopics, publish, fence, clock, log });
+  const serial = new SerialDoor(
+    { dispatch, shadows, firmware, fence, clock, log },
+    configuration.serial,
+  );
   outbox.register(
     shadowChanged,
-    performShadowChanges([shadowTopics, reportedFirmware({ devices })]),
+    performShadowChanges([shadowTopics, serial, reportedFirmware({ devices })]),
   );
 
   const link = new Link(
@@ -218,6 +232,8 @@ export const openGateway = async (
   onClose('commands', () => commands.close());
   await updates.open();
   onClose('updates', () => updates.close());
+  serial.open();
+  onClose('serial lines', () => serial.close());
 
   link.open();
   onClose('link', () => link.close());
