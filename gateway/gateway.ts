@@ -127,6 +127,12 @@ export const openGateway = async (
     performShadowChanges([shadowTopics, serial, reportedFirmware({ devices })]),
   );
 
+  // Before the first device can say anything to them.
+  await commands.open();
+  onClose('commands', () => commands.close());
+  await updates.open();
+  onClose('updates', () => updates.close());
+
   const link = new Link(
     {
       lanes: [lanes.audit, lanes.state, telemetry.lane],
@@ -228,10 +234,6 @@ export const openGateway = async (
 
   outbox.start();
   onClose('outbox', () => outbox.close());
-  await commands.open();
-  onClose('commands', () => commands.close());
-  await updates.open();
-  onClose('updates', () => updates.close());
   serial.open();
   onClose('serial lines', () => serial.close());
 

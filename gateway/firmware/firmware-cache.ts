@@ -158,7 +158,7 @@ export class FirmwareCache {
   }
 
   async #fetchAll(): Promise<void> {
-    const { retryAfterMs: { first: firstMs, most: mostMs } = { first: 1_000, most: 300_000 } } =
+    const { retryAfterMs: { first: firstMs, most: mostMs } = { first: 1_000, most: 60_000 } } =
       this.#options;
     let delays = backoff({ firstMs, mostMs });
     for (let next = this.#missing; next !== undefined; next = this.#missing) {
