@@ -105,9 +105,19 @@ export class Orders {
       await this.acknowledge(tx, site, { log: lane.log, seq });
       return { ...lane, acknowledgedSeq: seq };
     }
-    await this.#startNewLog(tx, site, lane);
-    for (const resupply of this.#resupplies) await resupply(tx, site);
+    await this.supplyAnew(tx, site);
     return this.lane(tx, site);
+  }
+
+  /** For a gateway that has nothing, as one in another's place: a new log with what is owed and all that the site must have. */
+  async supplyAnew(tx: WriteTransaction, site: string): Promise<void> {
+    await this.#startNewLog(tx, site, await this.lane(tx, site));
+    await this.resupply(tx, site);
+  }
+
+  /** For a site that lost what it had, in the log that it has met. */
+  async resupply(tx: WriteTransaction, site: string): Promise<void> {
+    for (const resupply of this.#resupplies) await resupply(tx, site);
   }
 
   /** The site has committed everything up to `seq`: those orders are done with. Anything else than the lane's log is ignored. */

@@ -15,6 +15,7 @@ import {
   issueGatewayCertificates,
   readGatewayCertificates,
 } from '../certificates/gateway-certificates.js';
+import type { Orders } from '../link/orders.js';
 import type { Schema } from '../store/schema.js';
 import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
 import type { PlanPublisher } from './plan-publisher.js';
@@ -23,6 +24,7 @@ export interface EnrolGatewayDependencies {
   readonly engine: SqlEngine;
   readonly root: Authority;
   readonly plans: PlanPublisher;
+  readonly orders: Orders;
   readonly signals: Signals;
   readonly now: () => number;
 }
@@ -82,7 +84,7 @@ interface Grant {
 }
 
 const grant = async (
-  { root, plans, signals, now }: EnrolGatewayDependencies,
+  { root, plans, orders, signals, now }: EnrolGatewayDependencies,
   tx: WriteTransaction,
   { code, csrs, requests, version }: Grant,
 ): Promise<EnrolledGateway> => {
@@ -120,6 +122,8 @@ const grant = async (
     .where('site_id', '=', site)
     .execute();
   await plans.request(tx, [site]);
+  // What the one before it reported is known here alone: the new one has nothing yet.
+  if (epoch > 1) await orders.supplyAnew(tx, site);
   // The gateway before, if it is connected, hears that it is fenced.
   tx.afterCommit(() => signals.publish(`site:${site}`));
   return { ...granted, certificates };

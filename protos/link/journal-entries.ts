@@ -24,7 +24,7 @@ export const journalBodies = {
       /** Hash of the code that was used up; null where none was needed. */
       claim_hash: v.nullable(v.string()),
     }),
-    /** A database was found damaged, put aside and made anew. */
+    /** A database (`site.db` or `telemetry.db`) was found damaged, put aside and made anew. */
     store_rebuilt: v.object({ database: v.string(), reason: v.string(), moved_to: v.string() }),
     /** The plan that is carried out from now on, or the one that was refused. */
     plan_applied: v.object({ generation: count, revision: count }),
