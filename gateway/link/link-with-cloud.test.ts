@@ -1,9 +1,10 @@
 /** The gateway's end of the link against the control plane's, each as it is shipped: two processes that share nothing but `protos`. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { type Command, CommandState } from '@holdfast/protos/gen/holdfast/v1/commands';
 import type { Device, TelemetryPoint } from '@holdfast/protos/gen/holdfast/v1/devices';
 import type { Gateway } from '@holdfast/protos/gen/holdfast/v1/sites';
 import { type CloudClient, openCloudClient } from '@holdfast/provisioning/cli/cloud-client';
@@ -100,6 +101,17 @@ class Fleet {
   /** The power of the control plane goes, and comes back. */
   async killCloud(): Promise<void> {
     await this.cloud.kill();
+    await this.#startCloud();
+  }
+
+  /** Stops the control plane, lets somebody at its folder, and starts it again. */
+  async whileStopped(work: (folder: string) => Promise<void>): Promise<void> {
+    await this.cloud.stop();
+    await work(join(this.#dir, 'cloud'));
+    await this.#startCloud();
+  }
+
+  async #startCloud(): Promise<void> {
     this.api.close();
     this.cloud = await startChild({ bin, args: [...this.#args, ...freePorts] });
     this.wan.leadTo(this.cloud.ports.link ?? 0);
@@ -111,6 +123,23 @@ class Fleet {
     const found = await api.call(api.sites, api.sites.getSite, { name: site });
     if (!found.gateway) throw new Error('the site has no gateway');
     return found.gateway;
+  }
+
+  async command(commandId: string): Promise<Command> {
+    const { api } = this;
+    const command: Command = {
+      name: '',
+      type: 'blink',
+      payload: { times: 3 },
+      state: CommandState.COMMAND_STATE_UNSPECIFIED,
+      response: undefined,
+      error: '',
+      createTime: undefined,
+      expireTime: undefined,
+      responseTime: undefined,
+    };
+    const parent = `${site}/devices/d`;
+    return api.call(api.commands, api.commands.createCommand, { parent, commandId, command });
   }
 
   async devices(): Promise<Device[]> {
@@ -210,10 +239,14 @@ const seen = (gateway: TestGateway, device: string, lastSeen: number): Promise<v
     ),
   ]);
 
-const hasAll = (gateway: TestGateway) => async (): Promise<boolean> =>
-  [gateway.audit, gateway.state, gateway.telemetry.lane].every((lane) => lane.backlog() === 0);
+const hasAll = (gateway: TestGateway) => async (): Promise<boolean> => {
+  const lanes = [gateway.audit, gateway.state, gateway.telemetry.lane];
+  for (const lane of lanes) await lane.refresh();
+  return lanes.every((lane) => lane.backlog() === 0);
+};
 
 t.test('plan, claims and all lanes get through, whatever is cut or killed', async (t) => {
+  t.setTimeout(120_000);
   const { fleet, open } = await openFleet(t, '--link.keepalive-ms=300');
   const gateway = await open(await fleet.enrol('gateway'));
 
@@ -309,4 +342,100 @@ t.test('plan, claims and all lanes get through, whatever is cut or killed', asyn
   );
   const logs = await database.all('SELECT DISTINCT lane, log FROM lane_positions');
   t.equal(logs.length, 3, 'no log was given up');
+});
+
+const commandsOf = async (gateway: TestGateway): Promise<string[]> => {
+  const rows = await gateway.store.read.all<{ command: string }>(
+    'SELECT command FROM commands ORDER BY command',
+  );
+  return rows.map(({ command }) => command);
+};
+
+const point = (seq: number) => ({ device: 'd', series: 's', ts: 1, value: seq, boot: 'b', seq });
+
+t.test(
+  'a control plane that is restored gets again what it lost, and its site follows',
+  async (t) => {
+    const { fleet, open } = await openFleet(t);
+    const gateway = await open(await fleet.enrol('gateway'));
+    await enrolled(gateway, 'd');
+    await gateway.telemetry.record([1, 2, 3].map(point));
+    await until('the device', async () => (await fleet.devices()).length === 1);
+    await fleet.command('c1');
+    await until('the command', async () => (await commandsOf(gateway)).length === 1);
+    await until('the end of the backlog', hasAll(gateway));
+    await pause(200);
+    await fleet.whileStopped((folder) => cp(folder, `${folder}.backup`, { recursive: true }));
+
+    await fleet.command('c2');
+    await fleet.command('c3');
+    await seen(gateway, 'd', 7);
+    await gateway.telemetry.record([4, 5].map(point));
+    const { api } = fleet;
+    await api.call(api.devices, api.devices.createClaimCode, {
+      parent: site,
+      deviceId: 'd-lost',
+      lifetimeSeconds: 0,
+    });
+    const codes = () => gateway.plan.current()?.documents.claims.get('claims')?.body.codes ?? [];
+    await until('the claim', () => codes().length === 1);
+    await until('the commands', async () => (await commandsOf(gateway)).length === 3);
+    await until('the end of the backlog', hasAll(gateway));
+
+    await fleet.whileStopped(async (folder) => {
+      await rm(folder, { recursive: true });
+      await cp(`${folder}.backup`, folder, { recursive: true });
+    });
+    await until('the plan that is restored', () => codes().length === 0);
+    t.ok((gateway.plan.current()?.head.generation ?? 0) > 1, 'of a higher generation');
+    await until('the telemetry', async () => (await fleet.points('d')).length === 5);
+    await until(
+      'what is known of the device',
+      async () => (await fleet.devices())[0]?.firmwareVersion === '1.0.7',
+    );
+    await fleet.command('c4');
+    await until('the next command', async () => (await commandsOf(gateway)).includes('c4'));
+    t.same(await commandsOf(gateway), ['c1', 'c2', 'c3', 'c4']);
+  },
+);
+
+t.test('a gateway that is replaced is fenced, and hands over what it saw', async (t) => {
+  const { fleet, open } = await openFleet(t);
+  const older = await open(await fleet.enrol('older'));
+  await enrolled(older, 'd');
+  await until('the device', async () => (await fleet.devices()).length === 1);
+  fleet.wan.cut();
+  await seen(older, 'd', 2);
+  await older.telemetry.record([1, 2].map(point));
+
+  const newer = await open(await fleet.enrol('newer', { replace: true }));
+  fleet.wan.restore();
+  await until('the fence', () => older.fence.isFenced());
+  await until('the plan of the new gateway', () => newer.plan.current() !== undefined);
+  t.equal(newer.fence.epoch, 2);
+  t.notOk(newer.fence.isFenced());
+  await until('the points of the old one', async () => (await fleet.points('d')).length === 2);
+  await until('the end of its backlog', hasAll(older));
+  await seen(newer, 'd', 4);
+  await until('the end of the backlog', hasAll(newer));
+  await fleet.command('c1');
+  await until('the command', async () => (await commandsOf(newer)).length === 1);
+  t.same(await commandsOf(older), []);
+  t.equal((await fleet.devices())[0]?.firmwareVersion, '1.0.4');
+});
+
+t.test('a copy of a running gateway is told so, and its original works on', async (t) => {
+  const { fleet, open } = await openFleet(t, '--link.answer-timeout-ms=2000');
+  const options = await fleet.enrol('gateway');
+  const original = await open(options);
+  await until('the plan', () => original.plan.current() !== undefined);
+  const dir = `${options.dir}.copy`;
+  await cp(options.dir, dir, { recursive: true });
+  const copy = await open({ ...options, dir });
+  await until('the refusal', () => copy.link.status().refusal?.code === 'GATEWAY_CLONED');
+  t.ok((await fleet.gateway()).cloneSuspected);
+  await enrolled(original, 'd');
+  await until('the device', async () => (await fleet.devices()).length === 1);
+  t.ok(original.link.status().connected);
+  t.notOk(copy.fence.isFenced());
 });
