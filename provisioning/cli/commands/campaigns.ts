@@ -6,7 +6,6 @@ import {
   CampaignState,
   campaignStateToJSON,
   type Execution,
-  ExecutionStatus,
   executionStatusToJSON,
 } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import type { Command } from 'commander';
@@ -52,7 +51,7 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
           etag: created.etag,
         });
       }
-      terminal.json(created);
+      terminal.json(rowOf(created));
       terminal.line(`${terminal.paint('green', '✓')} campaign ${id} ${stateOf(created)}`);
       terminal.line(
         `  next: holdfast campaign ${options.start === true ? 'watch' : 'start'} ${id}`,
@@ -70,7 +69,7 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
         name,
         etag: '',
       });
-      terminal.json(started);
+      terminal.json(rowOf(started));
       terminal.line(`${terminal.paint('green', '✓')} campaign ${id} is ${stateOf(started)}`);
       terminal.line(`  next: holdfast campaign watch ${id}`);
     });
@@ -86,7 +85,7 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
         name: `campaigns/${id}`,
         reason: options.reason,
       });
-      terminal.json(cancelled);
+      terminal.json(rowOf(cancelled));
       terminal.line(`${terminal.paint('green', '✓')} campaign ${id} is ${stateOf(cancelled)}`);
     });
 
@@ -125,7 +124,7 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
         }),
       );
       terminal.table(
-        campaigns,
+        campaigns.map(rowOf),
         campaignColumns,
         'No campaigns yet: holdfast campaign create ID --firmware MODEL@VERSION',
       );
@@ -147,7 +146,11 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
           return { items: page.executions, nextPageToken: page.nextPageToken };
         }),
       );
-      terminal.table(executions, executionColumns(now()), 'No site has reported an execution yet');
+      terminal.table(
+        executions.map((execution) => ({ ...execution, status: statusOf(execution) })),
+        executionColumns(now()),
+        'No site has reported an execution yet',
+      );
     });
 };
 
@@ -183,13 +186,18 @@ const stateOf = (campaign: Campaign): string =>
 const statusOf = (execution: Execution): string =>
   executionStatusToJSON(execution.status).replace('EXECUTION_STATUS_', '').toLowerCase();
 
-const overOf = (campaign: Campaign): bigint => {
+/** States and statuses in words, also for programs: the numbers of the wire mean nothing to anybody. */
+const rowOf = (campaign: Campaign): CampaignRow => ({ ...campaign, state: stateOf(campaign) });
+type CampaignRow = Omit<Campaign, 'state'> & { readonly state: string };
+type ExecutionRow = Omit<Execution, 'status'> & { readonly status: string };
+
+const overOf = (campaign: Pick<Campaign, 'progress'>): bigint => {
   const p = campaign.progress;
   if (p === undefined) return 0n;
   return p.succeeded + p.unproven + p.failed + p.rolledBack + p.cancelled + p.superseded;
 };
 
-const progressOf = (campaign: Campaign): string => {
+const progressOf = (campaign: Pick<Campaign, 'progress'>): string => {
   const p = campaign.progress;
   if (p === undefined) return 'no site has reported yet';
   const parts: [string, bigint][] = [
@@ -209,7 +217,7 @@ const progressOf = (campaign: Campaign): string => {
 const barWidth = 24;
 
 const showProgress = (terminal: Terminal, campaign: Campaign): void => {
-  terminal.json(campaign);
+  terminal.json(rowOf(campaign));
   const total = Number(campaign.progress?.total ?? 0n);
   const filled = total === 0 ? 0 : Math.floor((Number(overOf(campaign)) / total) * barWidth);
   const bar = '█'.repeat(filled) + '░'.repeat(barWidth - filled);
@@ -218,24 +226,23 @@ const showProgress = (terminal: Terminal, campaign: Campaign): void => {
   else terminal.line(text);
 };
 
-const campaignColumns: readonly Column<Campaign>[] = [
+const campaignColumns: readonly Column<CampaignRow>[] = [
   { title: 'CAMPAIGN', value: (campaign) => idOf(campaign.name) },
   { title: 'FIRMWARE', value: (campaign) => idOf(campaign.firmware) },
   {
     title: 'STATE',
-    value: stateOf,
-    colour: (campaign) =>
-      campaign.state === CampaignState.CAMPAIGN_STATE_COMPLETED ? 'green' : undefined,
+    value: (campaign) => campaign.state,
+    colour: (campaign) => (campaign.state === 'completed' ? 'green' : undefined),
   },
   { title: 'PROGRESS', value: progressOf },
 ];
 
-const executionColumns = (now: number): readonly Column<Execution>[] => [
+const executionColumns = (now: number): readonly Column<ExecutionRow>[] => [
   {
     title: 'DEVICE',
     value: (execution) => execution.device.replace(/^sites\//, '').replace('/devices/', '/'),
   },
-  { title: 'STATUS', value: statusOf, colour: executionColour },
+  { title: 'STATUS', value: (execution) => execution.status, colour: executionColour },
   { title: 'FROM', value: (execution) => execution.fromVersion },
   { title: 'TO', value: (execution) => execution.toVersion },
   { title: 'ATTEMPT', value: (execution) => execution.attempt },
@@ -243,16 +250,8 @@ const executionColumns = (now: number): readonly Column<Execution>[] => [
   { title: 'ERROR', value: (execution) => execution.error },
 ];
 
-const executionColour = (execution: Execution) => {
-  switch (execution.status) {
-    case ExecutionStatus.EXECUTION_STATUS_SUCCEEDED:
-      return 'green';
-    case ExecutionStatus.EXECUTION_STATUS_FAILED:
-    case ExecutionStatus.EXECUTION_STATUS_ROLLED_BACK:
-      return 'red';
-    case ExecutionStatus.EXECUTION_STATUS_UNPROVEN:
-      return 'yellow';
-    default:
-      return undefined;
-  }
+const executionColour = ({ status }: ExecutionRow) => {
+  if (status === 'succeeded') return 'green';
+  if (status === 'failed' || status === 'rolled_back') return 'red';
+  return status === 'unproven' ? 'yellow' : undefined;
 };

@@ -54,7 +54,7 @@ export const addDeviceRequestCommands = (program: Command, context: () => Comman
             responseTime: undefined,
           },
         });
-        terminal.json(created);
+        terminal.json({ ...created, state: stateOf(created) });
         terminal.line(`${terminal.paint('green', '✓')} command ${idOf(created.name)}`);
         terminal.line(`  next: holdfast command list ${device}`);
       },
@@ -79,11 +79,11 @@ export const addDeviceRequestCommands = (program: Command, context: () => Comman
         }),
       );
       terminal.table(
-        commands,
+        commands.map((row) => ({ ...row, state: stateOf(row) })),
         [
           { title: 'COMMAND', value: (row) => idOf(row.name) },
           { title: 'TYPE', value: (row) => row.type },
-          { title: 'STATE', value: stateOf },
+          { title: 'STATE', value: (row) => row.state },
           { title: 'SENT', value: (row) => ago(row.createTime, now()) },
           { title: 'RESPONSE', value: responseOf },
         ],
@@ -95,7 +95,7 @@ export const addDeviceRequestCommands = (program: Command, context: () => Comman
 const stateOf = (command: DeviceCommand): string =>
   commandStateToJSON(command.state).replace('COMMAND_STATE_', '').toLowerCase();
 
-const responseOf = (command: DeviceCommand): string | undefined => {
+const responseOf = (command: Pick<DeviceCommand, 'error' | 'response'>): string | undefined => {
   if (command.error !== '') return command.error;
   return command.response === undefined ? undefined : JSON.stringify(command.response);
 };
