@@ -20,7 +20,7 @@ const serialLine = v.strictObject({
 });
 
 const service = v.strictObject({
-  name: v.pipe(v.string(), v.minLength(1), v.maxLength(64)),
+  user: v.pipe(v.string(), v.minLength(1), v.maxLength(64)),
   /** As `holdfast-gateway hash-password` prints it. */
   passwordHash: v.pipe(v.string(), v.startsWith('scrypt$')),
   /** Topic filters. */
@@ -40,7 +40,7 @@ export const gatewayConfiguration = configuration({
     {
       port: port({ default: 1883, description: 'Port of the listener' }),
       users: list(service, {
-        description: 'name, passwordHash, and the topic filters to publish and subscribe to',
+        description: 'user, passwordHash, and the topic filters to publish and subscribe to',
       }),
     },
   ),

@@ -10,6 +10,7 @@ import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
 import { schedule } from 'node-cron';
 import { openBroker } from './broker/broker.js';
 import { LatePublisher } from './broker/late-publisher.js';
+import { ServiceAccounts } from './broker/service-accounts.js';
 import type { GatewayConfiguration } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
@@ -34,7 +35,6 @@ import { DeviceEnrolment } from './trust/device-enrolment.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
 import { identifyDevice } from './trust/identify-device.js';
 import { machineHosts, ServerCertificate } from './trust/server-certificate.js';
-import { authenticateServiceWith } from './trust/service-users.js';
 import { Updates } from './updates/updates.js';
 
 export interface GatewayDependencies {
@@ -157,13 +157,14 @@ export const openGateway = async (
     { dataDirectory: dataDir, gatewayId: record.gateway_id },
   );
   const identify = identifyDevice({ root, siteCa: siteCa.certificate, site: record.site, clock });
+  const accounts = new ServiceAccounts(services.users);
   const broker = await openBroker(
     {
       store,
       log,
       now: () => clock.now(),
       identify,
-      authenticateService: authenticateServiceWith(services.users),
+      authenticateService: (user, password) => accounts.authenticate(user, password),
       handle: native.handle,
       onSession: native.onSession,
       onDropped: (drop) => log.warn({ ...drop }, 'messages were dropped'),

@@ -9,11 +9,11 @@ import { formatLoginCode } from '@holdfast/provisioning/pki/login-code';
 import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/run-program';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import { aborted } from '@holdfast/provisioning/time/wait';
+import { hashPassword } from './broker/service-accounts.js';
 import { type GatewayConfiguration, gatewayConfiguration } from './configuration.js';
 import { openGateway } from './gateway.js';
 import { type EnrolledGateway, enrollGateway, resetOperatorToken } from './trust/enroll-gateway.js';
 import { machineAddress } from './trust/server-certificate.js';
-import { hashPassword } from './trust/service-users.js';
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
 

@@ -157,10 +157,14 @@ t.test('a site keeps running without its network and reconciles to the last mess
     site: v.parse(shadow, await fleet.holdfast('--gateway', 'shadow', 'get', id)),
   });
   for (const id of fleet.deviceIds) {
-    await waitUntil(`the shadow of ${id} is equal at both ends`, async () => {
-      const { cloud, site } = await shadowsOf(id);
-      return JSON.stringify(sorted(cloud)) === JSON.stringify(sorted(site));
-    });
+    let ends = await shadowsOf(id);
+    const areEqual = async () => {
+      ends = await shadowsOf(id);
+      return JSON.stringify(sorted(ends.cloud)) === JSON.stringify(sorted(ends.site));
+    };
+    // The comparison below says what is different, which the wait cannot.
+    await waitUntil(`the shadow of ${id} is equal at both ends`, areEqual).catch(() => undefined);
+    t.same(ends.cloud, ends.site, `the shadow of ${id} is equal at both ends`);
   }
   const { cloud } = await shadowsOf('sim-1');
   t.match(cloud.desired, { edited: { in_cloud: 1, on_site: 2, both: /^(cloud|site)$/ } });
