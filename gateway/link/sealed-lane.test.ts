@@ -1,13 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isWithoutHole } from '@holdfast/protos/link/journal-batch';
 import { chainStart } from '@holdfast/protos/semantics/journal-chain';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
 import t, { type Test } from 'tap';
 import { journalEntry } from '../store/journal.js';
 import { siteMigrations } from '../store/site-migrations.js';
-import { openSealedLane } from './sealed-lane.js';
+import type { Position, SealedBatch } from './lane.js';
+import { openSealedLane, type SealedLane } from './sealed-lane.js';
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const start = { seq: 0, chain: chainStart };
@@ -56,3 +58,53 @@ t.test(
     t.same(lane.sealed, start);
   },
 );
+
+/** As the link does: from where it stands, and after an error from the beginning of what the log has. */
+const readAll = async (lane: SealedLane): Promise<SealedBatch[]> => {
+  let batches: SealedBatch[] = [];
+  let after: Position = start;
+  for (let errors = 0; errors < 5; ) {
+    try {
+      const batch = await lane.read(after, ample);
+      if (!batch) return batches;
+      batches.push(batch);
+      after = { seq: batch.lastSeq, chain: batch.chain };
+    } catch {
+      errors += 1;
+      batches = [];
+      after = start;
+    }
+  }
+  throw new Error('it never gets through');
+};
+
+const numbersOf = (batches: readonly SealedBatch[]): boolean[] =>
+  batches.map(({ firstSeq, entries }) => isWithoutHole(firstSeq, JSON.parse(entries)));
+
+t.test('entries that are gone are accounted for, and hold up none after them', async (t) => {
+  const { store, open } = await fixture(t, 10);
+  const lane = await open();
+  await store.commits.commit([{ sql: 'DELETE FROM journal_state WHERE seq IN (4, 5, 9)' }]);
+  const batches = await readAll(lane);
+  t.ok(numbersOf(batches).every(Boolean), 'no batch has a hole, which the other end would refuse');
+  t.equal(batches.at(-1)?.lastSeq, 10);
+  const rows = await store.read.all("SELECT seq, body FROM journal_state WHERE kind = 'compacted'");
+  t.same(rows, [
+    { seq: 5, body: '{"from":4,"to":5}' },
+    { seq: 9, body: '{"from":9,"to":9}' },
+  ]);
+});
+
+t.test('entries that are gone of what was sealed begin a new log', async (t) => {
+  const { store, open } = await fixture(t, 10);
+  const lane = await open();
+  const first = await lane.read(start, 300);
+  await lane.read({ seq: first?.lastSeq ?? 0, chain: first?.chain ?? chainStart }, ample);
+  const { log } = lane;
+  const gone = (first?.lastSeq ?? 0) + 1;
+  await store.commits.commit([{ sql: 'DELETE FROM journal_state WHERE seq = ?', params: [gone] }]);
+  const batches = await readAll(await open());
+  t.ok(numbersOf(batches).every(Boolean));
+  t.equal(batches.at(-1)?.lastSeq, 10);
+  t.not(batches.at(-1)?.log, log);
+});

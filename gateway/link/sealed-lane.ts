@@ -5,9 +5,10 @@
  * written: a chain a row would cost a rewrite of every row, and the control plane only ever stands where a batch ended.
  */
 import { randomBytes } from 'node:crypto';
-import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { firstSeqOf } from '@holdfast/protos/link/journal-batch';
 import type { LaneName } from '@holdfast/protos/link/journal-entries';
+import { canonicalJson } from '@holdfast/protos/semantics/canonical-json';
 import { chainAfter, chainStart } from '@holdfast/protos/semantics/journal-chain';
 import type { CommitQueue } from '@holdfast/provisioning/storage/commit-queue';
 import type { Database } from '@holdfast/provisioning/storage/database';
@@ -139,12 +140,27 @@ export class SealedLane implements Lane {
     try {
       return await this.#read(after, maxBytes);
     } catch (error) {
-      if (isHoldfastError(error, 'JOURNAL_HOLE')) await this.startNewLog(error.message);
+      if (error instanceof Hole) await this.#tellOf(error);
       throw error;
     }
   }
 
-  /** Entries can only be gone when the file was damaged; the others go on under a new log. */
+  /** Entries can only be gone when the file was damaged. They are accounted for, so that the others can be sent at all. */
+  async #tellOf({ from, to }: Hole): Promise<void> {
+    const [kind, body] =
+      this.lane === 'telemetry'
+        ? ['dropped', { from, to, points: to - from + 1, reason: 'damage' }]
+        : ['compacted', { from, to }];
+    await this.#deps.store.commits.commit([
+      {
+        sql: `INSERT OR IGNORE INTO journal_${this.lane} (seq, at, kind, body) VALUES (?, ?, ?, ?)`,
+        params: [to, this.#deps.clock.now(), kind, canonicalJson(body)],
+      },
+    ]);
+    // What was sealed had them in its chain.
+    if (from <= this.#sealed.seq) await this.startNewLog('entries are gone');
+  }
+
   async #read(after: Position, maxBytes: number): Promise<SealedBatch | undefined> {
     // What is sealed never changes; the rest is held still while it is read and fixed.
     if (after.seq < this.#sealed.seq) {
@@ -251,17 +267,12 @@ export class SealedLane implements Lane {
   ): Promise<SealedBatch | undefined> {
     const log = this.#log;
     const params = [after.seq, until, maxBatchRows, maxBytes];
-    const rows = await this.#deps.store.read.all<EntryRow>(gatherSql(this.lane), params);
+    const found = await this.#deps.store.read.all<EntryRow>(gatherSql(this.lane), params);
+    const rows = withoutHole(after.seq, found);
     const first = rows[0];
     const last = rows.at(-1);
     if (!first || !last || log !== this.#log) return undefined;
-    const firstSeq = firstSeqOf({ ...first, body: JSON.parse(first.body) });
-    if (after.seq !== 0 && firstSeq !== after.seq + 1) {
-      throw new HoldfastError(
-        'STORE_CORRUPT',
-        `entries of ${this.lane} after ${after.seq} are gone`,
-      );
-    }
+    const firstSeq = firstNumberOf(first);
     return {
       log,
       firstSeq,
@@ -321,6 +332,38 @@ export const openSealedLane = async (deps: SealedLaneDeps, lane: LaneName): Prom
   );
   return new SealedLane(deps, lane, row, last?.last ?? row.sealed_seq);
 };
+
+/** Numbers that no entry accounts for. */
+class Hole extends HoldfastError {
+  readonly from: number;
+  readonly to: number;
+
+  constructor(from: number, to: number) {
+    super('JOURNAL_HOLE', `the entries ${from} to ${to} are gone`);
+    this.from = from;
+    this.to = to;
+  }
+}
+
+/** The rows up to the first hole; throws it when they begin with it. A log may begin anywhere. */
+const withoutHole = (after: number, rows: readonly EntryRow[]): readonly EntryRow[] => {
+  let seq = after;
+  for (const [index, row] of rows.entries()) {
+    const first = firstNumberOf(row);
+    if (seq !== 0 && first > seq + 1) {
+      if (index === 0) throw new Hole(seq + 1, first - 1);
+      return rows.slice(0, index);
+    }
+    seq = row.seq;
+  }
+  return rows;
+};
+
+/** Only the bodies of entries that stand for others are looked into. */
+const firstNumberOf = (row: EntryRow): number =>
+  row.kind === 'dropped' || row.kind === 'compacted'
+    ? firstSeqOf({ ...row, body: JSON.parse(row.body) })
+    : row.seq;
 
 const newLog = (): string => randomBytes(16).toString('hex');
 
