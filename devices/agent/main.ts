@@ -121,19 +121,23 @@ const simulate: Command = async (context) => {
 };
 
 const serialSimulator: Command = async (context) => {
-  const { configuration, signal, flags } = context;
+  const { configuration, dataDir, log, signal, flags } = context;
   const port = textOf(flags.port);
   const pty = textOf(flags.pty);
   const id = needed(textOf(flags.id), 'serial-simulator needs --id ID');
   if ((port === undefined) === (pty === undefined)) {
     throw new HoldfastError('CONFIGURATION_INVALID', 'serial-simulator needs --port or --pty');
   }
-  const simulator = await openSerialSimulator({
-    id,
-    ...configuration.serial,
-    ...(port !== undefined && { port }),
-    ...(pty !== undefined && { pty: resolve(pty) }),
-  });
+  const simulator = await openSerialSimulator(
+    { log },
+    {
+      dataDir,
+      id,
+      ...configuration.serial,
+      ...(port !== undefined && { port }),
+      ...(pty !== undefined && { pty: resolve(pty) }),
+    },
+  );
   context.onClose('serial simulator', () => simulator.close());
   context.ready({});
   await aborted(signal);

@@ -1,9 +1,14 @@
 /** A simulated serial device as a program: on a port that is there, or at the far end of a pseudo-terminal that it makes itself. */
+import { join } from 'node:path';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { SerialPort } from 'serialport';
 import { openPseudoTerminal } from '../serial/pseudo-terminal.js';
+import { openSimulatedFlash } from './simulated-flash.js';
 import { type DeviceLine, SimulatedSerialDevice } from './simulated-serial-device.js';
 
 export interface SerialSimulatorOptions {
+  /** Where what it was updated to is kept. */
+  readonly dataDir: string;
   readonly id: string;
   readonly model: string;
   readonly version: string;
@@ -19,15 +24,17 @@ export interface SerialSimulator {
 }
 
 export const openSerialSimulator = async (
+  { log }: { readonly log: StoreLog },
   options: SerialSimulatorOptions,
 ): Promise<SerialSimulator> => {
-  const { id, model, version, intervalMs, baudRate, port, pty } = options;
+  const { dataDir, id, model, version, intervalMs, baudRate, port, pty } = options;
+  const flash = await openSimulatedFlash({ log }, { directory: join(dataDir, id), version });
   const line =
     port === undefined
       ? await openPseudoTerminal(pty === undefined ? {} : { link: pty })
       : await openPort(port, baudRate);
   const device = new SimulatedSerialDevice(
-    { line },
+    { line, flash },
     { id, model, version, telemetryIntervalMs: intervalMs },
   );
   device.open();

@@ -1,15 +1,9 @@
-/**
- * An update on a device that is simulated: the firmware is really downloaded and checked, the reboot only pretended.
- *
- * A firmware whose first line is a JSON object may say how it turns out: `{"simulated_outcome":"crash"}` never comes up, `"hang"` comes
- * up and never becomes healthy. Everything else is good.
- */
-import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+/** An update on a device that is simulated: the firmware is really downloaded and checked, the reboot only pretended. */
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import type { Agent } from 'node:https';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { wait } from '@holdfast/provisioning/time/wait';
-import * as v from 'valibot';
 import { digestOf, download } from '../agent/update/download.js';
 import type {
   InstalledApp,
@@ -19,6 +13,7 @@ import type {
   UpdateJob,
 } from '../agent/update/update-state.js';
 import type { UpdatePlatform } from '../agent/update/updater.js';
+import { readOutcome, type SimulatedOutcome, simulatedOutcomes } from './simulated-outcome.js';
 
 export interface SimulatedPlatformDeps {
   readonly gateway: { readonly baseUrl: () => string; readonly agent: () => Agent };
@@ -32,9 +27,6 @@ export interface SimulatedPlatformOptions {
   /** How long the pretended boot takes. */
   readonly bootMs?: number;
 }
-
-const outcomes = ['ok', 'crash', 'hang'] as const;
-type SimulatedOutcome = (typeof outcomes)[number];
 
 /** Three tries would only take longer. */
 const trial: Trial = { deadlineMs: 2_000, maxStarts: 2 };
@@ -131,7 +123,7 @@ export class SimulatedPlatform implements UpdatePlatform {
 
   async #outcome(slot: Slot): Promise<SimulatedOutcome> {
     const text = await readFile(this.#outcomeFile(slot), 'utf8').catch(() => 'ok');
-    return outcomes.find((outcome) => outcome === text) ?? 'ok';
+    return simulatedOutcomes.find((outcome) => outcome === text) ?? 'ok';
   }
 
   #firmware(job: UpdateJob): string {
@@ -142,19 +134,3 @@ export class SimulatedPlatform implements UpdatePlatform {
     return join(this.#directory, `outcome-${slot}`);
   }
 }
-
-const firstLine = v.object({ simulated_outcome: v.picklist(outcomes) });
-
-const readOutcome = async (path: string): Promise<SimulatedOutcome> => {
-  const file = await open(path, 'r');
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(1_024), 0, 1_024, 0);
-    const [line = ''] = buffer.subarray(0, bytesRead).toString('utf8').split('\n');
-    const parsed = v.safeParse(firstLine, JSON.parse(line));
-    return parsed.success ? parsed.output.simulated_outcome : 'ok';
-  } catch {
-    return 'ok';
-  } finally {
-    await file.close();
-  }
-};

@@ -7,6 +7,8 @@ import { randomUUID } from 'node:crypto';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import { type DownFrame, encodeFrame, parseDownFrame, type UpFrame } from '../serial/frames.js';
 import { LineFramer } from '../serial/line-framer.js';
+import { SerialUpdater } from './serial-updater.js';
+import type { SimulatedFlash } from './simulated-flash.js';
 
 /** The device's end of a line. */
 export interface DeviceLine {
@@ -33,6 +35,8 @@ export class SimulatedSerialDevice {
   readonly #framer = new LineFramer({ maxLineBytes: 4_096 });
   readonly #unacknowledged = new Map<number, UpFrame>();
   readonly #responses = new Map<string, UpFrame>();
+  readonly #flash: SimulatedFlash | undefined;
+  readonly #updater: SerialUpdater | undefined;
   #line: DeviceLine;
   #boot: string = randomUUID();
   #seq = 0;
@@ -43,8 +47,20 @@ export class SimulatedSerialDevice {
   #measuring: NodeJS.Timeout | null = null;
   #resending: NodeJS.Timeout | null = null;
 
-  constructor(deps: { readonly line: DeviceLine }, options: SimulatedSerialDeviceOptions) {
-    this.#line = deps.line;
+  /** Without a flash it refuses every update. */
+  constructor(
+    { line, flash }: { readonly line: DeviceLine; readonly flash?: SimulatedFlash },
+    options: SimulatedSerialDeviceOptions,
+  ) {
+    this.#line = line;
+    this.#flash = flash;
+    this.#updater =
+      flash &&
+      new SerialUpdater({
+        flash,
+        say: (frame) => this.#say(frame),
+        restart: () => this.#reboot(),
+      });
     this.#options = {
       model: 'serial-simulated',
       version: '1.0.0',
@@ -104,6 +120,14 @@ export class SimulatedSerialDevice {
       case 'ack':
       case 'nack':
         if (frame.seq !== undefined) this.#unacknowledged.delete(frame.seq);
+        this.#updater?.answered(frame);
+        break;
+      case 'job':
+        if (this.#updater !== undefined) this.#updater.offered(frame);
+        else this.#say({ t: 'job_status', job_id: frame.job_id, status: 'rejected' });
+        break;
+      case 'image':
+        this.#updater?.received(frame);
         break;
       case 'ping':
         this.#say({ t: 'pong' });
@@ -112,7 +136,8 @@ export class SimulatedSerialDevice {
   }
 
   #hello(): void {
-    const { id, model, version } = this.#options;
+    const { id, model } = this.#options;
+    const version = this.#flash?.version ?? this.#options.version;
     // The empty line ends whatever noise the far end has collected.
     this.#line.write('\n');
     this.#say({ t: 'hello', id, model, version, boot: this.#boot });
@@ -146,6 +171,7 @@ export class SimulatedSerialDevice {
 
   /** Simulated: memory survives here, so only what makes a boot a boot is new. */
   #reboot(): void {
+    this.#updater?.reset();
     this.#boot = randomUUID();
     this.#seq = 0;
     this.#isWelcome = false;
@@ -175,6 +201,7 @@ export class SimulatedSerialDevice {
 
   #resend(): void {
     if (!this.#isWelcome) return;
+    this.#updater?.resend();
     let sent = 0;
     for (const frame of this.#unacknowledged.values()) {
       if (sent >= maxInFlight) break;
