@@ -132,6 +132,9 @@ export const openSerialSite = async (
     fence,
     plan,
     close,
+    /** Changes an image on the disk, behind the back of the cache. */
+    damage: (image: Buffer, bytes: Buffer) =>
+      writeFile(join(dataDir, 'firmware', sha256Of(image)), bytes),
     /** Resolves as soon as `look` finds something; looked at after every commit that could show it, and in between. */
     until: async <T>(look: () => Promise<T | undefined> | T | undefined): Promise<T> => {
       for (;;) {
