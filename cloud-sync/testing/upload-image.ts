@@ -30,6 +30,8 @@ export const chunk = (bytes: Uint8Array): UploadPart => ({
   value: Buffer.from(bytes),
 });
 
+const chunkBytes = 1024 * 1024;
+
 /** An upload under way. */
 export const openUpload = (api: ApiUnderTest) => {
   let settle: { resolve(image: FirmwareImage): void; reject(error: unknown): void } | undefined;
@@ -50,14 +52,17 @@ export const openUpload = (api: ApiUnderTest) => {
   };
 };
 
-/** Uploads an image in one chunk. */
+/** Uploads an image in chunks of 1 MiB. */
 export const uploadImage = (
   api: ApiUnderTest,
   image: Uint8Array,
   named?: { readonly model?: string; readonly version?: string },
 ): Promise<FirmwareImage> => {
   const { call, stored, send } = openUpload(api);
-  send(manifestOf(image, named), chunk(image));
+  send(manifestOf(image, named));
+  for (let at = 0; at < image.length; at += chunkBytes) {
+    send(chunk(image.subarray(at, at + chunkBytes)));
+  }
   call.end();
   return stored;
 };

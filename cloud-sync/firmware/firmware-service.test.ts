@@ -1,0 +1,102 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import t from 'tap';
+import { type CloudUnderTest, cloudUnderTest } from '../testing/cloud-under-test.js';
+import { chunk, manifestOf, openUpload, uploadImage } from '../testing/upload-image.js';
+
+const filesOf = (cloud: CloudUnderTest) => readdir(join(cloud.dataDir, 'firmware'));
+const list = (cloud: CloudUnderTest, pageSize = 0, pageToken = '') =>
+  cloud.call(cloud.firmware, cloud.firmware.listFirmware, { pageSize, pageToken });
+const remove = (cloud: CloudUnderTest, name: string) =>
+  cloud.call(cloud.firmware, cloud.firmware.deleteFirmware, { name });
+
+t.test('takes an image in as it comes, and the same again', async (t) => {
+  const cloud = await cloudUnderTest(t);
+  const image = randomBytes(5 * 1024 * 1024 + 7);
+  const { call, stored, send } = openUpload(cloud);
+  send(manifestOf(image));
+  for (let at = 0; at < image.length; at += 1024 * 1024) {
+    if (!call.write({ part: chunk(image.subarray(at, at + 1024 * 1024)) }))
+      await once(call, 'drain');
+  }
+  call.end();
+  const { sha256, name, sizeBytes } = await stored;
+  t.equal(name, 'firmware/pi@2.0');
+  t.equal(sizeBytes, BigInt(image.length));
+  t.same(await filesOf(cloud), [sha256]);
+  t.equal((await uploadImage(cloud, image)).sha256, sha256, 'the same image again');
+  await t.rejects(uploadImage(cloud, Buffer.from('other')), { code: 'RESOURCE_EXISTS' });
+  await uploadImage(cloud, Buffer.from('other'), { version: '3.0' });
+  const first = await list(cloud, 1);
+  t.match(first.firmware, [{ name: 'firmware/pi@2.0' }]);
+  t.match((await list(cloud, 1, first.nextPageToken)).firmware, [{ name: 'firmware/pi@3.0' }]);
+  const got = await cloud.call(cloud.firmware, cloud.firmware.getFirmware, { name });
+  t.match(got, { model: 'pi', version: '2.0', fileName: 'image.bin' });
+});
+
+t.test('an upload that breaks leaves nothing', async (t) => {
+  const cloud = await cloudUnderTest(t);
+  const image = randomBytes(100_000);
+  const broken = openUpload(cloud);
+  broken.send(manifestOf(image), chunk(image.subarray(0, 50_000)));
+  // Until the first half is being written.
+  while ((await filesOf(cloud)).length === 0) await new Promise(setImmediate);
+  broken.call.cancel();
+  await t.rejects(broken.stored);
+  while ((await filesOf(cloud)).length > 0) await new Promise(setImmediate);
+  t.same((await list(cloud)).firmware, []);
+
+  for (const [parts, code] of [
+    [[manifestOf(image), chunk(randomBytes(100_000))], 'UPDATE_DIGEST_MISMATCH'],
+    [[manifestOf(image), chunk(image.subarray(1))], 'UPDATE_SIZE_MISMATCH'],
+    [[manifestOf(image), chunk(image), chunk(image)], 'UPDATE_SIZE_MISMATCH'],
+    [[manifestOf(image), manifestOf(image)], 'REQUEST_INVALID'],
+    [[chunk(image)], 'REQUEST_INVALID'],
+    [[], 'REQUEST_INVALID'],
+    [[manifestOf(image, { model: '../x' }), chunk(image)], 'REQUEST_INVALID'],
+    [[manifestOf(Buffer.alloc(0))], 'REQUEST_INVALID'],
+    [
+      [manifestOf(Buffer.alloc(2 ** 20 + 1)), chunk(Buffer.alloc(2 ** 20 + 1))],
+      'REQUEST_TOO_LARGE',
+    ],
+  ] as const) {
+    const { call, stored, send } = openUpload(cloud);
+    send(...parts);
+    call.end();
+    await t.rejects(stored, { code }, code);
+  }
+  t.same(await filesOf(cloud), []);
+  t.same((await list(cloud)).firmware, []);
+});
+
+t.test('keeps what a campaign needs until it is over', async (t) => {
+  const cloud = await cloudUnderTest(t);
+  const { name } = await uploadImage(cloud, Buffer.from('image'));
+  await cloud.call(cloud.campaigns, cloud.campaigns.createCampaign, {
+    campaignId: 'c1',
+    campaign: {
+      name: '',
+      displayName: '',
+      firmware: name,
+      target: undefined,
+      policy: undefined,
+      state: CampaignState.CAMPAIGN_STATE_UNSPECIFIED,
+      progress: undefined,
+      createTime: undefined,
+      startTime: undefined,
+      endTime: undefined,
+      etag: '',
+    },
+  });
+  await t.rejects(remove(cloud, name), { code: 'RESOURCE_IN_USE' });
+  await cloud.call(cloud.campaigns, cloud.campaigns.cancelCampaign, {
+    name: 'campaigns/c1',
+    reason: '',
+  });
+  await remove(cloud, name);
+  await t.rejects(remove(cloud, name), { code: 'RESOURCE_NOT_FOUND' });
+  await t.rejects(remove(cloud, 'firmware/pi'), { code: 'REQUEST_INVALID' });
+});
