@@ -86,7 +86,7 @@ export const shadowService = (deps: ShadowServiceDependencies): ApiService => {
       const fault = faultOfPatch(patch, maxDepth);
       if (fault !== undefined) throw new HoldfastError('REQUEST_INVALID', fault);
       await engine.write((tx) =>
-        change(deps, tx, key, (before, context) => {
+        changeShadow(deps, tx, key, (before, context) => {
           if (version !== undefined && version !== BigInt(before.version)) {
             throw new HoldfastError(
               'RESOURCE_CONFLICT',
@@ -105,7 +105,7 @@ export const shadowService = (deps: ShadowServiceDependencies): ApiService => {
     deleteShadow: async ({ name }) => {
       const key = parseShadowName(name);
       await engine.write((tx) =>
-        change(deps, tx, key, (before, context) => {
+        changeShadow(deps, tx, key, (before, context) => {
           if (!before.exists) throw notFound(key);
           return deleteShadow(before, context);
         }),
@@ -162,7 +162,7 @@ export const shadowService = (deps: ShadowServiceDependencies): ApiService => {
 };
 
 /** Decides on what is committed, stores it, and tells the site. */
-const change = async (
+export const changeShadow = async (
   { engine, orders, now }: ShadowServiceDependencies,
   tx: WriteTransaction,
   key: ShadowKey,

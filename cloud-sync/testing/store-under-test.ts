@@ -15,7 +15,10 @@ import type { Test } from './cloud-under-test.js';
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
-export const storeUnderTest = async (t: Test, { now = () => 1_000 } = {}) => {
+export const storeUnderTest = async (
+  t: Test,
+  { now = () => 1_000 }: { readonly now?: () => number } = {},
+) => {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-store-'));
   const engine = await openEmbeddedEngine({ path: join(folder, 'cloud.db'), log: silent });
   const signals = new Signals();
