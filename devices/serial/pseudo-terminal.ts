@@ -25,6 +25,9 @@ export interface PseudoTerminalOptions {
   readonly timeoutMs?: number;
 }
 
+/** What a near end that does not read may leave here; the rest is lost, as on a wire. */
+const maxUnreadBytes = 8 * 1024 * 1024;
+
 export const openPseudoTerminal = async (
   options: PseudoTerminalOptions = {},
 ): Promise<PseudoTerminal> => {
@@ -38,7 +41,9 @@ export const openPseudoTerminal = async (
     if (options.link !== undefined) await pointLink(options.link, path);
     return {
       path: options.link ?? path,
-      write: (bytes) => void script.stdin.write(bytes),
+      write: (bytes) => {
+        if (script.stdin.writableLength < maxUnreadBytes) script.stdin.write(bytes);
+      },
       onData: (next) => {
         listener = next;
       },

@@ -43,6 +43,7 @@ export class SimulatedSerialDevice {
   #dropped = 0;
   #isOpen = false;
   #isWelcome = false;
+  #ticksAlone = 0;
   #settings: JsonObject = {};
   #measuring: NodeJS.Timeout | null = null;
   #resending: NodeJS.Timeout | null = null;
@@ -107,6 +108,7 @@ export class SimulatedSerialDevice {
         break;
       case 'welcome':
         this.#isWelcome = true;
+        this.#ticksAlone = 0;
         this.#say({ t: 'get' });
         this.#resend();
         break;
@@ -200,7 +202,13 @@ export class SimulatedSerialDevice {
   }
 
   #resend(): void {
-    if (!this.#isWelcome) return;
+    if (!this.#isWelcome) {
+      this.#ticksAlone += 1;
+      // Rarer and rarer: nobody may be there for days.
+      const ticks = this.#ticksAlone;
+      if ((ticks & (ticks - 1)) === 0 || ticks % 16 === 0) this.#hello();
+      return;
+    }
     this.#updater?.resend();
     let sent = 0;
     for (const frame of this.#unacknowledged.values()) {
