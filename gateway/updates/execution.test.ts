@@ -465,6 +465,16 @@ t.test('older set: a claim of a device that never told a version ends unproven',
   t.equal(next(telling, { type: 'ticked' }, policy, now + 9_000).state.status, 'queued');
 });
 
+t.test('serial: a cancelled offer is withdrawn, and a refusal stops the device', async (t) => {
+  const serial = (status: ExecutionStatus) => at(status, { door: 'serial' });
+  t.match(next(serial('offered'), { type: 'cancel' }, policy, now).state, { status: 'cancelled' });
+  const says: ExecutionEvent = { type: 'reported', door: 'serial', status: 'downloading' };
+  t.match(next(serial('cancelling'), says, policy, now), {
+    state: { status: 'cancelled' },
+    refused: 'it is being cancelled',
+  });
+});
+
 t.test('older set: a command cannot be called back, so its cancellation waits', async (t) => {
   const cancelling = next(older('offered'), { type: 'cancel' }, policy, now).state;
   t.match(cancelling, { status: 'cancelling', deadline: now + 500 });
