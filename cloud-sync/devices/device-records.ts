@@ -70,8 +70,8 @@ export const requireDevice = async (
 };
 
 /**
- * Forgets a device. What other parts keep of it refers to its row and goes with it; one that still speaks at its site comes back with
- * its next journal entry.
+ * Forgets a device. What other parts keep of it refers to its row and goes with it, but for its shadows: one that still speaks at its
+ * site comes back with its next journal entry, and the merge needs what was merged before.
  */
 export const deleteDevice = async (
   { db }: WriteTransaction,

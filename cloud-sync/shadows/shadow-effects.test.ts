@@ -17,10 +17,10 @@ import * as fc from 'fast-check';
 import t from 'tap';
 import { StandInLog } from '../testing/gateway-stand-in.js';
 import { type StoreUnderTest, storeUnderTest } from '../testing/store-under-test.js';
+import { changeShadow } from './change-shadow.js';
 import { registerShadowEffects } from './shadow-effects.js';
 import { readShadow } from './shadow-records.js';
 import { deleteShadow, writePatch } from './shadow-replica.js';
-import { changeShadow } from './shadow-service.js';
 
 interface ShadowBody {
   readonly operations: readonly ShadowOperation[];

@@ -16,9 +16,9 @@ import type {
 } from '../effects/effect-registry.js';
 import type { NewOrder, Orders } from '../link/orders.js';
 import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
+import { ordersOf, replicaName } from './change-shadow.js';
 import { readShadow, replicaOf, type ShadowKey, storeShadow } from './shadow-records.js';
 import { allOperations, mergeReceived, type Received } from './shadow-replica.js';
-import { ordersOf, replicaName } from './shadow-service.js';
 
 export interface ShadowEffectsDependencies {
   readonly engine: SqlEngine;

@@ -2,43 +2,19 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { ShadowsService } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { shadowRequestLimits } from '@holdfast/protos/mqtt/shadow-payload';
-import {
-  editsOf,
-  faultOfPatch,
-  renderShadow,
-  sizeOfDocument,
-} from '@holdfast/protos/semantics/shadow-document';
 import { requireJsonObject } from '../api/json-field.js';
 import { parseDeviceName, parseName } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
 import { type DeviceKey, requireDevice } from '../devices/device-records.js';
-import type { NewOrder, Orders } from '../link/orders.js';
 import { requireSite } from '../sites/site-records.js';
 import { cutPage, readPage } from '../store/page.js';
-import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
+import { type ChangeShadowDependencies, changeShadow } from './change-shadow.js';
+import { checkEdits, checkPatch, checkSize } from './shadow-limits.js';
 import { conflictMessage, parseShadowName, shadowMessage } from './shadow-messages.js';
-import { latestTimeOf, readShadow, type ShadowKey, storeShadow } from './shadow-records.js';
-import {
-  deleteShadow,
-  type ShadowChange,
-  type ShadowReplica,
-  type WriteContext,
-  writePatch,
-} from './shadow-replica.js';
+import type { ShadowKey } from './shadow-records.js';
+import { deleteShadow, writePatch } from './shadow-replica.js';
 
-export interface ShadowServiceDependencies {
-  readonly engine: SqlEngine;
-  readonly orders: Orders;
-  readonly now: () => number;
-}
-
-/** As at the gateway, which would take no larger ones from its devices. */
-const maxDocumentBytes = 8_192;
-const maxDepth = 8;
-/** Leaves, and deletions that the site has not confirmed yet. */
-const maxLeaves = 1_000;
-
-export const shadowService = (deps: ShadowServiceDependencies): ApiService => {
+export const shadowService = (deps: ChangeShadowDependencies): ApiService => {
   const { engine } = deps;
   const { read } = engine;
   const get = async (key: ShadowKey) => {
@@ -83,8 +59,7 @@ export const shadowService = (deps: ShadowServiceDependencies): ApiService => {
     updateShadow: async ({ name, desired, version }) => {
       const key = parseShadowName(name);
       const patch = { desired: requireJsonObject(desired, 'desired', shadowRequestLimits) };
-      const fault = faultOfPatch(patch, maxDepth);
-      if (fault !== undefined) throw new HoldfastError('REQUEST_INVALID', fault);
+      checkPatch(patch);
       await engine.write((tx) =>
         changeShadow(deps, tx, key, (before, context) => {
           if (version !== undefined && version !== BigInt(before.version)) {
@@ -93,7 +68,7 @@ export const shadowService = (deps: ShadowServiceDependencies): ApiService => {
               `The shadow has version ${before.version}. Read it again, then change it`,
             );
           }
-          if (editsOf(before.state, patch).length > maxLeaves) throw tooLarge(leavesText);
+          checkEdits(before, patch);
           const changed = writePatch(before, patch, context);
           checkSize(before, changed.shadow);
           return changed;
@@ -160,63 +135,6 @@ export const shadowService = (deps: ShadowServiceDependencies): ApiService => {
     },
   });
 };
-
-/** Decides on what is committed, stores it, and tells the site. */
-export const changeShadow = async (
-  { engine, orders, now }: ShadowServiceDependencies,
-  tx: WriteTransaction,
-  key: ShadowKey,
-  decide: (before: ShadowReplica, context: WriteContext) => ShadowChange,
-): Promise<void> => {
-  await requireDevice(tx.db, key);
-  const before = await readShadow(tx.db, key);
-  const context: WriteContext = {
-    replica: replicaName(engine),
-    seen: await latestTimeOf(tx.db, key.site),
-    now: now(),
-  };
-  const changed = decide(before, context);
-  await storeShadow(tx.db, key, before, changed.shadow, context.now);
-  await orders.append(tx, key.site, ordersOf(key, changed));
-};
-
-/** A database that was made anew has another log, so what it mints is not taken for what the lost one had written. */
-export const replicaName = ({ log }: Pick<SqlEngine, 'log'>): string => log.slice(0, 12);
-
-/** What the site is told of a change; nothing when there is nothing to tell. */
-export const ordersOf = (
-  { device, shadow }: ShadowKey,
-  { operations, dead, isDeletion = false }: Omit<ShadowChange, 'shadow'>,
-): NewOrder[] => {
-  if (operations.length + dead.length === 0 && !isDeletion) return [];
-  return [
-    {
-      kind: 'shadow',
-      body: {
-        device,
-        shadow,
-        operations: [...operations],
-        ...(dead.length === 0 ? {} : { dead: [...dead] }),
-        ...(isDeletion ? { deleted: true } : {}),
-      },
-    },
-  ];
-};
-
-/** Who only takes away is let through, or a full shadow could not be emptied. Errors: REQUEST_TOO_LARGE. */
-const checkSize = (before: ShadowReplica, after: ShadowReplica): void => {
-  const size = sizeOfDocument(renderShadow(after.state).state);
-  const isLarger = size > sizeOfDocument(renderShadow(before.state).state);
-  if (isLarger && size > maxDocumentBytes) {
-    throw tooLarge(`The shadow would have ${size} bytes, ${maxDocumentBytes} are allowed`);
-  }
-  const { size: leaves } = after.state.leaves;
-  if (leaves > maxLeaves && leaves > before.state.leaves.size) throw tooLarge(leavesText);
-};
-
-const leavesText = `The shadow would have more than ${maxLeaves} leaves, deletions that its site has not confirmed yet among them`;
-
-const tooLarge = (text: string): HoldfastError => new HoldfastError('REQUEST_TOO_LARGE', text);
 
 const notFound = ({ device, shadow }: ShadowKey): HoldfastError =>
   new HoldfastError('RESOURCE_NOT_FOUND', `The device ${device} has no shadow ${shadow}`);
