@@ -258,9 +258,9 @@ const deviceView = (device: Device) => ({
 });
 
 const shadowRow = ({ state, metadata, delta, version, timestamp }: ShadowView) => ({
-  desired: state.desired ?? {},
-  reported: state.reported ?? {},
-  delta: delta?.state ?? {},
+  // A section that is not there is left out, as the control plane shows it.
+  ...state,
+  ...(delta === undefined ? {} : { delta: delta.state }),
   metadata,
   version,
   timestamp,
