@@ -10,13 +10,18 @@ export const telemetryPoints = (
   const values: readonly Omit<TelemetryPoint, 'boot'>[] =
     frame.values ?? (frame.value === undefined ? [] : [{ value: frame.value }]);
   return values.map((item, index) => {
-    const ts = item.ts ?? frame.ts;
-    const seq = item.seq ?? (frame.seq === undefined ? undefined : frame.seq + index);
+    const seq = item.seq ?? numberAt(frame.seq, index);
+    // A seq counts within a boot, so neither goes without the other.
+    const isNumbered = boot !== undefined && seq !== undefined;
+    // What has no number counts once by its time.
+    const ts = item.ts ?? (isNumbered ? frame.ts : numberAt(frame.ts, index));
     return {
       value: item.value,
       ...(ts === undefined ? {} : { ts }),
-      // A seq counts within a boot, so neither goes without the other.
-      ...(boot === undefined || seq === undefined ? {} : { boot, seq }),
+      ...(isNumbered ? { boot, seq } : {}),
     };
   });
 };
+
+const numberAt = (first: number | undefined, index: number): number | undefined =>
+  first === undefined ? undefined : first + index;

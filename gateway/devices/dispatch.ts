@@ -7,6 +7,7 @@ import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { ShadowOutcome, ShadowRequest } from '../shadows/shadows.js';
 import type { TelemetryPoint } from '../telemetry/point.js';
+import { ArrivalTimes } from './arrival-times.js';
 import type { DeviceFacts } from './device.js';
 import type {
   DeviceEvent,
@@ -46,6 +47,7 @@ export interface DispatchDeps {
 
 export const createDispatch = (deps: DispatchDeps): DispatchDeviceEvent => {
   const { devices, updates, commands } = deps;
+  const arrivals = new ArrivalTimes();
 
   const session = async (event: SessionChanged): Promise<void> => {
     const { device, door, model, serialNo, firmwareVersion } = event;
@@ -102,7 +104,7 @@ export const createDispatch = (deps: DispatchDeps): DispatchDeviceEvent => {
     const { device } = event;
     switch (event.type) {
       case 'telemetry':
-        await deps.telemetry.record(pointsOf(event, deps.clock.now()));
+        await deps.telemetry.record(pointsOf(event, arrivals, deps.clock.now()));
         devices.seen(device);
         return undefined;
       case 'session':
@@ -139,5 +141,14 @@ export const createDispatch = (deps: DispatchDeps): DispatchDeviceEvent => {
     (await handle(event)) as DeviceEventAnswers[E['type']];
 };
 
-const pointsOf = ({ device, series, points }: TelemetrySent, now: number): TelemetryPoint[] =>
-  points.map((point) => ({ ...point, device, series, ts: point.ts ?? now }));
+const pointsOf = (
+  { device, series, points }: TelemetrySent,
+  arrivals: ArrivalTimes,
+  now: number,
+): TelemetryPoint[] =>
+  points.map((point) => ({
+    ...point,
+    device,
+    series,
+    ts: point.ts ?? arrivals.next(device, series, now),
+  }));

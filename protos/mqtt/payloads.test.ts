@@ -94,6 +94,15 @@ t.test('reads telemetry as a number, an object or a batch', async (t) => {
   t.match(reasonOf(parseTelemetry(bytes('"21"'))), /number or an object/);
   t.match(reasonOf(parseTelemetry(bytes({ ts: 1 }))), /no value/);
   t.match(reasonOf(parseTelemetry(bytes({ value: 1, ts: '2024' }))), /ts/);
+  t.same(
+    read(parseTelemetry(bytes({ ts: 7, values: [1, { value: 2, ts: 70 }, 3] }))),
+    [
+      { value: 1, ts: 7 },
+      { value: 2, ts: 70 },
+      { value: 3, ts: 9 },
+    ],
+    'values of one time and without a number are told apart',
+  );
   t.match(reasonOf(parseTelemetry(bytes({ values: [] }))), /empty/);
   t.match(reasonOf(parseTelemetry(bytes({ values: [1, 'x'] }))), /values.1/);
   t.match(reasonOf(parseTelemetry(bytes({ values: Array(1_001).fill(1) }))), /1000/);

@@ -29,7 +29,8 @@ export const telemetryLimits: JsonLimits & { readonly maxPoints: number } = {
 /**
  * Reads `dt/{id}/telemetry/{sensor}`: a number; an object, whose `ts`, `boot` and `seq` are taken out of it, and which
  * stands for its `value` when it has nothing else; or `{"values":[…]}`, a batch of these. A batch's own `ts` and `boot`
- * hold for the values that have none, its `seq` is that of the first and counts up.
+ * hold for the values that have none, its `seq` is that of the first and counts up. Without a `seq` the values of one
+ * `ts` are put a millisecond apart, as they count once by their time.
  */
 export const parseTelemetry = (payload: Uint8Array): Parsed<readonly TelemetryPoint[]> => {
   const json = parseJson(payload, telemetryLimits);
@@ -48,7 +49,8 @@ const metaSchema = v.object({
     v.pipe(
       v.number('Expected epoch milliseconds'),
       v.minValue(0),
-      v.maxValue(8.64e15),
+      // The last day of dates, and room for a batch.
+      v.maxValue(8.64e15 - 1_000),
       v.transform(Math.trunc),
     ),
   ),
@@ -88,17 +90,18 @@ const readBatch = (
           ? readPoint(item)
           : invalid('A value is a number or an object');
     if (!point.ok) return { ...point, reason: `values.${index}: ${point.reason}` };
-    const { value, ts, boot, seq } = point.value;
+    const { value, ts, boot = outer.boot } = point.value;
+    const seq = point.value.seq ?? numberAt(outer.seq, index);
+    const isNumbered = boot !== undefined && seq !== undefined;
     points.push(
-      pointOf(value, {
-        ts: ts ?? outer.ts,
-        boot: boot ?? outer.boot,
-        seq: seq ?? (outer.seq === undefined ? undefined : outer.seq + index),
-      }),
+      pointOf(value, { ts: ts ?? (isNumbered ? outer.ts : numberAt(outer.ts, index)), boot, seq }),
     );
   }
   return { ok: true, value: points };
 };
+
+const numberAt = (first: number | undefined, index: number): number | undefined =>
+  first === undefined ? undefined : first + index;
 
 const pointOf = (
   value: JsonValue,
