@@ -161,6 +161,26 @@ t.test('keeps entries of kinds it does not know, and counts them', async (t) => 
   t.equal((await link.next('journalCommitted')).position?.seq, 3n);
 });
 
+t.test('a time that is no date keeps nobody from reading the others', async (t) => {
+  const cloud = await cloudUnderTest(t);
+  const gateway = await enrolStandIn(cloud, 'a');
+  const link = dial(gateway);
+  t.teardown(() => link.close());
+  link.hello();
+  await link.next('welcome');
+  link.say({ $case: 'journal', value: await new StandInLog('state').batch([device(true)]) });
+  const wrong = { kind: 'point', body: { ...point(1).body, ts: 9e15 } };
+  const batch = await new StandInLog('telemetry').batch([wrong, point(2)]);
+  link.say({ $case: 'journal', value: batch });
+  for (let lanes = 0; lanes < 2; lanes += 1) await link.next('journalCommitted');
+  const { points } = await cloud.call(cloud.devices, cloud.devices.listTelemetry, {
+    parent: 'sites/a/devices/d1',
+    pageSize: 10,
+    pageToken: '',
+  });
+  t.match(points, [{ seq: 2n }]);
+});
+
 t.test('pushes the plan, and gives the documents that its head names', async (t) => {
   const cloud = await cloudUnderTest(t);
   const gateway = await enrolStandIn(cloud, 'a');

@@ -6,7 +6,8 @@ import * as v from 'valibot';
 import { executionStatus } from './execution-status.js';
 
 const id = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
-const epochMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+/** Up to the last day that a date can be (ECMA-262, 21.4.1.1), since readers make dates of it. */
+const epochMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(8.64e15));
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 /** A device sends them from a counter of its own, so they may be anything up to 2^53 - 1. */
 const sequence = count;
