@@ -26,7 +26,7 @@ export interface CommandServiceDependencies {
 const defaultLifetimeMs = 3_600_000;
 const longestLifetimeMs = 90 * 86_400_000;
 /** A command has to fit into one MQTT message of a small device. */
-const payloadLimits = { maxBytes: 64 * 1024, maxDepth: 16 };
+const payloadLimits = { maxBytes: 60_000, maxDepth: 16 };
 
 export const commandService = (deps: CommandServiceDependencies): ApiService => {
   const { engine, now } = deps;
@@ -96,8 +96,8 @@ interface CommandRequest {
 const parseCommand = (commandId: string, command: Command | undefined): CommandRequest => {
   if (command === undefined) throw new HoldfastError('REQUEST_INVALID', 'command is missing');
   const { type, payload, expireTime } = command;
-  if (type === '' || type.length > 256) {
-    throw new HoldfastError('REQUEST_INVALID', 'type must be 1 to 256 characters');
+  if (type === '' || type.length > 64) {
+    throw new HoldfastError('REQUEST_INVALID', 'type must be 1 to 64 characters');
   }
   return {
     id: commandId === '' ? randomUUID() : requireId(commandId, 'command_id'),

@@ -118,3 +118,15 @@ const entryOf = (view: CommandView, at: number): Append =>
     },
     at,
   );
+
+/** Of a command that was never one here. */
+export const failureEntry = (
+  { device, command, error }: { device: string; command: string; error: string },
+  at: number,
+): Append =>
+  journalEntry(
+    'state',
+    'command',
+    { device, command, state: 'failed', response: null, error: error.slice(0, 500) },
+    at,
+  );

@@ -188,3 +188,21 @@ t.test('what cannot be a command is refused', async (t) => {
   for (const id of ['c2', 'c3']) await commands.create(command(clock, id));
   await t.rejects(commands.create(command(clock, 'c4')), { code: 'STORE_OVERLOADED' });
 });
+
+t.test('an order that cannot be carried out is told as failed, and holds up none', async (t) => {
+  const { clock, start, journal } = await openSite(t);
+  const { site, devices, commands } = await start();
+  await devices.vouch({ device: 'pump', model: 'm', serialNo: 's' });
+  const order = (change: object) =>
+    commands.order({ ...command(clock), expires_at: clock.now() + 1_000, ...change }, (write) =>
+      site.commit(write),
+    );
+  await order({ command: 'a', device: 'nobody' });
+  await order({ command: 'b', type: 'x'.repeat(65) });
+  t.same(await journal(), ['failed', 'failed']);
+  for (const id of ['c', 'd', 'e']) await order({ command: id });
+  await order({ command: 'f' });
+  t.same((await journal()).slice(2), ['delivered', 'delivered', 'delivered', 'failed']);
+  await order({ command: 'c' });
+  t.equal((await journal()).length, 6, 'one that is known is no failure, however many are open');
+});

@@ -5,7 +5,7 @@
  * A command is published when it is made, which reaches who is connected or has a session at the broker, and once more a little
  * after the device has connected, which reaches everybody else: so a device may get it twice, and tells by its id.
  */
-import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { CommandPayload, CommandResponsePayload } from '@holdfast/protos/mqtt/command-payload';
 import { isEntityId } from '@holdfast/protos/mqtt/device-id';
 import type { JsonValue } from '@holdfast/protos/mqtt/json-payload';
@@ -26,6 +26,7 @@ import {
   commandOf,
   createWrite,
   expireWrite,
+  failureEntry,
   isOpen,
   sendKind,
 } from './command-rows.js';
@@ -109,7 +110,6 @@ export class Commands {
     command: NewCommand,
     commit: (write: Write) => Promise<void> = (write) => this.#deps.site.commit(write),
   ): Promise<CommandView> {
-    this.#check(command);
     const existing = await this.get(command.device, command.command);
     if (existing !== undefined) {
       if (!isSame(existing, command)) {
@@ -118,6 +118,7 @@ export class Commands {
       await commit([]);
       return existing;
     }
+    this.#check(command);
     const now = this.#deps.clock.now();
     const state: CommandState = this.#isOver(command.expiresAt) ? 'expired' : 'delivered';
     const view: CommandView = {
@@ -134,7 +135,10 @@ export class Commands {
     return view;
   }
 
-  /** Carries out an order of the control plane. */
+  /**
+   * Carries out an order of the control plane. One that cannot be is a command that failed: whoever gave it is waiting, and so are the
+   * orders to other devices behind it.
+   */
   readonly order = async (
     body: {
       readonly device: string;
@@ -146,8 +150,23 @@ export class Commands {
     commit: (write: Write) => Promise<void>,
   ): Promise<void> => {
     const { device, command, type, payload, expires_at: expiresAt } = body;
-    // Canonical JSON was parsed: it can hold nothing else.
-    await this.create({ device, command, type, payload: payload as JsonValue, expiresAt }, commit);
+    let isDecided = false;
+    try {
+      // Canonical JSON was parsed: it can hold nothing else.
+      await this.create(
+        { device, command, type, payload: payload as JsonValue, expiresAt },
+        (write) => {
+          isDecided = true;
+          return commit(write);
+        },
+      );
+    } catch (error) {
+      const isRefused =
+        isHoldfastError(error) && (!error.isRetryable || error.code === 'STORE_OVERLOADED');
+      if (isDecided || !isRefused) throw error;
+      const now = this.#deps.clock.now();
+      await commit([failureEntry({ device, command, error: messageOf(error) }, now)]);
+    }
   };
 
   /** Takes a device's response; resolves after the commit. Those to nothing that is open are ignored: it was answered before. */
