@@ -185,6 +185,7 @@ export class Connection implements LiveConnection {
 
   /** Says that the site has another owner. What this gateway saw until then is still taken: positions, then its batches. */
   async #fence(error: HoldfastError): Promise<void> {
+    const wasLive = this.#phase === 'live';
     this.#phase = 'fenced';
     const { site, gateway } = this.gateway;
     this.#deps.contacts.release(this);
@@ -192,12 +193,16 @@ export class Connection implements LiveConnection {
     this.#deps.log.warn({ site, gateway, code: error.code }, error.message);
     this.#refuse(error);
     if (error.code !== 'GATEWAY_FENCED') return this.#stream.end();
-    for (const met of await meetLanes(this.#deps, site, this.#hello.journal)) {
+    // A gateway that was welcomed knows where its lanes stand, and has said more since its hello.
+    if (wasLive) return;
+    const lanes = await meetLanes(this.#deps, site, this.#hello.journal);
+    for (const met of lanes) {
       const position = lanePosition(met.lane, met.log, met);
       if (met.resetReason === undefined) {
         this.#stream.say({ $case: 'journalCommitted', value: { position } });
       }
     }
+    this.#up.begin(lanes);
   }
 
   async #refuseClone(): Promise<void> {

@@ -181,6 +181,28 @@ t.test('a time that is no date keeps nobody from reading the others', async (t) 
   t.match(points, [{ seq: 2n }]);
 });
 
+t.test('a fenced gateway whose lane was given up hands it over in a new log', async (t) => {
+  const cloud = await cloudUnderTest(t);
+  const older = await enrolStandIn(cloud, 'a');
+  const log = new StandInLog('telemetry');
+  const before = dial(older);
+  t.teardown(() => before.close());
+  before.hello();
+  await before.next('welcome');
+  before.say({ $case: 'journal', value: await log.batch([point(1)]) });
+  await before.next('journalCommitted');
+  before.close();
+  await enrolStandIn(cloud, 'a', { replace: true });
+
+  const link = dial(older);
+  t.teardown(() => link.close());
+  link.hello({ journal: [{ ...log.position, chain: Buffer.alloc(32, 1) }] });
+  t.equal((await link.next('refused')).code, 'GATEWAY_FENCED');
+  t.equal((await link.next('laneReset')).log, log.log);
+  link.say({ $case: 'journal', value: await new StandInLog('telemetry').batch([point(2)]) });
+  t.equal((await link.next('journalCommitted')).position?.seq, 1n);
+});
+
 t.test('pushes the plan, and gives the documents that its head names', async (t) => {
   const cloud = await cloudUnderTest(t);
   const gateway = await enrolStandIn(cloud, 'a');
