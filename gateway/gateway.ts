@@ -115,7 +115,7 @@ export const openGateway = async (
   orders.handle('command', commands.order);
 
   const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
-  const isConnected = (device: string): boolean => devices.get(device)?.session !== null;
+  const isConnected = (device: string): boolean => (devices.get(device)?.session ?? null) !== null;
   const shadowTopics = shadowDoor({ shadows, publish, isConnected, now: () => clock.now() });
   const native = openNativeDoor({ dispatch, shadows: shadowTopics, publish, fence, clock, log });
   const serial = new SerialDoor(
@@ -141,6 +141,7 @@ export const openGateway = async (
       fence,
       clock,
       log,
+      onUp: () => firmware.retry(),
       dial: grpcDial({
         address: record.link_address,
         root,
@@ -260,7 +261,10 @@ const controlPlaneAgent = (identity: GatewayIdentity, clock: Clock) =>
     {
       role: 'control-plane',
       root: identity.root,
-      at: clock.trusted ? clock.now() : 'unchecked',
+      // Asked at each connection: the program may run for years.
+      get at() {
+        return clock.trusted ? clock.now() : ('unchecked' as const);
+      },
     },
     { client: linkCredentials(identity), keepAlive: false },
   );

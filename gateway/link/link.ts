@@ -33,6 +33,8 @@ export interface LinkDeps {
   readonly orders: Orders;
   readonly fence: Fence;
   readonly dial: Dial;
+  /** Told each time the control plane has welcomed us: the WAN is there. */
+  readonly onUp?: () => void;
   readonly clock: Clock;
   readonly log: StoreLog;
   /** Uniform in [0, 1), for the times between attempts. */
@@ -184,6 +186,7 @@ export class Link {
       case 'meet':
         this.#refusal = null;
         this.#deps.log.info({}, 'the link is up');
+        this.#deps.onUp?.();
         if (message?.$case === 'welcome') this.#meet().begin(message.value);
         this.kick();
         break;
