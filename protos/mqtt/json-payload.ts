@@ -103,11 +103,9 @@ const isDeeperThan = (payload: Uint8Array, maxDepth: number): boolean => {
   return false;
 };
 
-/** With the `u` flag a pair is one code point, so this finds halves only: they have no UTF-8 to be stored or signed as. */
-const loneSurrogate = /[\uD800-\uDFFF]/u;
-
+/** Half a pair has no UTF-8 to be stored or signed as. */
 const faultOfText = (text: string): string | undefined =>
-  loneSurrogate.test(text) ? 'A text has half a surrogate pair' : undefined;
+  text.isWellFormed() ? undefined : 'A text has half a surrogate pair';
 
 /** Recursion is safe here: the depth was checked. */
 const findFault = (value: JsonValue): string | undefined => {

@@ -64,13 +64,19 @@ const metaSchema = v.object({
 });
 
 const readPoint = (object: JsonObject): Parsed<TelemetryPoint> => {
+  // Most points say nothing of themselves: the site's clock gives their time.
+  if (!('ts' in object || 'boot' in object || 'seq' in object)) return readValue(object, {});
   const meta = v.safeParse(metaSchema, object, { abortEarly: true });
   if (!meta.success) return invalid(reasonOf(meta.issues));
   const { ts: _ts, boot: _boot, seq: _seq, ...rest } = object;
+  return readValue(rest, meta.output);
+};
+
+const readValue = (rest: JsonObject, meta: PointMeta): Parsed<TelemetryPoint> => {
   const keys = Object.keys(rest);
   if (keys.length === 0) return invalid('The telemetry holds no value');
   const value = keys.length === 1 ? (rest.value ?? rest) : rest;
-  return { ok: true, value: pointOf(value, meta.output) };
+  return { ok: true, value: pointOf(value, meta) };
 };
 
 const readBatch = (
@@ -103,14 +109,13 @@ const readBatch = (
 const numberAt = (first: number | undefined, index: number): number | undefined =>
   first === undefined ? undefined : first + index;
 
-const pointOf = (
-  value: JsonValue,
-  {
-    ts,
-    boot,
-    seq,
-  }: { ts?: number | undefined; boot?: string | undefined; seq?: number | undefined },
-): TelemetryPoint => ({
+interface PointMeta {
+  readonly ts?: number | undefined;
+  readonly boot?: string | undefined;
+  readonly seq?: number | undefined;
+}
+
+const pointOf = (value: JsonValue, { ts, boot, seq }: PointMeta): TelemetryPoint => ({
   value,
   ...(ts === undefined ? {} : { ts }),
   ...(boot === undefined ? {} : { boot }),

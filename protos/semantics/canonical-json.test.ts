@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import t from 'tap';
 import { canonicalJson, canonicalSha256 } from './canonical-json.js';
 
@@ -55,4 +56,23 @@ t.test('refuses what JSON cannot hold instead of hashing something else', async 
 
 t.test('a member named __proto__ is a member', async (t) => {
   t.equal(canonicalJson(JSON.parse('{"__proto__":{"a":1}}')), '{"__proto__":{"a":1}}');
+});
+
+t.test('what stands in order already is written as what does not', async (t) => {
+  const reversed = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null) return value;
+    if (Array.isArray(value)) return value.map(reversed);
+    return Object.fromEntries(
+      Object.entries(value)
+        .map(([key, member]) => [key, reversed(member)])
+        .reverse(),
+    );
+  };
+  fc.assert(
+    fc.property(fc.jsonValue(), (value) => {
+      const text = canonicalJson(value);
+      t.equal(canonicalJson(JSON.parse(text)), text);
+      t.equal(canonicalJson(reversed(value)), text);
+    }),
+  );
 });

@@ -7,15 +7,49 @@ import { HoldfastError } from '../errors/holdfast-error.js';
 
 /** Deeper than this nothing of ours is; it bounds the recursion for input from outside. */
 const deepest = 200;
-/** With the `u` flag a pair is one code point, so this finds halves only. */
-const loneSurrogate = /[\uD800-\uDFFF]/u;
 
 /** Errors: REQUEST_INVALID for what JSON cannot hold (a cycle, NaN, a lone surrogate, a bigint). */
-export const canonicalJson = (value: unknown): string => write(value, 0);
+export const canonicalJson = (value: unknown): string =>
+  isInOrder(value, 0) ? JSON.stringify(value) : write(value, 0);
 
 /** SHA-256 of the canonical form in UTF-8, in hexadecimal. */
 export const canonicalSha256 = (value: unknown): string =>
   createHash('sha256').update(canonicalJson(value)).digest('hex');
+
+/**
+ * Whether it is plain JSON whose keys stand in canonical order already, as what our own programs make mostly does: then ECMAScript's
+ * own writer gives the canonical form, several times as fast. Whatever is in doubt is not.
+ */
+const isInOrder = (value: unknown, depth: number): boolean => {
+  switch (typeof value) {
+    case 'string':
+      return value.isWellFormed();
+    case 'boolean':
+      return true;
+    case 'number':
+      return Number.isFinite(value);
+    case 'object':
+      if (value === null) return true;
+      if (depth > deepest) return false;
+      return Array.isArray(value)
+        ? value.every((item) => isInOrder(item, depth + 1))
+        : isObjectInOrder(value, depth);
+    default:
+      return false;
+  }
+};
+
+const isObjectInOrder = (value: object, depth: number): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) return false;
+  let before = '';
+  for (const key of Object.keys(value)) {
+    if (key < before || !key.isWellFormed() || key === 'toJSON') return false;
+    before = key;
+    if (!isInOrder((value as Record<string, unknown>)[key], depth + 1)) return false;
+  }
+  return true;
+};
 
 const refuse = (what: string): never => {
   throw new HoldfastError('REQUEST_INVALID', `${what} has no canonical JSON`);
@@ -25,9 +59,9 @@ const write = (value: unknown, depth: number): string => {
   if (depth > deepest) return refuse(`a value nested deeper than ${deepest} levels`);
   switch (typeof value) {
     case 'string':
-      return loneSurrogate.test(value)
-        ? refuse('a string with a lone surrogate')
-        : JSON.stringify(value);
+      return value.isWellFormed()
+        ? JSON.stringify(value)
+        : refuse('a string with a lone surrogate');
     case 'boolean':
       return String(value);
     case 'number':
@@ -45,9 +79,12 @@ const writeObject = (value: object, depth: number): string => {
   const prototype: unknown = Object.getPrototypeOf(value);
   // A Date or a Buffer would come out as an object of its insides.
   if (prototype !== Object.prototype && prototype !== null) return refuse('an instance of a class');
-  const members = Object.entries(value)
-    .filter(([, member]) => member !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, member]) => `${write(key, depth + 1)}:${write(member, depth + 1)}`);
-  return `{${members.join(',')}}`;
+  let members = '';
+  // The default order is that of UTF-16 code units.
+  for (const key of Object.keys(value).sort()) {
+    const member = (value as Record<string, unknown>)[key];
+    if (member === undefined) continue;
+    members += `${members === '' ? '' : ','}${write(key, depth + 1)}:${write(member, depth + 1)}`;
+  }
+  return `{${members}}`;
 };
