@@ -68,11 +68,11 @@ export interface BrokerDependencies {
     password: Uint8Array,
   ) => Promise<Identity | undefined>;
   /**
-   * Takes a client's publish. It resolves once what the door owes is committed; a Write it returns is committed together with the
-   * broker's own copies. Rejecting means "not now": the message is not acknowledged and the client is disconnected, so that it resends.
-   * Called in the order of the client's publishes; a QoS 2 message once.
+   * Takes a client's publish. It resolves once what the door owes is committed (undefined: nothing is); a Write it returns is committed
+   * together with the broker's own copies. Rejecting or throwing means "not now": the message is not acknowledged and the client is
+   * disconnected, so that it resends. Called in the order of the client's publishes; a QoS 2 message once.
    */
-  readonly handle: (message: InboundMessage) => Promise<Write | undefined>;
+  readonly handle: (message: InboundMessage) => Promise<Write | undefined> | undefined;
   readonly onSession?: (event: SessionEvent) => void;
   readonly onDropped?: (event: DropEvent) => void;
 }

@@ -10,14 +10,15 @@ import type { BrokerDependencies } from './broker.js';
 import { saveInbox } from './broker-rows.js';
 import type { Connection } from './connection.js';
 import type { PublishRequest } from './protocol.js';
-import type { Router } from './router.js';
+import type { Prepared, Router } from './router.js';
 import type { Session } from './session.js';
 
 export interface InboundDependencies extends Pick<BrokerDependencies, 'store' | 'log' | 'handle'> {
   readonly router: Router;
 }
 
-type Done = (error?: Error) => void;
+/** Called once: without an error the message may be acknowledged, with one the client is to be disconnected. */
+export type Done = (error?: Error) => void;
 
 export class Inbound {
   readonly #deps: InboundDependencies;
@@ -28,7 +29,6 @@ export class Inbound {
     this.#maxInbox = maxInbox;
   }
 
-  /** `done` without an error lets the message be acknowledged, with one the client is disconnected. */
   take(connection: Connection, message: PublishRequest, done: Done): void {
     const { identity, session } = connection;
     const refused = refusalOf(connection, message, this.#maxInbox);
@@ -41,88 +41,73 @@ export class Inbound {
       this.#repeat(connection, session, packetId, done);
       return;
     }
-    const decided = connection.decided.enter();
     const settle = packetId === undefined ? undefined : session.inbox.receive(packetId);
-    const fail = (error: unknown): void => {
-      settle?.(false);
-      this.#failed(connection, message, error, done);
-    };
-    const finish = (): void => {
-      settle?.(true);
-      done();
-    };
-    this.#handle(connection, identity, message).then(
-      (write) =>
-        decided(() => this.#store(connection, session, message, write ?? [], finish, fail)),
-      (error: unknown) => decided(() => fail(error)),
+    const taken: Taken = { connection, session, message, done, settle };
+    let owed: Promise<Write | undefined> | undefined;
+    try {
+      owed = this.#handle(connection, identity, message);
+    } catch (error) {
+      owed = Promise.reject(error);
+    }
+    const { decided } = connection;
+    if (owed === undefined) {
+      decided.run(() => this.#store(taken, undefined));
+      return;
+    }
+    const place = decided.enter();
+    owed.then(
+      (write) => decided.settle(place, () => this.#store(taken, write)),
+      (error: unknown) => decided.settle(place, () => this.#fail(taken, error)),
     );
   }
 
   /** A QoS 2 message that came before, maybe over a connection that is gone: it counts when that one does. */
-  #repeat(connection: Connection, session: Session, packetId: number, done: Done): void {
-    const decided = connection.decided.enter();
+  #repeat({ decided, stored }: Connection, session: Session, packetId: number, done: Done): void {
+    const place = decided.enter();
+    const answer = (isStored: boolean): void =>
+      done(isStored ? undefined : new HoldfastError('RESOURCE_CONFLICT', 'Send it again'));
     void session.inbox
       .settled(packetId)
-      .then((isStored) =>
-        decided(() =>
-          connection.stored.enter()(() =>
-            done(isStored ? undefined : new HoldfastError('RESOURCE_CONFLICT', 'Send it again')),
-          ),
-        ),
-      );
+      .then((isStored) => decided.settle(place, () => stored.run(() => answer(isStored))));
   }
 
-  async #handle(
+  #handle(
     connection: Connection,
     identity: Identity,
     { topic, payload, qos, retain }: PublishRequest,
-  ): Promise<Write | undefined> {
+  ): Promise<Write | undefined> | undefined {
     const { clientId, id: sessionId } = connection;
     return this.#deps.handle({ identity, clientId, topic, payload, qos, retain, sessionId });
   }
 
   /** One commit for the retained copy, every queued copy, the note against repetition, and what the door adds. */
-  #store(
-    connection: Connection,
-    session: Session,
-    message: PublishRequest,
-    also: Write,
-    done: () => void,
-    fail: (error: unknown) => void,
-  ): void {
-    const stored = connection.stored.enter();
-    const { topic, payload, qos, retain, messageId } = message;
-    const prepared = this.#deps.router.prepare(
-      { topic, payload, qos, retain },
-      connection.owner,
-      connection.clientId,
-    );
-    const write = [...prepared.write, ...also];
-    if (qos === 2 && messageId !== undefined && session.isPersistent) {
-      write.push(saveInbox(session.key, messageId));
+  #store(taken: Taken, also: Write | undefined): void {
+    const { connection, session, message } = taken;
+    const { stored } = connection;
+    const prepared = this.#deps.router.prepare(message, connection.owner, connection.clientId);
+    const write = [...prepared.write, ...(also ?? [])];
+    if (message.qos === 2 && message.messageId !== undefined && session.isPersistent) {
+      write.push(saveInbox(session.key, message.messageId));
     }
-    const finish = (): void => {
-      const pressure = prepared.deliver();
-      if (pressure !== undefined) connection.stream.hold(pressure);
-      done();
-    };
     if (write.length === 0) {
-      stored(finish);
+      stored.run(() => finish(taken, prepared));
       return;
     }
+    const place = stored.enter();
     const { commits } = this.#deps.store;
     commits.commit(write).then(
-      () => stored(finish),
+      () => stored.settle(place, () => finish(taken, prepared)),
       (error: unknown) => {
         prepared.undo();
-        stored(() => fail(error));
+        stored.settle(place, () => this.#fail(taken, error));
       },
     );
     if (commits.isFull) connection.stream.hold(commits.room());
   }
 
   /** Not acknowledged and disconnected, so that it is sent again; QoS 0 has no second chance and costs no connection. */
-  #failed(connection: Connection, message: PublishRequest, error: unknown, done: Done): void {
+  #fail({ connection, message, done, settle }: Taken, error: unknown): void {
+    settle?.(false);
     const { clientId } = connection;
     this.#deps.log.warn(
       { clientId, topic: message.topic, reason: messageOf(error) },
@@ -131,6 +116,23 @@ export class Inbound {
     done(message.qos === 0 ? undefined : error instanceof Error ? error : new Error(String(error)));
   }
 }
+
+/** A publish that is being worked on. */
+interface Taken {
+  readonly connection: Connection;
+  readonly session: Session;
+  readonly message: PublishRequest;
+  readonly done: Done;
+  /** Of a QoS 2 message: tells its repetitions whether it was stored. */
+  readonly settle: ((isStored: boolean) => void) | undefined;
+}
+
+const finish = ({ connection, done, settle }: Taken, prepared: Prepared): void => {
+  const pressure = prepared.deliver();
+  if (pressure !== undefined) connection.stream.hold(pressure);
+  settle?.(true);
+  done();
+};
 
 const refusalOf = (
   { identity, session }: Connection,

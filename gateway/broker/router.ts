@@ -40,6 +40,8 @@ export class Router {
 
   /** `owner` is whose retained quota it counts against, `clientId` who is named when it is over. */
   prepare(message: Message, owner: string, clientId: string): Prepared {
+    const subscribers = this.#sessions.index.subscribersOf(message.topic);
+    if (subscribers.length === 0 && !message.retain) return nobody;
     const write: Write[number][] = [];
     const undo: (() => void)[] = [];
     if (message.retain) {
@@ -52,10 +54,11 @@ export class Router {
         this.#onDropped({ clientId, count: 1, bytes, reason: 'RETAINED_QUOTA' });
       }
     }
-    const live: Message = message.retain ? { ...message, retain: false } : message;
+    const { topic, payload } = message;
+    const live: Message = { topic, payload, qos: message.qos, retain: false };
     const once: Session[] = [];
     const owed: [Session, Outgoing][] = [];
-    for (const { session, qos } of this.#sessions.index.subscribersOf(message.topic)) {
+    for (const { session, qos } of subscribers) {
       const granted = minQoS(qos, message.qos);
       if (granted === 0) {
         once.push(session);
@@ -128,6 +131,9 @@ export class Router {
 }
 
 const retainedPage = 64;
+
+/** What telemetry mostly owes beside its own storing. */
+const nobody: Prepared = { write: [], deliver: () => undefined, undo: () => undefined };
 
 const rowOf = (session: Session, { seq, packetId, qos, message }: Outgoing): Write[number] => {
   const { topic, payload, retain } = message ?? {

@@ -117,7 +117,7 @@ export type JobAnswer =
   | { readonly accepted: true; readonly execution: JobExecutionPayload | null }
   | { readonly accepted: false; readonly code: 404 | 409; readonly message: string };
 
-/** Takes an event to the services it concerns. Rejects with a retryable error when it cannot be committed now. */
+/** Takes an event to the services it concerns. Rejects with a retryable error when it cannot be committed now; throws for telemetry that is none. */
 export type DispatchDeviceEvent = <E extends DeviceEvent>(
   event: E,
 ) => Promise<DeviceEventAnswers[E['type']]>;

@@ -5,13 +5,13 @@
  * unique index here would cost about as much as the rows themselves, in bytes and in time, to save the few that QoS 1 sends twice.
  */
 import { openStore, type Store, type StoreLog } from '@holdfast/provisioning/storage/store';
-import type { Append } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { openSealedLane, type SealedLane } from '../link/sealed-lane.js';
 import { type Budget, type DiskSpace, keepWithin, spaceOf } from './budget.js';
 import { type LatestValue, LatestValues } from './latest-values.js';
-import { encodePoint, type TelemetryPoint } from './point.js';
-import { telemetryEntries, telemetryMigrations } from './telemetry-schema.js';
+import type { TelemetryPoint } from './point.js';
+import { encode, PointBatch, rowOverhead } from './point-batch.js';
+import { telemetryMigrations } from './telemetry-schema.js';
 
 export interface TelemetryDeps {
   readonly clock: Clock;
@@ -34,8 +34,6 @@ export interface TelemetryStatus {
   readonly droppedPoints: number;
 }
 
-/** What a row takes beside its body: number, time, kind, headers. */
-const rowOverhead = 32;
 /** Points warmed up from the file on start, so that a page shows values before the next ones come. */
 const warmUpPoints = 10_000;
 
@@ -46,6 +44,8 @@ export class Telemetry {
   readonly #lane: SealedLane;
   readonly #latest = new LatestValues();
   readonly #checkEveryBytes: number;
+  /** Takes the points of this turn. */
+  #batch: PointBatch | undefined;
   #sinceCheck = 0;
   #checking: Promise<void> | undefined;
   #droppedPoints = 0;
@@ -75,25 +75,41 @@ export class Telemetry {
   }
 
   /**
-   * Resolves when the points are on disk. REQUEST_INVALID when one of them is none (then no one is stored); else as the commit queue
-   * rejects: STORE_FULL when others filled the disk, the reserve included.
+   * Resolves when the points are on disk; those of one turn of the event loop share a write. Throws REQUEST_INVALID at once when one of
+   * them is none (then no one is stored); else it rejects as the commit queue does: STORE_FULL when others filled the disk, the reserve
+   * included.
    */
-  async record(points: readonly TelemetryPoint[]): Promise<void> {
-    if (points.length === 0) return;
+  record(points: readonly TelemetryPoint[]): Promise<void> {
+    if (points.length === 0) return Promise.resolve();
+    const encoded = points.map(encode);
     const at = this.#deps.clock.now();
-    const bodies = points.map(encodePoint);
-    const write = bodies.map((body): Append => {
-      return { into: telemetryEntries, row: [at, 'point', body] };
-    });
+    this.#batch ??= this.#begin();
+    const batch = this.#batch;
+    for (const entry of encoded) batch.add(entry, at);
+    if (batch.isFull) batch.send();
+    return batch.stored;
+  }
+
+  #begin(): PointBatch {
+    const batch = new PointBatch(
+      () => this.#write(batch),
+      () => {
+        if (this.#batch === batch) this.#batch = undefined;
+      },
+    );
+    return batch;
+  }
+
+  async #write({ entries, write }: PointBatch): Promise<void> {
     // Who writes faster than the oldest can be dropped waits for it: the budget holds under any load.
     if (this.#checking && this.#sinceCheck > this.#checkEveryBytes) await this.#checking;
     await this.#store.commits.commit(write);
-    points.forEach((point, index) => {
-      const bytes = (bodies[index]?.length ?? 0) + rowOverhead;
+    for (const { point, body } of entries) {
+      const bytes = body.length + rowOverhead;
       this.#latest.set(point, bytes);
       this.#sinceCheck += bytes;
-    });
-    this.#lane.appended(points.length);
+    }
+    this.#lane.appended(entries.length);
     if (this.#sinceCheck > this.#checkEveryBytes) void this.check();
   }
 
@@ -133,6 +149,7 @@ export class Telemetry {
 
   /** Idempotent. */
   async close(): Promise<void> {
+    this.#batch?.send();
     await this.#checking;
     await this.#store.close();
   }

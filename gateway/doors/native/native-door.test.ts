@@ -16,9 +16,11 @@ const openDoor = (answer: (event: DeviceEvent) => JobAnswer | undefined = () => 
   const clock = new ManualClock();
   const door = openNativeDoor({
     // What a test answers is what the type of the event asks for.
-    dispatch: (async (event: DeviceEvent) => {
+    dispatch: ((event: DeviceEvent) => {
       events.push(event);
-      return answer(event);
+      // Telemetry throws at once, as the real one does for what is no point; all else rejects.
+      if (event.type === 'telemetry') return Promise.resolve(answer(event));
+      return Promise.resolve().then(() => answer(event));
     }) as DispatchDeviceEvent,
     shadows: {
       handle: async (topic) => void shadowTopics.push(topic.operation),
@@ -34,7 +36,7 @@ const openDoor = (answer: (event: DeviceEvent) => JobAnswer | undefined = () => 
     clock,
     log,
   });
-  const say = (topic: string, payload: unknown, device = 'pump') => {
+  const say = async (topic: string, payload: unknown, device = 'pump') => {
     const message: InboundMessage = {
       identity: { kind: 'device', site: 's', device, serial: '1' },
       clientId: device,
@@ -172,12 +174,14 @@ t.test('takes what it cannot understand as said, and counts it', async (t) => {
 });
 
 t.test('what fails for now is not acknowledged, what fails for good is', async (t) => {
-  let code: 'STORE_FULL' | 'REQUEST_INVALID' | 'INTERNAL' = 'STORE_FULL';
+  let code: 'STORE_FULL' | 'STORE_CORRUPT' | 'REQUEST_INVALID' | 'INTERNAL' = 'STORE_FULL';
   const { say, door, fence } = openDoor(() => {
     throw new HoldfastError(code, 'no');
   });
   const publish = () => say('dt/pump/telemetry/temp', '1');
   await t.rejects(publish(), { code: 'STORE_FULL' });
+  code = 'STORE_CORRUPT';
+  await t.rejects(publish(), { code: 'STORE_CORRUPT' });
   code = 'INTERNAL';
   await t.rejects(publish(), { code: 'INTERNAL' });
   code = 'REQUEST_INVALID';

@@ -27,8 +27,8 @@ export interface NativeDoorDeps {
 }
 
 export interface NativeDoor {
-  /** The broker's `handle`. Rejects when the publish cannot be taken now. */
-  handle(message: InboundMessage): Promise<undefined>;
+  /** The broker's `handle`. Rejects or throws when the publish cannot be taken now. */
+  handle(message: InboundMessage): Promise<undefined> | undefined;
   /** The broker's `onSession`. */
   onSession(event: SessionEvent): void;
   /** Publishes that were acknowledged but could not be understood. */
@@ -36,13 +36,14 @@ export interface NativeDoor {
 }
 
 type JobTopic = UpTopic & { readonly kind: 'job_request' };
+type TelemetryTopic = UpTopic & { readonly kind: 'telemetry' };
 
 export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
   const { dispatch, publish, clock, log } = deps;
   let refusedMessages = 0;
 
   /** A payload that nothing can be made of is acknowledged all the same: sent again, it would be no better. */
-  const refuse = (topic: UpTopic, { reason }: Pick<Rejection, 'reason'>): void => {
+  const refuse = (topic: UpTopic, { reason }: Pick<Rejection, 'reason'>): undefined => {
     refusedMessages += 1;
     log.warn({ device: topic.device, kind: topic.kind, reason }, 'a message was not understood');
   };
@@ -75,16 +76,28 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
     return answerJob(topic, answer, parsed.value.client_token);
   };
 
-  const take = async (topic: UpTopic, message: InboundMessage): Promise<void> => {
+  /** Nearly all of the traffic: no promise of its own for every message. */
+  const takeTelemetry = (
+    topic: TelemetryTopic,
+    payload: Uint8Array,
+  ): Promise<undefined> | undefined => {
+    const parsed = parseTelemetry(payload);
+    if (!parsed.ok) return refuse(topic, parsed);
+    const { device, sensor: series } = topic;
+    try {
+      return dispatch({ type: 'telemetry', device, series, points: parsed.value });
+    } catch (error) {
+      return refuse(topic, { reason: finalReasonOf(error) });
+    }
+  };
+
+  const take = async (
+    topic: Exclude<UpTopic, TelemetryTopic>,
+    message: InboundMessage,
+  ): Promise<void> => {
     const { payload, sessionId: session } = message;
     const { device } = topic;
     switch (topic.kind) {
-      case 'telemetry': {
-        const parsed = parseTelemetry(payload);
-        if (!parsed.ok) return refuse(topic, parsed);
-        const { sensor: series } = topic;
-        return dispatch({ type: 'telemetry', device, series, points: parsed.value });
-      }
       case 'shadow_request':
         return deps.shadows.handle(topic, payload);
       case 'job_request':
@@ -126,12 +139,23 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
     }
   };
 
+  const takeOther = async (
+    topic: Exclude<UpTopic, TelemetryTopic>,
+    message: InboundMessage,
+  ): Promise<undefined> => {
+    try {
+      await take(topic, message);
+    } catch (error) {
+      refuse(topic, { reason: finalReasonOf(error) });
+    }
+  };
+
   return {
     get refusedMessages() {
       return refusedMessages;
     },
 
-    async handle(message) {
+    handle(message) {
       if (message.identity.kind !== 'device') return undefined;
       const topic = parseTopic(message.topic);
       // Below a device's own prefix there may be topics that are none of ours: they are the broker's to route.
@@ -139,14 +163,9 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
         return undefined;
       }
       deps.fence.check();
-      try {
-        await take(topic, message);
-      } catch (error) {
-        const isFinal = isHoldfastError(error) && !error.isRetryable && error.code !== 'INTERNAL';
-        if (!isFinal) throw error;
-        refuse(topic, { reason: messageOf(error) });
-      }
-      return undefined;
+      return topic.kind === 'telemetry'
+        ? takeTelemetry(topic, message.payload)
+        : takeOther(topic, message);
     },
 
     onSession({ device, sessionId: session, connected }) {
@@ -159,6 +178,17 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
       );
     },
   };
+};
+
+/** Throws again what may be different another time: what could not be stored is never acknowledged. */
+const finalReasonOf = (error: unknown): string => {
+  const isFinal =
+    isHoldfastError(error) &&
+    !error.isRetryable &&
+    error.code !== 'INTERNAL' &&
+    error.code !== 'STORE_CORRUPT';
+  if (!isFinal) throw error;
+  return messageOf(error);
 };
 
 const wordsOf = (answer: JobAnswer | Rejection): readonly ['accepted' | 'rejected', object] => {
