@@ -1,9 +1,13 @@
 /** The part of a file that an HTTP request asks for (RFC 9110, 14). */
-import type { ByteRange } from '../blobs/blob-store.js';
+export interface ByteRange {
+  readonly start: number;
+  /** The last byte, included. */
+  readonly end: number;
+}
 
 /**
  * Undefined for the whole: without the header, with one that is malformed or asks for several ranges, as the specification allows.
- * `unsatisfiable` when it begins behind the end.
+ * `unsatisfiable` when it begins behind the end (416).
  */
 export const rangeOf = (
   header: string | undefined,
