@@ -8,17 +8,12 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { ByteRange } from '@holdfast/provisioning/transfer/byte-range';
 
 export interface BlobExpectation {
   /** SHA-256 in hexadecimal. */
   readonly sha256: string;
   readonly sizeBytes: number;
-}
-
-export interface ByteRange {
-  readonly start: number;
-  /** The last byte, included. */
-  readonly end: number;
 }
 
 const partialSuffix = '.partial';

@@ -1,9 +1,10 @@
 /** GET and HEAD of `/firmware/sha256/{sha256}`, for gateways: whole, or one range of it. Its digest is its entity tag: it never changes. */
+
 import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { rangeOf } from '@holdfast/provisioning/transfer/byte-range';
 import type { HttpsRoute } from '../api/https-server.js';
 import type { BlobStore } from '../blobs/blob-store.js';
-import { rangeOf } from './byte-range.js';
 
 export interface FirmwareRouteOptions {
   /** A gateway that takes nothing for so long is cut; it resumes. */

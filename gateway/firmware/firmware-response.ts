@@ -1,38 +1,12 @@
 /** Answers GET and HEAD for an image: whole, or one range of it (RFC 9110, 14). Its digest is its entity tag: it never changes. */
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { rangeOf } from '@holdfast/provisioning/transfer/byte-range';
 import type { ChunkCache } from './chunk-cache.js';
 import type { HeldFirmware } from './firmware-cache.js';
 
 /** A client that takes nothing for so long is cut, ms. */
 const stalledAfterMs = 60_000;
-
-export interface ByteRange {
-  readonly from: number;
-  /** The last byte, included. */
-  readonly to: number;
-}
-
-/**
- * The range that is asked for; undefined for the whole: without the header, with one that is malformed or asks for several, as the
- * specification allows. `unsatisfiable` when it begins behind the end.
- */
-export const rangeOf = (
-  header: string | undefined,
-  sizeBytes: number,
-): ByteRange | 'unsatisfiable' | undefined => {
-  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? '');
-  const [, first = '', last = ''] = match ?? [];
-  if (match === null || (first === '' && last === '')) return undefined;
-  if (first === '') {
-    const length = Math.min(Number(last), sizeBytes);
-    return length === 0 ? 'unsatisfiable' : { from: sizeBytes - length, to: sizeBytes - 1 };
-  }
-  const from = Number(first);
-  if (last !== '' && Number(last) < from) return undefined;
-  if (from >= sizeBytes) return 'unsatisfiable';
-  return { from, to: last === '' ? sizeBytes - 1 : Math.min(Number(last), sizeBytes - 1) };
-};
 
 /**
  * Resolves when the response is over, whole or not: a client that goes away is no error. Rejects when the image cannot be read, before
@@ -59,7 +33,7 @@ export const sendFirmware = async (
     response.writeHead(416, { 'content-range': `bytes */${sizeBytes}` }).end();
     return;
   }
-  const { from, to } = range ?? { from: 0, to: sizeBytes - 1 };
+  const { start: from, end: to } = range ?? { start: 0, end: sizeBytes - 1 };
   response.setHeader('content-type', 'application/octet-stream');
   response.setHeader('content-length', to - from + 1);
   if (range !== undefined) response.setHeader('content-range', `bytes ${from}-${to}/${sizeBytes}`);

@@ -15,7 +15,7 @@ import { createKey, privatePem } from '@holdfast/provisioning/pki/keys';
 import t, { type Test } from 'tap';
 import { ChunkCache } from './chunk-cache.js';
 import { FirmwareCache, type FirmwareCacheOptions } from './firmware-cache.js';
-import { rangeOf, sendFirmware } from './firmware-response.js';
+import { sendFirmware } from './firmware-response.js';
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const image = randomBytes(3_000_000);
@@ -263,25 +263,6 @@ t.test('the quota evicts what was used longest ago, and never what is needed', a
   await held(cache, c.sha256);
   t.notOk(cache.isHeld(a.sha256));
   t.ok(cache.isHeld(b.sha256), 'the one that was used last stays while there is room');
-});
-
-t.test('ranges are read as the specification says', async (t) => {
-  const cases: [string | undefined, unknown][] = [
-    [undefined, undefined],
-    ['bytes=0-', { from: 0, to: 99 }],
-    ['bytes=10-19', { from: 10, to: 19 }],
-    ['bytes=90-500', { from: 90, to: 99 }],
-    ['bytes=-10', { from: 90, to: 99 }],
-    ['bytes=-500', { from: 0, to: 99 }],
-    ['bytes=-0', 'unsatisfiable'],
-    ['bytes=100-', 'unsatisfiable'],
-    ['bytes=20-10', undefined],
-    ['bytes=0-1,5-6', undefined],
-    ['bytes=-', undefined],
-    ['lines=0-1', undefined],
-    ['bytes=a-b', undefined],
-  ];
-  for (const [header, expected] of cases) t.same(rangeOf(header, 100), expected, String(header));
 });
 
 t.test('serves the whole, ranges and heads from few shared chunks', async (t) => {
