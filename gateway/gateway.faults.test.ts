@@ -21,7 +21,7 @@ t.test(
   'killed at any write, it starts unaided, and nothing it had acknowledged is lost',
   { timeout: limitMs },
   async (t) => {
-    const { points, description } = killPlan(process.env);
+    const { points, description } = killPlan();
     t.comment(description);
     const site = await openKilledSite();
     const load = new SiteLoad(site);

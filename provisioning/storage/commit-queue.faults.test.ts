@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { faultPlan } from '../program/fault-plan.js';
 import { findLost, runWriter } from './commit-queue.killed.js';
 import { openStore } from './store.js';
 
@@ -19,14 +20,19 @@ async function folderOf(t: { teardown(work: () => Promise<void>): void }): Promi
 
 const strace = (...args: string[]): string[] => ['strace', '-f', '-qq', '-o', '/dev/null', ...args];
 
-for (const call of ['pwrite64', 'fsync']) {
+for (const { call, upTo, least } of [
+  { call: 'pwrite64', upTo: 120, least: 100 },
+  { call: 'fsync', upTo: 24, least: 20 },
+]) {
   t.test(
     `killed at each ${call}, nothing acknowledged is lost`,
     { timeout: 1_800_000 },
     async (t) => {
       const folder = await folderOf(t);
+      const plan = faultPlan();
+      t.comment(plan.description);
       let points = 0;
-      for (let nth = 1; ; nth++) {
+      for (const nth of plan.ordinals({ upTo, count: 12 })) {
         const path = join(folder, `${nth}.db`);
         const under = strace(
           '-e',
@@ -46,7 +52,7 @@ for (const call of ['pwrite64', 'fsync']) {
         await rm(path);
       }
       t.comment(`${points} kill points`);
-      t.ok(points > (call === 'pwrite64' ? 100 : 20), `${points} kill points`);
+      t.ok(points > (plan.isSlice ? 6 : least), `${points} kill points`);
     },
   );
 }

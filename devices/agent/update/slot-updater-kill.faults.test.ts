@@ -1,3 +1,4 @@
+import { faultPlan } from '@holdfast/provisioning/program/fault-plan';
 import t from 'tap';
 import { finishAfterKills, prepareKillRun } from './kill-run.js';
 import type { AppFixture } from './update-fixture.js';
@@ -21,7 +22,10 @@ for (const { offered, outcome, version } of cases) {
     t.teardown(run.close);
     const { steps } = await finishAfterKills(run, []);
     t.ok(steps > 12, `${String(steps)} steps`);
-    for (let point = 1; point <= steps; point += 1) {
+    const plan = faultPlan();
+    t.comment(plan.description);
+    const points = Array.from({ length: steps }, (_, index) => index + 1);
+    for (const point of plan.pick(points, 4)) {
       const ended = await finishAfterKills(run, [point]);
       t.match(ended, { outcome, version, leftovers: 0 }, `killed at ${String(point)}`);
       if (point % 4 !== 0) continue;
