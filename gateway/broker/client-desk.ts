@@ -76,6 +76,8 @@ export class ClientDesk implements ProtocolHooks<Connection> {
         const { clientId } = connection;
         this.#deps.log.warn({ clientId, peer: socket.remoteAddress, reason }, 'a client was cut');
       },
+      onPublish: (message, done) => this.#inbound.take(connection, message, done),
+      onFailed: (error) => this.failed(connection, error),
     });
     const connection = new Connection(stream, identity, entered);
     this.#connections.add(connection);

@@ -1,11 +1,13 @@
 /**
- * A client's socket as the protocol library sees it. Inward it hands on whole, checked packets, one bounded batch after the other;
- * outward it gathers what one turn of the event loop writes. A peer that does not read is bounded, and cut when it stays that way.
+ * A client's socket as the protocol library sees it. Inward it hands on whole, checked packets, one bounded batch after the other, but
+ * for those of the publish lane, and tells of them by the event `publishes`; outward it gathers what one turn of the event loop writes. A peer that does not read is bounded, and cut when it stays that way.
  */
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { InflightBudget } from './inflight-budget.js';
 import { type PacketLimits, takePacket } from './packet-guard.js';
+import type { PublishRequest } from './protocol.js';
+import { isBarrier, isOfLane, PublishLane } from './publish-lane.js';
 import type { TurnFlush } from './turn-flush.js';
 
 export interface ClientStreamOptions extends PacketLimits {
@@ -27,9 +29,14 @@ export interface ClientStreamHooks {
   onDrain(): void;
   /** The broker cuts the connection, and why. */
   onCut(reason: string): void;
+  /** A publish of QoS 0 or 1; `done` without an error lets it be acknowledged, with one the connection ends. */
+  onPublish(message: PublishRequest, done: (error?: Error) => void): void;
+  onFailed(error: Error): void;
 }
 
 const gatherBytes = 16_384;
+/** Written anew for each, and copied as it is gathered. */
+const puback = Buffer.from([0x40, 2, 0, 0]);
 /** How long a connection that ends in order may take to hand over its last bytes, ms. */
 const lingerMs = 1_000;
 
@@ -39,6 +46,7 @@ export class ClientStream extends Duplex {
   readonly #options: ClientStreamOptions;
   readonly #hooks: ClientStreamHooks;
   readonly #connectTimer: NodeJS.Timeout;
+  readonly #lane: PublishLane;
   #input: Buffer[] = [];
   #inputBytes = 0;
   #neededBytes = 0;
@@ -67,6 +75,18 @@ export class ClientStream extends Duplex {
     this.#shared = shared;
     this.#options = options;
     this.#hooks = hooks;
+    this.#lane = new PublishLane({
+      publish: (message, done) => hooks.onPublish(message, done),
+      acknowledge: (packetId) => this.#acknowledge(packetId),
+      failed: (error) => {
+        hooks.onFailed(error);
+        this.destroy();
+      },
+      idle: () => {
+        if (this.#isHungry) this.#giveBack();
+        this.#offer();
+      },
+    });
     // mqtt-packet schedules an uncork for every packet it writes when there is a cork; gathering makes both needless.
     Object.defineProperty(this, 'cork', { value: undefined });
     this.#connectTimer = setTimeout(() => this.cut('CONNECT_TIMEOUT'), options.connectTimeoutMs);
@@ -109,13 +129,19 @@ export class ClientStream extends Duplex {
     this.destroy();
   }
 
-  /** The next batch, or null until `readable`. The library asks when it is done with the batch before. */
+  /** The next batch, or null until `readable`. The library asks when it is done with the batch before; the lane has to be, too. */
   override read(size?: number): Buffer | null {
     if (size === 0) return null;
-    this.#giveBack();
-    const batch = this.#nextBatch();
-    this.#isHungry = batch === null;
-    return batch;
+    let batch: Buffer | null = null;
+    if (!this.#lane.isBusy) {
+      do {
+        this.#giveBack();
+        batch = this.#nextBatch();
+        // All of it was the lane's, and nothing of it takes time: QoS 0, mostly.
+      } while (batch?.length === 0 && !this.#lane.isBusy);
+    }
+    this.#isHungry = batch === null || batch.length === 0;
+    return this.#isHungry ? null : batch;
   }
 
   /** Gathers; always true, since who does not take it in is cut by its own rules and holds nobody up. */
@@ -176,7 +202,7 @@ export class ClientStream extends Duplex {
   }
 
   #offer(): void {
-    if (this.destroyed || !this.#isHungry || this.#isHeld) return;
+    if (this.destroyed || !this.#isHungry || this.#isHeld || this.#lane.isBusy) return;
     if (!this.#isFirst && !this.#isReleased) return;
     if (this.#inputBytes === 0 || this.#inputBytes < this.#neededBytes) this.#resume();
     else this.emit('readable');
@@ -190,8 +216,9 @@ export class ClientStream extends Duplex {
     }
     const bytes = this.#input.length === 1 ? this.#input[0] : Buffer.concat(this.#input);
     if (bytes === undefined) return null;
-    const end = this.#cutBatch(bytes);
-    if (end === 0 || this.destroyed) {
+    const ends = this.#cutBatch(bytes);
+    const end = ends.at(-1);
+    if (end === undefined || this.destroyed) {
       this.#keep(bytes);
       this.#resume();
       return null;
@@ -204,29 +231,35 @@ export class ClientStream extends Duplex {
     this.#isFirst = false;
     this.#neededBytes = 0;
     this.#keep(bytes.subarray(end));
-    return bytes.subarray(0, end);
+    if (!this.#isReleased) return bytes.subarray(0, end);
+    const rest = this.#lane.take(bytes, ends);
+    if (rest.length < end) this.emit('publishes');
+    return rest;
   }
 
-  /** How far a batch of whole packets reaches. */
-  #cutBatch(bytes: Buffer): number {
+  /** The ends of the packets of a batch. */
+  #cutBatch(bytes: Buffer): number[] {
     const { maxBatchBytes, maxBatchPackets } = this.#options;
+    const ends: number[] = [];
     let end = 0;
-    let rest = bytes;
+    let hasBarrier = false;
     for (let packets = 0; packets < (this.#isFirst ? 1 : maxBatchPackets); packets += 1) {
-      const taken = takePacket(rest, this.#isFirst, this.#options);
+      const taken = takePacket(bytes, end, this.#isFirst, this.#options);
       if (taken.kind === 'malformed') {
         this.cut(taken.why);
-        return 0;
+        return [];
       }
       if (taken.kind === 'incomplete') {
         if (end === 0) this.#neededBytes = taken.needed;
         break;
       }
-      if (end > 0 && end + taken.bytes.length > maxBatchBytes) break;
-      end += taken.bytes.length;
-      rest = taken.rest;
+      const first = bytes[end] ?? 0;
+      if (end > 0 && (taken.end > maxBatchBytes || (hasBarrier && isOfLane(first)))) break;
+      hasBarrier ||= isBarrier(first);
+      end = taken.end;
+      ends.push(end);
     }
-    return end;
+    return ends;
   }
 
   #keep(bytes: Buffer): void {
@@ -237,6 +270,12 @@ export class ClientStream extends Duplex {
   #giveBack(): void {
     if (this.#takenBytes > 0) this.#shared.budget.give(this.#takenBytes);
     this.#takenBytes = 0;
+  }
+
+  #acknowledge(packetId: number): void {
+    if (this.destroyed) return;
+    puback.writeUInt16BE(packetId, 2);
+    this.send(puback);
   }
 
   #gather(bytes: Uint8Array): void {

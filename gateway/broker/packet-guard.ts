@@ -20,7 +20,7 @@ export type Malformation =
   | 'PACKET_ID_ZERO';
 
 export type Guarded =
-  | { readonly kind: 'packet'; readonly bytes: Buffer; readonly rest: Buffer }
+  | { readonly kind: 'packet'; readonly end: number }
   | { readonly kind: 'incomplete'; readonly needed: number }
   | { readonly kind: 'malformed'; readonly why: Malformation };
 
@@ -29,16 +29,24 @@ const publish = 3;
 const subscribe = 8;
 const unsubscribe = 10;
 
-/** Takes the first packet off `bytes`. `needed` of an incomplete one is how many bytes it will have, as far as is known. */
-export const takePacket = (bytes: Buffer, isFirst: boolean, limits: PacketLimits): Guarded => {
-  const first = bytes[0];
+/**
+ * Says where the packet that begins at `start` ends. `needed` of an incomplete one is how many bytes it will have, as far as is known.
+ * `isFirst`: of its connection.
+ */
+export const takePacket = (
+  bytes: Buffer,
+  start: number,
+  isFirst: boolean,
+  limits: PacketLimits,
+): Guarded => {
+  const first = bytes[start];
   if (first === undefined) return { kind: 'incomplete', needed: 2 };
   if (isFirst && first >> 4 !== connect) return malformed('CONNECT_EXPECTED');
   let length = 0;
-  let at = 1;
+  let at = start + 1;
   for (let shift = 0; ; shift += 7) {
     const byte = bytes[at];
-    if (byte === undefined) return { kind: 'incomplete', needed: at + 1 };
+    if (byte === undefined) return { kind: 'incomplete', needed: at + 1 - start };
     length |= (byte & 127) << shift;
     at += 1;
     if (byte < 128) break;
@@ -46,13 +54,13 @@ export const takePacket = (bytes: Buffer, isFirst: boolean, limits: PacketLimits
   }
   const end = at + length;
   // Said before the bytes are there, so nothing over the limit is ever held.
-  if (end > (isFirst ? limits.maxConnectBytes : limits.maxPacketBytes)) {
+  if (end - start > (isFirst ? limits.maxConnectBytes : limits.maxPacketBytes)) {
     return malformed('PACKET_TOO_LARGE');
   }
-  if (bytes.length < end) return { kind: 'incomplete', needed: end };
+  if (bytes.length < end) return { kind: 'incomplete', needed: end - start };
   const why = faultIn(bytes, first, at, end);
   if (why !== undefined) return malformed(why);
-  return { kind: 'packet', bytes: bytes.subarray(0, end), rest: bytes.subarray(end) };
+  return { kind: 'packet', end };
 };
 
 const faultIn = (
@@ -64,12 +72,8 @@ const faultIn = (
   switch (first >> 4) {
     case connect:
       return faultInConnect(new Reader(bytes, at, end));
-    case publish: {
-      const reader = new Reader(bytes, at, end);
-      reader.text();
-      if (((first >> 1) & 3) > 0) reader.packetId();
-      return reader.fault;
-    }
+    case publish:
+      return faultInPublish(bytes, ((first >> 1) & 3) > 0, at, end);
     case subscribe:
     case unsubscribe: {
       const reader = new Reader(bytes, at, end);
@@ -83,6 +87,33 @@ const faultIn = (
     default:
       return undefined;
   }
+};
+
+/** Without a Reader: nearly every packet is one. */
+const faultInPublish = (
+  bytes: Buffer,
+  hasPacketId: boolean,
+  at: number,
+  end: number,
+): Malformation | undefined => {
+  if (at + 2 > end) return 'PACKET_TRUNCATED';
+  const textEnd = at + 2 + bytes.readUInt16BE(at);
+  if (textEnd + (hasPacketId ? 2 : 0) > end) return 'PACKET_TRUNCATED';
+  if (!isText(bytes, at + 2, textEnd)) return 'TEXT_MALFORMED';
+  return hasPacketId && bytes.readUInt16BE(textEnd) === 0 ? 'PACKET_ID_ZERO' : undefined;
+};
+
+/** UTF-8 without NUL: 3.1.1, 1.5.3. `isUtf8` also refuses overlong forms and surrogates. */
+const isText = (bytes: Buffer, from: number, to: number): boolean => {
+  for (let at = from; at < to; at += 1) {
+    const byte = bytes[at] as number; // below `to`, which was checked
+    if (byte === 0) return false;
+    if (byte > 127) {
+      const rest = bytes.subarray(at, to);
+      return !rest.includes(0) && isUtf8(rest);
+    }
+  }
+  return true;
 };
 
 const faultInConnect = (reader: Reader): Malformation | undefined => {
@@ -135,12 +166,10 @@ class Reader {
     this.#take(this.#number());
   }
 
-  /** UTF-8 without NUL: 3.1.1, 1.5.3. `isUtf8` also refuses overlong forms and surrogates. */
   text(): void {
     const length = this.#number();
-    if (!this.#take(length) || length === 0) return;
-    const text = this.#bytes.subarray(this.#at - length, this.#at);
-    if (text.includes(0) || !isUtf8(text)) this.fault ??= 'TEXT_MALFORMED';
+    if (!this.#take(length)) return;
+    if (!isText(this.#bytes, this.#at - length, this.#at)) this.fault ??= 'TEXT_MALFORMED';
   }
 
   #number(): number {

@@ -154,6 +154,7 @@ export async function openProtocol<C extends object>(
     accept: (connection, stream) => {
       const client = library.handle(stream);
       connections.set(client, connection);
+      stream.on('publishes', () => keepAlive(client));
       stream.once('close', () => hooks.gone(connection, isOrderly(client)));
     },
     close: () => new Promise((resolve) => library.close(() => resolve())),
@@ -228,9 +229,14 @@ const unusedEmitter = {
 interface ClientInternals {
   readonly will?: unknown;
   readonly _disconnected?: boolean;
+  readonly _keepaliveTimer?: NodeJS.Timeout | null;
 }
 const willOf = (client: Client | null): unknown => (client as ClientInternals | null)?.will;
 const isOrderly = (client: Client): boolean => (client as ClientInternals)._disconnected === true;
+/** What the library does itself for every packet it sees. */
+const keepAlive = (client: Client): void => {
+  (client as ClientInternals)._keepaliveTimer?.refresh();
+};
 
 const refusal = (returnCode: number): Error & { returnCode: number } =>
   Object.assign(new Error(`refused with ${returnCode}`), { returnCode });
