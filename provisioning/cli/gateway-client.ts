@@ -5,6 +5,7 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import * as v from 'valibot';
 import type { JsonObject } from './arguments.js';
+import type { ExecutionRow, SiteCampaignRow } from './commands/campaigns.js';
 import type { DeviceRow } from './commands/devices.js';
 import type { ConflictRow, ShadowRow } from './commands/shadows.js';
 import type { Profile } from './profile.js';
@@ -45,6 +46,28 @@ const conflictAnswer = v.looseObject({
   winner: write,
   loser: write,
 });
+const campaignsAnswer = v.object({
+  campaigns: v.array(
+    v.looseObject({
+      campaign: v.string(),
+      version: v.string(),
+      state: v.string(),
+      executions: v.record(v.string(), v.number()),
+    }),
+  ),
+});
+const executionsAnswer = v.object({
+  executions: v.array(
+    v.looseObject({
+      device: v.string(),
+      status: v.string(),
+      attempt: v.number(),
+      from_version: v.nullable(v.string()),
+      to_version: v.string(),
+      error: v.nullable(v.string()),
+    }),
+  ),
+});
 const claimAnswer = v.looseObject({ code: v.string(), expires_at: v.number() });
 
 export interface GatewayClient {
@@ -58,6 +81,8 @@ export interface GatewayClient {
     version: number | undefined,
   ): Promise<ShadowRow>;
   listConflicts(): Promise<ConflictRow[]>;
+  listCampaigns(): Promise<SiteCampaignRow[]>;
+  listExecutions(campaign: string): Promise<ExecutionRow[]>;
   createClaim(device: string): Promise<{ code: string; expire_time: Date }>;
   post(path: string, body: JsonObject): Promise<unknown>;
   close(): void;
@@ -106,6 +131,12 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
     listConflicts: async () =>
       v.parse(v.object({ conflicts: v.array(conflictAnswer) }), await ask('GET', '/conflicts'))
         .conflicts,
+    listCampaigns: async () => v.parse(campaignsAnswer, await ask('GET', '/campaigns')).campaigns,
+    listExecutions: async (campaign) =>
+      v.parse(
+        executionsAnswer,
+        await ask('GET', `/campaigns/${encodeURIComponent(campaign)}/executions`),
+      ).executions,
     async createClaim(device) {
       const claim = v.parse(claimAnswer, await ask('POST', '/claims', { device_id: device }));
       return { code: claim.code, expire_time: new Date(claim.expires_at) };

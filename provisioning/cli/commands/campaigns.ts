@@ -10,9 +10,9 @@ import {
 } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import type { Command } from 'commander';
 import { parseCount } from '../arguments.js';
+import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
-import type { Terminal } from '../terminal.js';
-import { ago, type Column } from '../terminal.js';
+import type { Column, Terminal } from '../terminal.js';
 import { idOf } from './sites.js';
 
 interface CreateOptions {
@@ -112,19 +112,17 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
     .command('list')
     .description('every campaign')
     .action(async () => {
-      const { terminal, cloud } = context();
-      const client = await cloud();
-      const campaigns = await collect(
-        eachPage(async (pageToken) => {
-          const page = await client.call(client.campaigns, client.campaigns.listCampaigns, {
-            pageSize: 1000,
-            pageToken,
-          });
-          return { items: page.campaigns, nextPageToken: page.nextPageToken };
-        }),
-      );
+      const { terminal, cloud, gateway, asksGateway } = context();
+      if (asksGateway) {
+        terminal.table(
+          await (await gateway()).listCampaigns(),
+          siteCampaignColumns,
+          'The plan of this site has no campaign',
+        );
+        return;
+      }
       terminal.table(
-        campaigns.map(rowOf),
+        (await listCampaigns(await cloud())).map(rowOf),
         campaignColumns,
         'No campaigns yet: holdfast campaign create ID --firmware MODEL@VERSION',
       );
@@ -134,25 +132,36 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
     .command('executions <id>')
     .description("every device's run of it")
     .action(async (id: string) => {
-      const { terminal, cloud, now } = context();
-      const client = await cloud();
-      const executions = await collect(
-        eachPage(async (pageToken) => {
-          const page = await client.call(client.campaigns, client.campaigns.listExecutions, {
-            parent: `campaigns/${id}`,
-            pageSize: 1000,
-            pageToken,
-          });
-          return { items: page.executions, nextPageToken: page.nextPageToken };
-        }),
-      );
-      terminal.table(
-        executions.map((execution) => ({ ...execution, status: statusOf(execution) })),
-        executionColumns(now()),
-        'No site has reported an execution yet',
-      );
+      const { terminal, cloud, gateway, asksGateway } = context();
+      const rows = asksGateway
+        ? await (await gateway()).listExecutions(id)
+        : (await listExecutions(await cloud(), id)).map(executionRowOf);
+      terminal.table(rows, executionColumns, 'No execution of it has been reported yet');
     });
 };
+
+const listCampaigns = (client: CloudClient): Promise<Campaign[]> =>
+  collect(
+    eachPage(async (pageToken) => {
+      const page = await client.call(client.campaigns, client.campaigns.listCampaigns, {
+        pageSize: 1000,
+        pageToken,
+      });
+      return { items: page.campaigns, nextPageToken: page.nextPageToken };
+    }),
+  );
+
+const listExecutions = (client: CloudClient, id: string): Promise<Execution[]> =>
+  collect(
+    eachPage(async (pageToken) => {
+      const page = await client.call(client.campaigns, client.campaigns.listExecutions, {
+        parent: `campaigns/${id}`,
+        pageSize: 1000,
+        pageToken,
+      });
+      return { items: page.executions, nextPageToken: page.nextPageToken };
+    }),
+  );
 
 const draft = (id: string, options: CreateOptions): Campaign => ({
   name: '',
@@ -189,7 +198,33 @@ const statusOf = (execution: Execution): string =>
 /** States and statuses in words, also for programs: the numbers of the wire mean nothing to anybody. */
 const rowOf = (campaign: Campaign): CampaignRow => ({ ...campaign, state: stateOf(campaign) });
 type CampaignRow = Omit<Campaign, 'state'> & { readonly state: string };
-type ExecutionRow = Omit<Execution, 'status'> & { readonly status: string };
+
+/** An execution as both APIs show it. */
+export interface ExecutionRow {
+  readonly device: string;
+  readonly status: string;
+  readonly attempt: number;
+  readonly from_version: string | null;
+  readonly to_version: string;
+  readonly error: string | null;
+}
+
+/** A campaign as the gateway shows it: what it has of it, executions counted by status. */
+export interface SiteCampaignRow {
+  readonly campaign: string;
+  readonly version: string;
+  readonly state: string;
+  readonly executions: Readonly<Record<string, number>>;
+}
+
+const executionRowOf = (execution: Execution): ExecutionRow => ({
+  device: execution.device.replace(/^sites\//, '').replace('/devices/', '/'),
+  status: statusOf(execution),
+  attempt: execution.attempt,
+  from_version: execution.fromVersion || null,
+  to_version: execution.toVersion,
+  error: execution.error || null,
+});
 
 const overOf = (campaign: Pick<Campaign, 'progress'>): bigint => {
   const p = campaign.progress;
@@ -237,17 +272,26 @@ const campaignColumns: readonly Column<CampaignRow>[] = [
   { title: 'PROGRESS', value: progressOf },
 ];
 
-const executionColumns = (now: number): readonly Column<ExecutionRow>[] => [
+const siteCampaignColumns: readonly Column<SiteCampaignRow>[] = [
+  { title: 'CAMPAIGN', value: (row) => row.campaign },
+  { title: 'VERSION', value: (row) => row.version },
+  { title: 'STATE', value: (row) => row.state },
   {
-    title: 'DEVICE',
-    value: (execution) => execution.device.replace(/^sites\//, '').replace('/devices/', '/'),
+    title: 'DEVICES',
+    value: (row) =>
+      Object.entries(row.executions)
+        .map(([status, count]) => `${count} ${status.replace('_', ' ')}`)
+        .join(' · '),
   },
-  { title: 'STATUS', value: (execution) => execution.status, colour: executionColour },
-  { title: 'FROM', value: (execution) => execution.fromVersion },
-  { title: 'TO', value: (execution) => execution.toVersion },
-  { title: 'ATTEMPT', value: (execution) => execution.attempt },
-  { title: 'WHEN', value: (execution) => ago(execution.updateTime, now) },
-  { title: 'ERROR', value: (execution) => execution.error },
+];
+
+const executionColumns: readonly Column<ExecutionRow>[] = [
+  { title: 'DEVICE', value: (row) => row.device },
+  { title: 'STATUS', value: (row) => row.status, colour: (row) => executionColour(row) },
+  { title: 'FROM', value: (row) => row.from_version ?? undefined },
+  { title: 'TO', value: (row) => row.to_version },
+  { title: 'ATTEMPT', value: (row) => row.attempt },
+  { title: 'ERROR', value: (row) => row.error ?? undefined },
 ];
 
 const executionColour = ({ status }: ExecutionRow) => {
