@@ -3,13 +3,12 @@
  * agents, simulated devices and a device on a serial line. A second start on the same folder finds it again.
  */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import * as v from 'valibot';
 import { type Child, type ChildOptions, runChild, startChild } from '../program/children.js';
-import { openRecord, type StoredRecord } from '../storage/record.js';
 import type { StoreLog } from '../storage/store.js';
+import { type FleetRecord, openFleetState, type PortName } from './fleet-state.js';
 import { bins } from './programs.js';
 import { writeSampleFirmware } from './sample-firmware.js';
 import { Wan } from './wan.js';
@@ -33,27 +32,16 @@ export const site = 'demo';
 export const model = 'demo';
 export const firstVersion = '1.0.0';
 
-const portNames = ['grpc', 'link', 'https', 'mqtts', 'devices', 'console'] as const;
-type PortName = (typeof portNames)[number];
-
-const stateSchema = v.object({
-  ports: v.record(v.string(), v.number()),
-  isLoggedIn: v.boolean(),
-  isGatewayEnrolled: v.boolean(),
-  enrolled: v.array(v.string()),
-});
-type State = v.InferOutput<typeof stateSchema>;
-
 /** How long one command of the start may take. */
 const commandTimeoutMs = 60_000;
 
 export class Fleet {
   readonly wan: Wan;
   readonly #options: FleetOptions;
-  readonly #state: StoredRecord<State>;
+  readonly #state: FleetRecord;
   readonly #children = new Map<string, Child>();
 
-  private constructor(options: FleetOptions, state: StoredRecord<State>, wan: Wan) {
+  private constructor(options: FleetOptions, state: FleetRecord, wan: Wan) {
     this.#options = options;
     this.#state = state;
     this.wan = wan;
@@ -62,13 +50,7 @@ export class Fleet {
   /** Starts everything; what was enrolled before is only started. */
   static async open(options: FleetOptions): Promise<Fleet> {
     await mkdir(options.dataDirectory, { recursive: true, mode: 0o700 });
-    const state = await openRecord<State>({
-      path: join(options.dataDirectory, 'quickstart.json'),
-      parse: v.parser(stateSchema),
-      initial: { ports: {}, isLoggedIn: false, isGatewayEnrolled: false, enrolled: [] },
-      log: options.log,
-    });
-    await choosePorts(state);
+    const state = await openFleetState(options.dataDirectory, options.log);
     const { grpc = 0, link = 0, https = 0 } = state.data.ports;
     const wan = await Wan.open({ grpc, link, https });
     const fleet = new Fleet(options, state, wan);
@@ -316,22 +298,3 @@ export class Fleet {
 
 const numbered = (prefix: string, count: number): string[] =>
   Array.from({ length: count }, (_, index) => `${prefix}-${index + 1}`);
-
-/** Free ports, chosen once: devices and gateway remember where they enrolled. */
-const choosePorts = async (state: StoredRecord<State>): Promise<void> => {
-  if (portNames.every((name) => state.data.ports[name] !== undefined)) return;
-  const servers = portNames.map(() => createServer().listen(0, '127.0.0.1'));
-  try {
-    const ports: [string, number][] = [];
-    for (const [index, server] of servers.entries()) {
-      if (!server.listening) await new Promise((resolve) => server.once('listening', resolve));
-      const address = server.address();
-      if (typeof address === 'object' && address !== null) {
-        ports.push([portNames[index] ?? '', address.port]);
-      }
-    }
-    await state.update((now) => ({ ...now, ports: Object.fromEntries(ports) }));
-  } finally {
-    for (const server of servers) server.close();
-  }
-};

@@ -1,0 +1,53 @@
+/** What a fleet remembers from one start to the next: its ports, and how far its enrolment has come. */
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import * as v from 'valibot';
+import { openRecord, type StoredRecord } from '../storage/record.js';
+import type { StoreLog } from '../storage/store.js';
+
+const portNames = ['grpc', 'link', 'https', 'mqtts', 'devices', 'console'] as const;
+export type PortName = (typeof portNames)[number];
+
+const stateSchema = v.object({
+  ports: v.record(v.string(), v.number()),
+  isLoggedIn: v.boolean(),
+  isGatewayEnrolled: v.boolean(),
+  enrolled: v.array(v.string()),
+});
+export type FleetState = v.InferOutput<typeof stateSchema>;
+
+export type FleetRecord = StoredRecord<FleetState>;
+
+export const openFleetState = async (
+  dataDirectory: string,
+  log: StoreLog,
+): Promise<FleetRecord> => {
+  const record = await openRecord<FleetState>({
+    path: join(dataDirectory, 'quickstart.json'),
+    parse: v.parser(stateSchema),
+    initial: { ports: {}, isLoggedIn: false, isGatewayEnrolled: false, enrolled: [] },
+    log,
+  });
+  await choosePorts(record);
+  return record;
+};
+
+/** Free ports, chosen once: devices and gateway remember where they enrolled. */
+const choosePorts = async (state: FleetRecord): Promise<void> => {
+  if (portNames.every((name) => state.data.ports[name] !== undefined)) return;
+  const servers = portNames.map(() => createServer().listen(0, '127.0.0.1'));
+  try {
+    const ports: [string, number][] = [];
+    for (const [index, server] of servers.entries()) {
+      if (!server.listening) await once(server, 'listening');
+      const address = server.address();
+      if (typeof address === 'object' && address !== null) {
+        ports.push([portNames[index] ?? '', address.port]);
+      }
+    }
+    await state.update((now) => ({ ...now, ports: Object.fromEntries(ports) }));
+  } finally {
+    for (const server of servers) server.close();
+  }
+};
