@@ -168,7 +168,6 @@ export const openGateway = async (
       authenticateService: (user, password) => accounts.authenticate(user, password),
       handle: native.handle,
       onSession: native.onSession,
-      onDropped: (drop) => log.warn({ ...drop }, 'messages were dropped'),
     },
     {
       mqtts: { host: listen.host, port: listen.mqttsPort, tls: certificate.credentials },

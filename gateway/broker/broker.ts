@@ -7,6 +7,7 @@ import type { Identity, Refusal } from '../trust/identity.js';
 import { type BrokerLimits, defaultLimits } from './broker-limits.js';
 import { loadBrokerRows } from './broker-rows.js';
 import { ClientDesk } from './client-desk.js';
+import { DropReport } from './drop-report.js';
 import { type Listener, listenPlain, listenTls, type TlsListener } from './listeners.js';
 import type { QoS } from './message.js';
 import { openProtocol } from './protocol.js';
@@ -108,8 +109,9 @@ export async function openBroker(
 ): Promise<Broker> {
   const { store, log, now } = dependencies;
   const limits: BrokerLimits = { ...defaultLimits, ...options.limits };
+  const drops = new DropReport((event) => log.warn({ ...event }, 'messages were dropped'));
   const onDropped = (event: DropEvent): void => {
-    log.warn(event, 'messages were dropped');
+    drops.add(event);
     dependencies.onDropped?.(event);
   };
   const sessions = new SessionRegistry({ store, log, now, onDropped }, limits);
@@ -133,6 +135,7 @@ export async function openBroker(
     await protocol.close();
     await Promise.all(closing);
     await sessions.close();
+    drops.flush();
   };
   try {
     if (options.mqtts !== undefined) {

@@ -1,5 +1,5 @@
 /** Services of the gateway's own machine: user, password (kept as a scrypt hash) and the topics a policy grants. */
-import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
+import { createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import type { ServiceIdentity } from '../trust/identity.js';
 
 export interface ServiceAccount {
@@ -29,6 +29,11 @@ export async function hashPassword(password: Uint8Array): Promise<string> {
 export class ServiceAccounts {
   readonly #accounts: ReadonlyMap<string, ServiceAccount>;
   readonly #waiting: (() => void)[] = [];
+  /** The right password of each user once it was checked, under a key of this run: a service that comes again costs no check. */
+  readonly #proven = new Map<string, Buffer>();
+  /** Checks under way: connections that a service opens together share one. */
+  readonly #underWay = new Map<string, Promise<boolean>>();
+  readonly #key = randomBytes(32);
   #checks = 0;
 
   constructor(accounts: readonly ServiceAccount[]) {
@@ -37,17 +42,35 @@ export class ServiceAccounts {
 
   /** Who it is; undefined when user or password is wrong, or too many ask at once. Takes as long for a user that is not there. */
   async authenticate(user: string, password: Uint8Array): Promise<ServiceIdentity | undefined> {
+    const proof = createHmac('sha256', this.#key).update(password).digest();
+    const proven = this.#proven.get(user);
+    if (proven === undefined || !timingSafeEqual(proven, proof)) {
+      const asked = `${proof.toString('hex')} ${user}`;
+      const check = this.#underWay.get(asked) ?? this.#check(user, password);
+      this.#underWay.set(asked, check);
+      try {
+        if (!(await check)) return undefined;
+      } finally {
+        this.#underWay.delete(asked);
+      }
+      this.#proven.set(user, proof);
+    }
+    const account = this.#accounts.get(user);
+    if (account === undefined) return undefined;
+    const { publish, subscribe } = account;
+    return { kind: 'service', name: user, publish, subscribe };
+  }
+
+  async #check(user: string, password: Uint8Array): Promise<boolean> {
     if (this.#checks >= maxChecks) {
-      if (this.#waiting.length >= maxWaiting) return undefined;
+      if (this.#waiting.length >= maxWaiting) return false;
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     this.#checks += 1;
     try {
       const account = this.#accounts.get(user);
       const isRight = await isPassword(password, account?.passwordHash ?? nobodys);
-      if (account === undefined || !isRight) return undefined;
-      const { publish, subscribe } = account;
-      return { kind: 'service', name: user, publish, subscribe };
+      return account !== undefined && isRight;
     } finally {
       this.#checks -= 1;
       this.#waiting.shift()?.();
