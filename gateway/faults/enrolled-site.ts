@@ -54,7 +54,7 @@ export const openEnrolledSite = async (): Promise<EnrolledSite> => {
 };
 
 /** Leaves what an enrolment leaves. */
-const enrol = async (fleet: TestFleet, folder: string): Promise<void> => {
+export const enrol = async (fleet: TestFleet, folder: string): Promise<void> => {
   const { certificate, key } = await fleet.gateway('gw-1');
   await writeKeyFile(join(folder, keyFiles.gateway), key);
   await writeKeyFile(join(folder, keyFiles.siteCa), fleet.siteCa.key);

@@ -1,36 +1,42 @@
 /**
- * `npm run bench:gateway`: the broker's figures and mosquitto's beside them, in one run on one machine, medians of RUNS (default 5).
- * The load generator is C and built here; it needs `cc`, and the comparison Debian's package `mosquitto`.
+ * `npm run bench:gateway [-- --json]`: the gateway's figures and mosquitto's beside them, in one run on one machine, medians of RUNS
+ * (default 5) of SECONDS (default 5). The load generator is C and built here; it needs `cc`, and the comparison Debian's packages
+ * `mosquitto` and `mosquitto-clients`.
  */
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { connectDevices } from './connected-devices.js';
+import {
+  type Candidate,
+  cpuSeconds,
+  holdfast,
+  mosquitto,
+  type Peer,
+  residentMiB,
+  writtenBytes,
+} from './peers.js';
 
 const runs = Number(process.env.RUNS ?? 5);
 const seconds = Number(process.env.SECONDS ?? 5);
+const isJson = process.argv.includes('--json');
 const source = fileURLToPath(new URL('../../../broker/bench/mqtt-load.c', import.meta.url));
-const program = fileURLToPath(new URL('./bench-broker.js', import.meta.url));
 
 /** What one line of the generator says. */
 interface Load {
   readonly acknowledged: number;
+  readonly delivered: number;
   readonly perSecond: number;
   readonly p50Us: number;
   readonly p99Us: number;
 }
-interface Peer {
-  readonly port: number;
-  readonly process: ChildProcess;
-  stop(): Promise<void>;
-}
-type StartPeer = () => Promise<Peer>;
+type Figures = Readonly<Record<string, number>>;
 
 const folder = await mkdtemp(join(tmpdir(), 'bench-gateway-'));
 const generator = join(folder, 'mqtt-load');
@@ -44,174 +50,140 @@ function buildGenerator(): void {
   }
 }
 
-function hasMosquitto(): boolean {
+function requireMosquitto(): void {
   try {
-    execFileSync('sh', ['-c', 'command -v mosquitto && command -v mosquitto_sub'], {
-      stdio: 'ignore',
-    });
-    return true;
+    const both = 'command -v mosquitto && command -v mosquitto_sub';
+    execFileSync('sh', ['-c', both], { stdio: 'ignore' });
   } catch {
-    console.error(
-      'No comparison with mosquitto: install the packages mosquitto and mosquitto-clients.',
-    );
-    return false;
+    console.error('Install the packages mosquitto and mosquitto-clients.');
+    process.exit(1);
   }
 }
 
-const startHoldfast: StartPeer = async () => {
-  const data = await mkdtemp(join(folder, 'holdfast-'));
-  const child = spawn(process.execPath, [program, data], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  const { port } = JSON.parse(line) as { port: number };
-  return peerOf(port, child);
+const argumentsOf = (peer: Peer, options: Readonly<Record<string, number>>): string[] =>
+  Object.entries({ port: peer.port, topic: peer.topic, ...peer.user, ...options }).flatMap(
+    ([name, value]) => [`--${name}`, `${value}`],
+  );
+
+const load = async (
+  peer: Peer,
+  mode: 'publish' | 'latency',
+  options: Readonly<Record<string, number>>,
+): Promise<Load> => {
+  const more = { clients: 100, bytes: 200, seconds, ...options };
+  const { stdout } = await promisify(execFile)(generator, [mode, ...argumentsOf(peer, more)]);
+  return JSON.parse(stdout) as Load;
 };
 
-/**
- * `saved` writes its database at each change. Publishes are changes when they are queued, so a subscriber with a session is offline, and
- * its queue has no bound: a full one is a change no more.
- */
-const startMosquitto =
-  (saved: boolean): StartPeer =>
-  async () => {
-    const data = await mkdtemp(join(folder, 'mosquitto-'));
-    const port = 20_000 + Math.floor(Math.random() * 20_000);
-    const persistence = saved
-      ? `persistence true\npersistence_location ${data}/\nautosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n`
-      : 'persistence false\n';
-    const config = join(data, 'mosquitto.conf');
-    await writeFile(
-      config,
-      `listener ${port} 127.0.0.1\nallow_anonymous true\nlog_type none\nuser root\n${persistence}`,
-    );
-    const child = spawn('mosquitto', ['-c', config], { stdio: 'ignore' });
-    await reachable(port);
-    if (saved) {
-      const subscribe = ['-p', `${port}`, '-i', 'offline', '-c', '-q', '1', '-t', 'load/#', '-E'];
-      await promisify(execFile)('mosquitto_sub', subscribe);
-    }
-    return peerOf(port, child);
-  };
-
-const peerOf = (port: number, child: ChildProcess): Peer => ({
-  port,
-  process: child,
-  stop: async () => {
-    const gone = once(child, 'exit');
-    child.kill('SIGTERM');
-    await gone;
-  },
-});
-
-async function reachable(port: number): Promise<void> {
-  for (let tries = 0; tries < 100; tries += 1) {
-    const socket = connect(port, '127.0.0.1');
-    const isOpen = await new Promise<boolean>((resolve) => {
-      socket.once('connect', () => resolve(true));
-      socket.once('error', () => resolve(false));
-    });
-    socket.destroy();
-    if (isOpen) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+/** Resident memory with a thousand connections: devices over TLS where the peer has such a listener. */
+const crowdedMiB = async (peer: Peer): Promise<number> => {
+  const { fleet, mqttsPort: port } = peer;
+  if (fleet !== undefined && port !== undefined) {
+    const leave = await connectDevices({ fleet, port }, 1_000);
+    const resident = residentMiB(peer);
+    leave();
+    return resident;
   }
-  throw new Error(`nothing listens on ${port}`);
-}
+  const options = argumentsOf(peer, { clients: 1_000, seconds: 1 });
+  const crowd = spawn(generator, ['idle', ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(createInterface(crowd.stdout), 'line');
+  const resident = residentMiB(peer);
+  await once(crowd, 'exit');
+  return resident;
+};
 
-async function load(
-  port: number,
-  mode: string,
-  options: Record<string, number | string>,
-): Promise<Load> {
-  const more = Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`]);
-  const { stdout } = await promisify(execFile)(generator, [mode, '--port', `${port}`, ...more]);
-  return JSON.parse(stdout) as Load;
-}
+/** How long the disk takes to make 4 KiB durable: each commit waits for it once. */
+const fsyncMs = (): Figures => {
+  const file = openSync(join(folder, 'fsync'), 'w');
+  const page = Buffer.alloc(4_096, 1);
+  const times: number[] = [];
+  for (let at = 0; at < 200; at += 1) {
+    writeSync(file, page);
+    const from = performance.now();
+    fdatasyncSync(file);
+    times.push(performance.now() - from);
+  }
+  closeSync(file);
+  times.sort((a, b) => a - b);
+  return { p50: rounded(times[100]), p99: rounded(times[198]) };
+};
 
-const writtenBytes = ({ pid = 0 }: ChildProcess): number =>
-  Number(/^write_bytes: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1]);
-const residentMiB = ({ pid = 0 }: ChildProcess): number =>
-  Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024;
-
-const median = (values: number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-
-interface Figures {
-  readonly [name: string]: number;
-}
-
-async function measure(start: StartPeer): Promise<Figures> {
-  const peer = await start();
+async function measure(candidate: Candidate): Promise<Figures> {
+  const peer = await candidate.start(folder);
   try {
-    const idle = residentMiB(peer.process);
-    const crowd = spawn(
-      generator,
-      ['idle', '--port', `${peer.port}`, '--clients', '1000', '--seconds', '2'],
-      {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      },
-    );
-    await once(createInterface(crowd.stdout), 'line');
-    const crowded = residentMiB(peer.process);
-    await once(crowd, 'exit');
-    const paced = await load(peer.port, 'latency', {
-      clients: 100,
-      rate: 1_000,
-      bytes: 200,
-      seconds,
-    });
-    const before = writtenBytes(peer.process);
-    const durable = await load(peer.port, 'publish', {
-      clients: 100,
-      window: 20,
-      bytes: 200,
-      seconds,
-      warmup: 0,
-    });
-    const written = writtenBytes(peer.process) - before;
+    const idle = residentMiB(peer);
+    const crowded = await crowdedMiB(peer);
+    const paced = await load(peer, 'latency', { rate: 1_000 });
+    const bytesBefore = writtenBytes(peer);
+    const cpuBefore = cpuSeconds(peer);
+    const durable = await load(peer, 'publish', { window: 20, warmup: 0 });
+    const cpu = cpuSeconds(peer) - cpuBefore;
+    const written = writtenBytes(peer) - bytesBefore;
     return {
       'acknowledged/s': durable.perSecond,
       'ack p50 ms': durable.p50Us / 1_000,
       'ack p99 ms': durable.p99Us / 1_000,
+      'CPU us/message': (cpu / durable.acknowledged) * 1e6,
       'disk bytes/message': written / durable.acknowledged,
       'publish to subscriber p50 ms': paced.p50Us / 1_000,
       'publish to subscriber p99 ms': paced.p99Us / 1_000,
       'RSS idle MiB': idle,
       'RSS 1,000 connected MiB': crowded,
+      'start to ready ms': peer.startMs,
     };
   } finally {
     await peer.stop();
   }
 }
 
+const rounded = (value: number | undefined): number =>
+  Math.round((value ?? Number.NaN) * 100) / 100;
+
+const median = (values: number[]): number =>
+  rounded(values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]);
+
+const mediansOf = (all: readonly Figures[]): Figures =>
+  Object.fromEntries(
+    Object.keys(all[0] ?? {}).map((name) => [
+      name,
+      median(all.map((run) => run[name] ?? Number.NaN)),
+    ]),
+  );
+
 buildGenerator();
-const peers: [string, StartPeer][] = [['holdfast, durable', startHoldfast]];
-if (hasMosquitto()) {
-  peers.push(
-    ['mosquitto, in memory', startMosquitto(false)],
-    ['mosquitto, saved at each change', startMosquitto(true)],
-  );
-}
-const all = new Map<string, Figures[]>(peers.map(([name]) => [name, []]));
-// In turn, so that what else the machine does falls on all of them alike.
-for (let run = 1; run <= runs; run += 1) {
-  for (const [name, start] of peers) {
-    const figures = await measure(start);
-    all.get(name)?.push(figures);
-    console.error(`run ${run}: ${name}: ${figures['acknowledged/s']} acknowledged/s`);
+requireMosquitto();
+const candidates = [...holdfast, ...mosquitto];
+const measured = new Map<Candidate, Figures[]>(candidates.map((one) => [one, []]));
+const disk = fsyncMs();
+try {
+  // In turn, so that what else the machine does falls on all of them alike.
+  for (let run = 1; run <= runs; run += 1) {
+    for (const candidate of candidates) {
+      const figures = await measure(candidate);
+      measured.get(candidate)?.push(figures);
+      console.error(
+        `run ${run}: ${candidate.name}: ${figures['acknowledged/s']} acknowledged/s, machine load ${rounded(loadavg()[0])}`,
+      );
+    }
   }
+} finally {
+  await rm(folder, { recursive: true });
 }
-console.log(
-  `QoS 1, 100 clients, window 20, 200 bytes, plain listener; ${seconds} s a run, medians of ${runs}`,
-);
-const table = [...all].map(([name, figures]) => {
-  const names = Object.keys(figures[0] ?? {});
-  const medians = names.map(
-    (one) => [one, median(figures.map((run) => run[one] ?? Number.NaN))] as const,
+const results = candidates.map((candidate) => ({
+  name: candidate.name,
+  acknowledgedMeans: candidate.acknowledgedMeans,
+  medians: mediansOf(measured.get(candidate) ?? []),
+}));
+const setting = 'QoS 1, 100 clients, window 20, 200 bytes, plain listener';
+if (isJson) {
+  console.log(JSON.stringify({ setting, runs, seconds, fsyncMs: disk, load: loadavg(), results }));
+} else {
+  console.log(`${setting}; ${seconds} s a run, medians of ${runs}`);
+  console.log(`fdatasync of 4 KiB on this disk: p50 ${disk.p50} ms, p99 ${disk.p99} ms`);
+  console.log(
+    'The 1,000 connected are devices over mutual TLS at holdfast-gateway, plain elsewhere.',
   );
-  return [
-    name,
-    Object.fromEntries(medians.map(([one, value]) => [one, Math.round(value * 100) / 100])),
-  ] as const;
-});
-console.table(Object.fromEntries(table));
-console.log(JSON.stringify(Object.fromEntries(table)));
-await rm(folder, { recursive: true });
+  console.log('An acknowledgement means:');
+  for (const { name, acknowledgedMeans } of results) console.log(`  ${name}: ${acknowledgedMeans}`);
+  console.table(Object.fromEntries(results.map(({ name, medians }) => [name, medians])));
+}

@@ -177,6 +177,21 @@ static void send_subscribe(struct client *client) {
   append(client, body, length);
 }
 
+static const char json_head[] = "{\"sent\":\"";
+static const char json_middle[] = "\",\"temperature\":21.5,\"humidity\":48,\"note\":\"";
+enum { SENT_AT = sizeof json_head - 1, SENT_DIGITS = 16, LEAST_BYTES = 80 };
+
+static void put_sent(unsigned char *payload, uint64_t time_ns) {
+  for (int i = SENT_DIGITS - 1; i >= 0; i--, time_ns >>= 4)
+    payload[SENT_AT + i] = (unsigned char)"0123456789abcdef"[time_ns & 15];
+}
+
+static uint64_t get_sent(const unsigned char *payload) {
+  char digits[SENT_DIGITS + 1] = {0};
+  memcpy(digits, payload + SENT_AT, SENT_DIGITS);
+  return strtoull(digits, NULL, 16);
+}
+
 static void make_publish(struct client *client) {
   char topic[128];
   snprintf(topic, sizeof topic, "%s/%d", options.topic, client->number);
@@ -190,7 +205,13 @@ static void make_publish(struct client *client) {
   client->packet_id_at = length;
   client->payload_at = length + 2;
   length += 2;
-  for (int i = 0; i < options.bytes; i++) packet[length++] = (unsigned char)"{\"value\":21.5}"[i % 14];
+  /* A JSON object of the size asked for, with a place for the time it is sent. */
+  unsigned char *payload = packet + length;
+  memset(payload, 'x', (size_t)options.bytes);
+  memcpy(payload, json_head, SENT_AT);
+  memcpy(payload + SENT_AT + SENT_DIGITS, json_middle, sizeof json_middle - 1);
+  memcpy(payload + options.bytes - 2, "\"}", 2);
+  length += (size_t)options.bytes;
   client->publish = packet;
   client->publish_length = length;
 }
@@ -200,7 +221,7 @@ static void send_publish(struct client *client) {
   if (++client->packet_id == 0) client->packet_id = 1;
   client->publish[client->packet_id_at] = (unsigned char)(client->packet_id >> 8);
   client->publish[client->packet_id_at + 1] = (unsigned char)client->packet_id;
-  memcpy(client->publish + client->payload_at, &now, sizeof now);
+  put_sent(client->publish + client->payload_at, now);
   client->sent_at[client->packet_id % MAX_WINDOW] = now;
   client->unacknowledged++;
   append(client, client->publish, client->publish_length);
@@ -235,10 +256,8 @@ static void take_packet(struct client *client, unsigned char first, const unsign
       break;
     }
     case PUBLISH: {
-      uint64_t sent_at;
-      memcpy(&sent_at, body + 2 + (body[0] << 8 | body[1]), sizeof sent_at);
       delivered++;
-      record(sent_at);
+      record(get_sent(body + 2 + (body[0] << 8 | body[1])));
       break;
     }
   }
@@ -357,7 +376,7 @@ static void read_options(int count, char **values) {
     else if (!strcmp(name, "--topic")) options.topic = value;
     else fail(name);
   }
-  if (options.window >= MAX_WINDOW || options.bytes < 8) fail("--window under 1024, --bytes from 8");
+  if (options.window >= MAX_WINDOW || options.bytes < LEAST_BYTES) fail("--window under 1024, --bytes from 80");
 }
 
 int main(int count, char **values) {
