@@ -207,7 +207,7 @@ export const openGateway = async (
   ports.https = devicesDoor.port;
   const peopleDoor = await openPeopleDoor(
     {
-      status: () => siteStatus({ version, record, link, devices, firmware, telemetry }),
+      status: () => siteStatus({ version, record, link, devices, firmware, serial, telemetry }),
       devices,
       telemetry,
       shadows,

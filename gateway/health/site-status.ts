@@ -1,4 +1,6 @@
 /** What the local API says of the site as a whole (`GET /api/v1/status`). */
+import type { SerialLineStatus } from '../doors/serial/device-line.js';
+import type { SerialDoor } from '../doors/serial/serial-door.js';
 import type { Link } from '../link/link.js';
 import type { GatewayRecord } from '../trust/gateway-identity.js';
 
@@ -8,6 +10,7 @@ export interface SiteStatusSources {
   readonly link: Pick<Link, 'status'>;
   readonly devices: { count(): { readonly total: number; readonly online: number } };
   readonly firmware: { readonly bytes: number; readonly problem: string | undefined };
+  readonly serial: Pick<SerialDoor, 'lines'>;
   readonly telemetry: { status(): { readonly droppedPoints: number } };
 }
 
@@ -35,6 +38,17 @@ export const siteStatus = (sources: SiteStatusSources): object => {
     },
     devices: sources.devices.count(),
     firmware: { bytes: firmware.bytes, problem: firmware.problem ?? null },
+    serial_lines: sources.serial.lines().map(lineView),
     telemetry: { dropped_points: sources.telemetry.status().droppedPoints },
   };
 };
+
+const lineView = (line: SerialLineStatus): object => ({
+  device: line.device,
+  path: line.path,
+  up: line.isUp,
+  since: line.since,
+  reason: line.reason || null,
+  device_online: line.isOnline,
+  dropped_frames: line.droppedFrames,
+});

@@ -22,6 +22,17 @@ const statusAnswer = v.looseObject({
   link: v.looseObject({ state: v.string(), last_contact: epochMs }),
   plan: v.looseObject({ revision: v.number(), state: v.string() }),
   devices: v.looseObject({ total: v.number(), online: v.number() }),
+  serial_lines: v.optional(
+    v.array(
+      v.looseObject({
+        device: v.string(),
+        path: v.string(),
+        up: v.boolean(),
+        device_online: v.boolean(),
+      }),
+    ),
+    [],
+  ),
 });
 export type GatewayStatus = v.InferOutput<typeof statusAnswer>;
 

@@ -27,6 +27,13 @@ export const addStatusCommand = (program: Command, context: () => CommandContext
         ['last contact', ago(lastContact === null ? undefined : new Date(lastContact), now())],
         ['plan', `${status.plan.revision} (${status.plan.state})`],
         ['devices', `${status.devices.online} of ${status.devices.total} online`],
+        ...status.serial_lines.map(
+          ({ device, path, up, device_online }) =>
+            [
+              `line ${device}`,
+              `${path} ${up ? (device_online ? 'up' : 'up, the device is silent') : 'down'}`,
+            ] as const,
+        ),
       ]);
     });
 };
