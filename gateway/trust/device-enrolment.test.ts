@@ -10,6 +10,8 @@ import { verifyChain } from '@holdfast/provisioning/pki/verify';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
 import t, { type Test } from 'tap';
+import { writeDevice } from '../devices/device-rows.js';
+import { newDevice } from '../devices/devices.js';
 import { siteMigrations } from '../store/site-migrations.js';
 import { DeviceEnrolment } from './device-enrolment.js';
 
@@ -44,7 +46,7 @@ const openSite = async (t: Test) => {
       siteCa: { certificate: siteCa, key: siteCaKey },
       root,
       planClaims: () => codes,
-      admit: () => [],
+      admit: ({ device }, at) => [writeDevice(newDevice(device, 'native', at))],
       admitted: ({ device }) => known.add(device),
       isKnown: (device) => known.has(device),
       requireWritable: () => undefined,
@@ -113,6 +115,27 @@ t.test('takes a code made on site, once, and only while it lasts', async (t) => 
   await t.rejects(enrolment.enrol(await requestWith(other.secret, { device_id: 'tap' }), 'a'), {
     code: 'CLAIM_EXPIRED',
   });
+});
+
+t.test('gives one id to one device, also when two ask for it at the same moment', async (t) => {
+  const { enrolment, store } = await openSite(t);
+  const requests = await Promise.all(
+    [1, 2].map(async () => {
+      const { secret } = await enrolment.createClaim(null, 60_000);
+      return requestWith(secret, { device_id: 'valve' });
+    }),
+  );
+  const answers = await Promise.allSettled(
+    requests.map((request) => enrolment.enrol(request, 'a')),
+  );
+  t.same(answers.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+  t.match(
+    answers.find(({ status }) => status === 'rejected'),
+    { reason: { code: 'RESOURCE_EXISTS' } },
+  );
+  const { n } =
+    (await store.read.get<{ n: number }>('SELECT count(*) n FROM device_certificates')) ?? {};
+  t.equal(n, 1);
 });
 
 t.test('refuses ids and keys that are none, and says what to do', async (t) => {

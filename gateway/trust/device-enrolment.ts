@@ -146,8 +146,14 @@ export class DeviceEnrolment {
         },
         { sql: 'DELETE FROM claims_made WHERE hash = ?', params: [hash] },
         {
-          sql: 'INSERT INTO device_certificates (serial, device_id, public_key_sha256, issued_at, expires_at) VALUES (?, ?, ?, ?, ?)',
-          params: [certificate.serial, device, publicKeySha256, at, certificate.notAfter],
+          // Looked at in the write itself: two codes that leave the id to the device may be used for one id at the same moment.
+          sql: `INSERT INTO device_certificates (serial, device_id, public_key_sha256, issued_at, expires_at)
+                SELECT ?, ?, ?, ?, ? WHERE ? OR NOT EXISTS (SELECT 1 FROM devices WHERE device = ?)`,
+          params: [
+            ...[certificate.serial, device, publicKeySha256, at, certificate.notAfter],
+            ...[claim.device_id === null ? 0 : 1, device],
+          ],
+          expectChanges: 1,
         },
         ...admit(admission, at),
         journalEntry(
@@ -165,6 +171,7 @@ export class DeviceEnrolment {
         ),
       ]);
     } catch (error) {
+      if (isHoldfastError(error, 'STORE_CONFLICT')) throw isInUse(device);
       if (!isHoldfastError(error, 'STORE_CONSTRAINT')) throw error;
       // Somebody used the code at the same moment; it was this device itself when the key is the same.
       const winner = await this.#repeat(hash, publicKeySha256);
@@ -223,10 +230,7 @@ export class DeviceEnrolment {
     }
     // A code that names its device was made to replace it; any other may not take a name that is in use.
     if (claim.device_id === null && this.#deps.isKnown(device)) {
-      throw new HoldfastError(
-        'RESOURCE_EXISTS',
-        `there is a device ${device} already; take another id, or ask for a code for this one`,
-      );
+      throw isInUse(device);
     }
     return device;
   }
@@ -254,4 +258,10 @@ const noDeviceId = (device: string): HoldfastError =>
   new HoldfastError(
     'REQUEST_INVALID',
     `'${device}' is no device id: 1 to 64 of letters, digits, _ and -`,
+  );
+
+const isInUse = (device: string): HoldfastError =>
+  new HoldfastError(
+    'RESOURCE_EXISTS',
+    `there is a device ${device} already; take another id, or ask for a code for this one`,
   );
