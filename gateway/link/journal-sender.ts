@@ -131,8 +131,15 @@ export class JournalSender {
       this.#begin(lane, position);
       return;
     }
-    if (seq > sent.seq) {
+    if (seq > lane.last) {
       session.carrier.fail('more was acknowledged than was sent');
+      return;
+    }
+    if (seq > sent.seq) {
+      // A batch of the connection before was committed after this one's welcome: the lane goes on from there, if the chain is ours.
+      session.sent.delete(name);
+      session.window.forget(name);
+      this.#begin(lane, position);
       return;
     }
     session.window.committed(name, seq, this.#deps.clock.monotonic());

@@ -70,6 +70,8 @@ export class TestCloud {
   /** Takes batches in but says nothing of it. */
   isHolding = false;
   isAnsweringPings = true;
+  /** What the connection before sent is committed only after the welcome, of which the window is this small. */
+  lateWindowBytes: number | undefined;
   /** Bytes received of which nothing was said yet, and the most there ever were. */
   unsaid = 0;
   mostUnsaid = 0;
@@ -253,7 +255,10 @@ export class TestCloud {
     this.unsaid = 0;
     this.#held.length = 0;
     const journal = hello.journal.map(({ lane, log }) => {
-      const { seq, chain } = this.#log(laneNameOf(lane) ?? 'audit', log);
+      const { seq, chain } =
+        this.lateWindowBytes === undefined
+          ? this.#log(laneNameOf(lane) ?? 'audit', log)
+          : { seq: 0, chain: chainStart };
       return { lane, log, seq: BigInt(seq), chain: Buffer.from(chain) };
     });
     if (this.refusal) {
@@ -264,7 +269,8 @@ export class TestCloud {
           this.#say({ $case: 'journalCommitted', value: { position } });
       return;
     }
-    const { windowBytes, keepaliveMs } = this.#options;
+    const { keepaliveMs } = this.#options;
+    const windowBytes = this.lateWindowBytes ?? this.#options.windowBytes;
     this.#say({
       $case: 'welcome',
       value: { journal, windowBytes, keepaliveMs, serverTime: new Date() },
@@ -292,6 +298,17 @@ export class TestCloud {
     const chain = chainAfter(batch.previousChain, lane, chained);
     if (Buffer.compare(chain, batch.chain) !== 0) throw new Error('not the chain of its entries');
     const log = this.#log(lane, batch.log);
+    if (this.lateWindowBytes !== undefined && lastSeq < log.seq) {
+      const { seq, chain: at } = log;
+      const position = {
+        lane: batch.lane,
+        log: batch.log,
+        seq: BigInt(seq),
+        chain: Buffer.from(at),
+      };
+      stream.write({ message: { $case: 'journalCommitted', value: { position } } });
+      return;
+    }
     if (!continues(log, { firstSeq, previousChain: batch.previousChain })) {
       throw new Error(`${lane} ${firstSeq} does not continue ${log.seq}`);
     }
