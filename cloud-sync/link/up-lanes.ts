@@ -20,6 +20,9 @@ export interface UpLanesOptions {
   readonly onFailure: (error: unknown) => void;
 }
 
+/** What a batch costs beside its entries: a flood of empty ones is held back too. */
+const batchOverheadBytes = 512;
+
 export class UpLanes {
   readonly #deps: UpLanesDependencies;
   readonly #stream: LinkStream;
@@ -47,7 +50,7 @@ export class UpLanes {
   take(batch: JournalBatch): void {
     const lane = laneNameOf(batch.lane);
     const { windowBytes, onFailure } = this.#options;
-    const bytes = batch.entries.length;
+    const bytes = batch.entries.length + batchOverheadBytes;
     this.#underWayBytes += bytes;
     // A gateway that keeps to its window never gets here; one that does not waits in its own socket.
     if (this.#underWayBytes > windowBytes) this.#stream.hold();
