@@ -120,6 +120,25 @@ t.test(
   },
 );
 
+t.test('an attempt that fails after the end of its campaign is the last one', async (t) => {
+  const site = await openTestSite(t);
+  site.firmware.come(firmwareBody());
+  site.plan.set({ c: campaignBody() });
+  const life = await site.start();
+  life.devices.connected('a', 's', { model: 'pi' });
+  await life.updates.settled();
+  await life.updates.updated('a', 'c', { status: 'rebooting', boot_id: 'x' });
+  site.plan.set({ c: campaignBody({ state: 'cancelling' }) });
+  await life.updates.settled();
+  t.same(await site.statuses(), { a: 'rebooting' }, 'there is no way back');
+  await life.updates.updated('a', 'c', { status: 'failed' });
+  await life.updates.settled();
+  site.clock.advance(3_600_000);
+  await life.updates.settled();
+  t.same(await site.statuses(), { a: 'cancelled' });
+  t.match((await site.journal()).at(-1), { kind: 'campaign_settled' });
+});
+
 t.test('time limits hold by a clock that steps of the wall clock do not move', async (t) => {
   const site = await openTestSite(t);
   site.firmware.come(firmwareBody());

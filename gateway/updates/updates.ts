@@ -273,11 +273,16 @@ export class Updates {
   async #firmwareLost(sha256: string): Promise<void> {
     const error = 'the firmware is not whole at the gateway any more';
     const lost = [...this.#opened.live()].filter(([{ firmware }]) => firmware.sha256 === sha256);
-    await this.#each(lost, ([campaign, device]) => [
-      campaign.id,
-      device,
-      { type: 'site_failed', error },
-    ]);
+    try {
+      await this.#each(lost, ([campaign, device]) => [
+        campaign.id,
+        device,
+        { type: 'site_failed', error },
+      ]);
+    } catch (err) {
+      // Nothing is lost with it: those devices ask until the firmware is here again or their time is over.
+      this.#deps.log.warn({ err, sha256 }, 'the loss of a firmware could not be recorded');
+    }
     this.#passSoon();
   }
 
@@ -332,6 +337,7 @@ export class Updates {
       ([, , { deadline }]) => deadline !== null && deadline <= now,
     );
     await this.#each(overdue, ([{ id }, device]) => [id, device, { type: 'ticked' }]);
+    await this.#cancelEnded(({ status }) => status === 'queued');
     const turns = chooseTurns(this.#live(), this.#deps.firmware.isHeld, now);
     await this.#each(turns.supersede, (turn) => [
       turn.campaign,
@@ -385,15 +391,24 @@ export class Updates {
         }
         await this.#opened.take({ id, body, firmware: firmware.body });
       }
-      const isEnded = (id: string): boolean =>
-        plan.documents.campaign.get(id)?.body.state !== 'running';
-      const ended = [...this.#opened.live()].filter(([{ id }]) => isEnded(id));
-      await this.#each(ended, ([{ id }, device]) => [id, device, { type: 'cancel' }]);
+      await this.#cancelEnded(() => true);
     } catch (error) {
       this.#isPlanNew = true;
       throw error;
     }
     this.#deps.firmware.need(this.#running(plan).map(({ firmware }) => firmware));
+  }
+
+  /** An attempt that could not be called back any more may fail after its campaign's end, and would wait for its next turn. */
+  async #cancelEnded(concerns: (execution: Execution) => boolean): Promise<void> {
+    const plan = this.#deps.plan.current();
+    if (plan === undefined) return;
+    const isEnded = (id: string): boolean =>
+      plan.documents.campaign.get(id)?.body.state !== 'running';
+    const ended = [...this.#opened.live()].filter(
+      ([{ id }, , execution]) => concerns(execution) && isEnded(id),
+    );
+    await this.#each(ended, ([{ id }, device]) => [id, device, { type: 'cancel' }]);
   }
 
   async #targetCandidates(): Promise<void> {
