@@ -5,6 +5,7 @@ import { signOrders } from '@holdfast/provisioning/documents/orders';
 import { signPlanHead } from '@holdfast/provisioning/documents/plan';
 import { formatAddress } from '@holdfast/provisioning/pki/claim-code';
 import type { Logger } from '@holdfast/provisioning/program/logger';
+import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
 import { ensureAdminLogin } from './api/admin-login.js';
 import { openApiServer } from './api/api-server.js';
 import { authenticateWith } from './api/caller.js';
@@ -163,6 +164,8 @@ const layFoundation = async (
   { dataDir, configuration }: CloudOptions,
 ): Promise<Foundation> => {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const lock = await lockFolder(dataDir);
+  onClose('data folder', () => lock.close());
   const authority = await openFleetAuthority({
     folder: join(dataDir, 'authority'),
     fleet: configuration.fleet.name,

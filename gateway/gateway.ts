@@ -6,6 +6,7 @@ import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
 import { privatePem } from '@holdfast/provisioning/pki/keys';
 import type { Logger } from '@holdfast/provisioning/program/logger';
 import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
+import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
 import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
 import { schedule } from 'node-cron';
 import { openBroker } from './broker/broker.js';
@@ -59,6 +60,8 @@ export const openGateway = async (
   const { log, onClose } = deps;
   const { listen, services } = configuration;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const lock = await lockFolder(dataDir);
+  onClose('data folder', () => lock.close());
   const identity = await loadGatewayIdentity(dataDir, log);
   const { record, root, siteCa } = identity;
   // It is at least the time at which this gateway was enrolled.

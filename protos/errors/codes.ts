@@ -135,6 +135,7 @@ export const errorCodes = {
   STORE_CONSTRAINT: row('A row breaks a rule of its table', false, 'FAILED_PRECONDITION', 409),
   STORE_CORRUPT: row('The database file is damaged', false, 'DATA_LOSS', 500),
   STORE_FULL: row('The disk is full', true, 'RESOURCE_EXHAUSTED', 507),
+  STORE_IN_USE: row('Another program uses the data folder', true, 'UNAVAILABLE', 503),
   STORE_OVERLOADED: row('More writes wait than may', true, 'RESOURCE_EXHAUSTED', 503),
   STORE_UNAVAILABLE: row('The database cannot be used now', true, 'UNAVAILABLE', 503),
   STORE_VERSION_NEWER: row(
