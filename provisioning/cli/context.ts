@@ -14,6 +14,8 @@ export interface CommandContext {
   gateway(): Promise<GatewayClient>;
   /** Ends on Ctrl-C. */
   readonly signal: AbortSignal;
+  /** The command line as it was typed. */
+  readonly argv: readonly string[];
   /** Folder of the logins. */
   readonly dataDirectory: string;
   /** Everything that was given on standard input. */

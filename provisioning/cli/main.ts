@@ -1,9 +1,6 @@
 /** `holdfast`: what admins, installers and technicians type. It speaks to the control plane or, with --gateway, to the gateway. */
-import {
-  type HoldfastError,
-  isHoldfastError,
-  messageOf,
-} from '@holdfast/protos/errors/holdfast-error';
+import type { ErrorCode } from '@holdfast/protos/errors/codes';
+import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { Command, CommanderError } from 'commander';
 import { type CloudClient, openCloudClient } from './cloud-client.js';
 import { addCampaignCommands } from './commands/campaigns.js';
@@ -36,7 +33,7 @@ export const runCli = async (argv: readonly string[]): Promise<number> => {
   const interrupt = (): void => interrupted.abort();
   process.once('SIGINT', interrupt);
   const opened: { close(): void }[] = [];
-  const context = (): CommandContext => contextOf(program, interrupted.signal, opened);
+  const context = (): CommandContext => contextOf(program, argv, interrupted.signal, opened);
   for (const add of commandGroups) add(program, context);
   try {
     await program.parseAsync(argv, { from: 'user' });
@@ -71,6 +68,7 @@ interface GlobalOptions {
 
 const contextOf = (
   program: Command,
+  argv: readonly string[],
   signal: AbortSignal,
   opened: { close(): void }[],
 ): CommandContext => {
@@ -85,8 +83,15 @@ const contextOf = (
     now: Date.now,
     asksGateway: options.gateway === true,
     signal,
+    argv,
     dataDirectory: options.data,
-    cloud() {
+    async cloud() {
+      if (options.gateway === true) {
+        throw new HoldfastError(
+          'REQUEST_INVALID',
+          'only the control plane can do this: leave --gateway out',
+        );
+      }
       cloud ??= readProfile(options.data, 'cloud').then((profile) =>
         keep(openCloudClient(profile)),
       );
@@ -111,6 +116,12 @@ const terminalOf = (program: Command): Terminal =>
     environment: process.env,
   });
 
+/** What to do next where the other end did not say. */
+const nextSteps: Partial<Record<ErrorCode, string>> = {
+  NOT_AUTHENTICATED:
+    'log in with a new code: holdfast-cloud --new-login draws one, on a gateway holdfast-gateway login-code',
+};
+
 const showError = (program: Command, error: unknown): void => {
   const known: HoldfastError | undefined = isHoldfastError(error) ? error : undefined;
   if (program.opts<GlobalOptions>().json === true) {
@@ -121,7 +132,7 @@ const showError = (program: Command, error: unknown): void => {
   const terminal = terminalOf(program);
   const text = known?.message ?? messageOf(error);
   process.stderr.write(`${terminal.paint('red', '✗')} ${text}\n`);
-  const next = known?.data.next;
+  const next = known?.data.next ?? (known && nextSteps[known.code]);
   if (typeof next === 'string') process.stderr.write(`  next: ${next}\n`);
   process.stderr.write(`${terminal.paint('dim', `  ${known?.code ?? 'INTERNAL'}`)}\n`);
 };

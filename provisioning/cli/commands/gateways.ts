@@ -28,10 +28,17 @@ export const addGatewayCommands = (program: Command, context: () => CommandConte
     .description('on the gateway itself: make its keys and take the site that the code is for')
     .allowUnknownOption()
     .allowExcessArguments()
-    .action(async (_code: string, _options: unknown, command: Command) => {
+    .addHelpText('after', '\nTakes every flag of holdfast-gateway, as --data and --config.')
+    .action(async () => {
       // The keys belong to the gateway's program; this is its own command under the name people look for.
-      process.exitCode = await runBeside('holdfast-gateway', ['enroll', ...command.args]);
+      process.exitCode = await runBeside('holdfast-gateway', enrollArguments(context().argv));
     });
+};
+
+/** As they were typed after `enroll`: a `--data` there is the gateway's folder, not that of the logins. */
+export const enrollArguments = (typed: readonly string[]): string[] => {
+  const at = typed.findIndex((word, index) => word === 'enroll' && typed[index - 1] === 'gateway');
+  return typed.slice(at);
 };
 
 const runBeside = async (bin: string, args: readonly string[]): Promise<number> => {
