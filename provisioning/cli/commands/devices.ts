@@ -1,6 +1,7 @@
 /** `holdfast device`: the devices of the sites, or, with --gateway, those of the site one stands at. */
 import type { Device } from '@holdfast/protos/gen/holdfast/v1/devices';
 import type { Command } from 'commander';
+import { parseClaimCode } from '../../pki/claim-code.js';
 import { parseCount, parseDevice } from '../arguments.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
 import { listDevices, resolveDeviceName } from '../device-name.js';
@@ -22,7 +23,13 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
         : await claimThroughCloud(await cloud(), id, options.site);
       terminal.json(claim);
       terminal.line('On the device:');
-      terminal.line(`  ${terminal.paint('bold', `holdfast-device enroll ${claim.code}`)}`);
+      // The control plane's code names no gateway: it does not know what the site calls its own.
+      const knowsGateway = parseClaimCode(claim.code).address !== undefined;
+      const enroll = `holdfast-device enroll ${claim.code}${knowsGateway ? '' : ' --gateway HOST:8443'}`;
+      terminal.line(`  ${terminal.paint('bold', enroll)}`);
+      if (!knowsGateway) {
+        terminal.line(terminal.paint('dim', 'HOST is the gateway as the device reaches it'));
+      }
       terminal.line(
         terminal.paint('dim', `valid once, until ${claim.expire_time?.toISOString() ?? '?'}`),
       );

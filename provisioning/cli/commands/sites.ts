@@ -52,7 +52,7 @@ export const addSiteCommands = (program: Command, context: () => CommandContext)
         ['site', id],
         ['display name', found.displayName],
         ['devices', String(found.deviceCount)],
-        ['gateway', gateway?.gatewayId ?? 'none enrolled: holdfast gateway code'],
+        ['gateway', gateway?.gatewayId ?? `none enrolled: holdfast gateway code ${id}`],
         ['epoch', gateway === undefined ? undefined : String(gateway.epoch)],
         ['link', linkOf(found)],
         ['last contact', ago(gateway?.lastContactTime, now())],
@@ -110,7 +110,7 @@ const linkOf = (site: Site): string => {
 
 const planOf = (site: Site): string | undefined => {
   const plan = site.plan;
-  if (plan === undefined) return undefined;
+  if (plan === undefined || site.gateway === undefined) return undefined;
   if (plan.refusedCode !== '') return `${plan.revision} refused: ${plan.refusedCode}`;
   return plan.appliedRevision === plan.revision
     ? `${plan.revision} applied`
