@@ -15,7 +15,7 @@ export const fromServiceError = (error: grpc.ServiceError, address: string): Hol
   if (error.code === grpc.status.UNAVAILABLE) {
     return new HoldfastError(
       'CONNECTION_FAILED',
-      `the control plane at ${address} does not answer (${error.details}). Is it running, and is the address right?`,
+      `the control plane at ${address} does not answer (${lastErrorOf(error.details)}). Is it running, and is the address right?`,
       { cause: error },
     );
   }
@@ -35,3 +35,7 @@ export const fromServiceError = (error: grpc.ServiceError, address: string): Hol
   }
   return new HoldfastError('INTERNAL', error.details, { cause: error });
 };
+
+/** grpc-js wraps the reason: `No connection established. Last error: Error: connect ECONNREFUSED …. Resolution note: …`. */
+const lastErrorOf = (details: string): string =>
+  /Last error: (?:Error: )?(.+?)\.? Resolution note:/.exec(details)?.[1] ?? details;

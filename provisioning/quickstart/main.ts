@@ -1,7 +1,7 @@
 /** `npm start`: a fleet on this machine to try things on; and `npm run wan WORD`, which cuts and mends its WAN. */
 import { appendFile, mkdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { Terminal } from '../cli/terminal.js';
 import { LogStream } from '../program/log-stream.js';
 import { createLogger } from '../program/logger.js';
@@ -37,6 +37,12 @@ const serve = async (): Promise<number> => {
     process.once('SIGTERM', resolve);
   });
   await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+  if (await isRunning(dataDirectory)) {
+    throw new HoldfastError(
+      'RESOURCE_EXISTS',
+      `a quickstart runs on ${dataDirectory} already: use that one, or end it with Ctrl-C first`,
+    );
+  }
   const logFile = join(dataDirectory, 'quickstart.log');
   const fleet = await Fleet.open({
     dataDirectory,
@@ -65,6 +71,13 @@ const serve = async (): Promise<number> => {
   }
   return 0;
 };
+
+/** Whether another quickstart answers on this folder. */
+const isRunning = (folder: string): Promise<boolean> =>
+  switchWan(folder, 'state').then(
+    () => true,
+    () => false,
+  );
 
 const show = (terminal: Terminal, fleet: Fleet, firmware: string, logFile: string): void => {
   const bold = (text: string): string => terminal.paint('bold', text);
