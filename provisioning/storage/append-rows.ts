@@ -10,7 +10,7 @@ const maxParams = 32_766;
 /** More rows gain no speed, and a prepared statement keeps its parameters until it is used again. */
 const maxRows = 512;
 /** Up to here every number of rows has an INSERT of its own; above, powers of two. */
-const exactRows = 16;
+export const exactRows = 16;
 
 const inserts = new WeakMap<AppendTable, Map<number, string>>();
 

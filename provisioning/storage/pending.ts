@@ -1,6 +1,7 @@
 /** What waits in the commit queue, in the order it came, bounded in bytes. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { isAppend, type Write } from './write.js';
+import { exactRows } from './append-rows.js';
+import { type AppendTable, isAppend, type Write } from './write.js';
 
 export interface PendingWrite {
   readonly kind: 'write';
@@ -88,6 +89,22 @@ export class Pending {
     }
     this.#transactCount -= transacts.length;
     return { writes, transacts };
+  }
+
+  /** Whether all that waits are rows of one table, few enough for one INSERT. */
+  get isOneInsert(): boolean {
+    if (this.#transactCount > 0 || this.#entries.length > exactRows) return false;
+    let into: AppendTable | undefined;
+    let rows = 0;
+    for (const entry of this.#entries) {
+      if (entry.kind === 'transact') return false;
+      for (const part of entry.write) {
+        if (!isAppend(part) || part.into !== (into ?? part.into)) return false;
+        into = part.into;
+        rows++;
+      }
+    }
+    return rows > 0 && rows <= exactRows;
   }
 
   /** Puts transacts that were taken but not run back to the front. */

@@ -74,11 +74,12 @@ interface PartFailure {
   readonly error: HoldfastError;
 }
 
-async function storeTogether(
+/** What failed, if it may be the fault of one write; throws what fails the transaction as a whole. */
+export async function storeTogether(
   database: Database,
   writes: readonly Member[],
-  from: number,
-  to: number,
+  from = 0,
+  to = writes.length,
 ): Promise<PartFailure | undefined> {
   const appends = new Map<AppendTable, SqlParams[]>();
   let at: number | undefined;
