@@ -23,6 +23,12 @@ export interface DatabaseOptions {
 /** Prepared statements kept a connection; the least recently used goes first. */
 const maxCachedStatements = 512;
 
+/**
+ * 16 MiB of WAL before its pages go to the file, which holds up the commit that does it. Four times SQLite's own: pages written again
+ * and again go over once, so that less wears the disk.
+ */
+const checkpointPages = 4_096;
+
 /** One connection. `run`, `get` and `all` take one statement, `exec` a script without parameters. */
 export class Database {
   readonly path: string;
@@ -142,7 +148,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     await database.exec(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)};
       PRAGMA foreign_keys = ON;
       PRAGMA trusted_schema = OFF;
-      ${readOnly ? 'PRAGMA query_only = ON;' : 'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;'}`);
+      ${readOnly ? 'PRAGMA query_only = ON;' : 'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = ${checkpointPages};'}`);
   } catch (error) {
     await database.close();
     throw error;
