@@ -28,6 +28,8 @@ const maxCachedStatements = 512;
  * and again go over once, so that less wears the disk.
  */
 const checkpointPages = 4_096;
+const writing = `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;
+  PRAGMA wal_autocheckpoint = ${checkpointPages};`;
 
 /** One connection. `run`, `get` and `all` take one statement, `exec` a script without parameters. */
 export class Database {
@@ -148,7 +150,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     await database.exec(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)};
       PRAGMA foreign_keys = ON;
       PRAGMA trusted_schema = OFF;
-      ${readOnly ? 'PRAGMA query_only = ON;' : 'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = ${checkpointPages};'}`);
+      ${readOnly ? 'PRAGMA query_only = ON;' : writing}`);
   } catch (error) {
     await database.close();
     throw error;
