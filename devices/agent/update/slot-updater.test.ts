@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import t, { type Test } from 'tap';
 import { silentLog } from '../log.js';
 import { openSlotUpdater } from './slot-updater.js';
@@ -11,6 +12,9 @@ import {
   serveFirmware,
 } from './update-fixture.js';
 import type { UpdateReport } from './updater.js';
+
+// Applications are started and stopped many times; a busy machine takes its time.
+t.setTimeout(300_000);
 
 const one: AppFixture = { version: '1.0.0' };
 
@@ -126,6 +130,6 @@ t.test('an application in service that ends is started again', async (t) => {
   await updater.dispatch({ type: 'offered', job, deviceModel: 'pi' });
   t.match(await settled, { status: 'succeeded' });
   const before = launches();
-  while (launches() < before + 2) await new Promise((resolve) => setImmediate(resolve));
+  await waitUntil('it was started twice more', () => launches() >= before + 2);
   t.pass('twice more');
 });

@@ -49,9 +49,9 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
 
   device
     .command('telemetry <device>')
-    .description('the newest points of a device')
+    .description('the points of a device, as they were stored: the oldest first')
     .option('--site <id>', 'the site of the device')
-    .option('--count <n>', 'how many (20)', parseCount('count', 1))
+    .option('--count <n>', 'how many at most (20)', parseCount('count', 1))
     .action(async (id: string, options: { site?: string; count?: number }) => {
       const { terminal, cloud } = context();
       const client = await cloud();
