@@ -27,7 +27,7 @@ const site = 'sites/a';
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 /** How long anything that the two ends owe each other may take. */
 const patienceMs = 30_000;
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 /** A control plane behind a line that can be cut, a site, and the gateway that enrolled for it. */
 class Fleet {
@@ -246,7 +246,7 @@ const hasAll = (gateway: TestGateway) => async (): Promise<boolean> => {
 };
 
 t.test('plan, claims and all lanes get through, whatever is cut or killed', async (t) => {
-  t.setTimeout(120_000);
+  t.setTimeout(300_000);
   const { fleet, open } = await openFleet(t, '--link.keepalive-ms=300');
   const gateway = await open(await fleet.enrol('gateway'));
 
