@@ -5,6 +5,8 @@
 export interface FaultPlan {
   readonly isSlice: boolean;
   readonly seed: number;
+  /** From 0 to 1, by the seed. */
+  readonly random: () => number;
   /** For the test's output. */
   readonly description: string;
   /** All of them, or `count`, in an order of the seed's. */
@@ -28,6 +30,7 @@ export const faultPlan = (
   return {
     isSlice,
     seed,
+    random,
     description: `${isSlice ? 'a slice' : 'all'}, seed ${seed}`,
     pick: (all, count) => (isSlice ? some(all, count) : shuffled(all)),
     ordinals({ upTo, count }) {
@@ -49,6 +52,6 @@ const randomFrom = (seed: number) => {
     state = (state + 0x6d2b79f5) | 0;
     let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed);
-    return (mixed ^ (mixed >>> 14)) >>> 0;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 };
