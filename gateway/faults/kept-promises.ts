@@ -4,20 +4,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Database, openDatabase } from '@holdfast/provisioning/storage/database';
 import { device } from './enrolled-site.js';
-import { boot, countOf, type SiteLoad } from './site-load.js';
+import { type Account, boot, countOf } from './site-load.js';
 
 /** What was acknowledged and is not there, in words; empty when every promise is kept. */
-export const findLost = async (folder: string, load: SiteLoad): Promise<string[]> => {
+export const findLost = async (folder: string, account: Account): Promise<string[]> => {
   const copy = await mkdtemp(join(tmpdir(), 'holdfast-found-'));
   try {
     // Of a copy: whoever opens the file takes its log over, and that is for the gateway to do.
     const site = await openCopy(folder, copy, 'site.db');
     const telemetry = await openCopy(folder, copy, 'telemetry.db');
     const lost = [
-      ...(await lostPoints(telemetry, load)),
-      ...(await lostUpdates(site, load)),
-      ...(await lostEffects(site, load)),
-      ...(await lostMessages(site, load)),
+      ...(await lostPoints(telemetry, account)),
+      ...(await lostUpdates(site, account)),
+      ...(await lostEffects(site, account)),
+      ...(await lostMessages(site, account)),
     ];
     await site.close();
     await telemetry.close();
@@ -45,13 +45,13 @@ const missing = (what: string, owed: Iterable<number>, there: ReadonlySet<number
 const numbers = async (database: Database, sql: string, params: string[]): Promise<Set<number>> =>
   new Set((await database.all<{ n: number }>(sql, params)).map(({ n }) => n));
 
-const lostPoints = async (database: Database, { promised }: SiteLoad): Promise<string[]> => {
+const lostPoints = async (database: Database, { promised }: Account): Promise<string[]> => {
   const sql = `SELECT body ->> 'seq' AS n FROM journal_telemetry WHERE body ->> 'boot' = ?`;
   return missing('point', promised.points, await numbers(database, sql, [boot]));
 };
 
 /** Of every update its journal entry, of the newest the leaves. */
-const lostUpdates = async (database: Database, { promised }: SiteLoad): Promise<string[]> => {
+const lostUpdates = async (database: Database, { promised }: Account): Promise<string[]> => {
   const told = await numbers(
     database,
     `SELECT operation.value ->> 'value' AS n
@@ -78,7 +78,7 @@ const lostUpdates = async (database: Database, { promised }: SiteLoad): Promise<
 /** An answer that is not with the device yet waits: to be performed, or to be delivered. */
 const lostEffects = async (
   database: Database,
-  { promised, accepted }: SiteLoad,
+  { promised, accepted }: Account,
 ): Promise<string[]> => {
   const waiting = await numbers(
     database,
@@ -92,7 +92,7 @@ const lostEffects = async (
 
 const lostMessages = async (
   database: Database,
-  { promised, delivered }: SiteLoad,
+  { promised, delivered }: Account,
 ): Promise<string[]> => {
   const retained = await database.all<{ topic: string; n: number }>(
     'SELECT topic, CAST(CAST(payload AS TEXT) AS INTEGER) AS n FROM mqtt_retained',

@@ -15,6 +15,15 @@ export interface Promised {
   readonly queued: Set<number>;
 }
 
+/** What there is to compare with a disk. */
+export interface Account {
+  readonly promised: Promised;
+  /** Tokens of answers that arrived. */
+  readonly accepted: ReadonlySet<number>;
+  /** How often each queued message was delivered. */
+  readonly delivered: ReadonlyMap<number, number>;
+}
+
 const topicOf = {
   point: `dt/${device}/telemetry/force`,
   update: `dt/${device}/shadow/update`,
@@ -27,7 +36,7 @@ const topicOf = {
 export const boot = 'boot-1';
 const arrivalLimitMs = 30_000;
 
-export class SiteLoad {
+export class SiteLoad implements Account {
   readonly #site: Pick<EnrolledSite, 'connect'>;
   /** What the reader knows of messages of QoS 2 that are under way outlives its connections, as the specification asks of it. */
   readonly #readerStore = new Store({ clean: false });
@@ -37,11 +46,9 @@ export class SiteLoad {
     retained: new Map(),
     queued: new Set(),
   };
-  /** Tokens of answers that arrived. */
   readonly accepted = new Set<number>();
   /** Of the deltas that arrived. A device that was away gets the last alone. */
   newestDelta = -1;
-  /** How often each queued message was delivered. */
   readonly delivered = new Map<number, number>();
   /** Answers that say no. */
   readonly rejected: string[] = [];

@@ -25,7 +25,7 @@ export interface Guest {
 }
 
 const bootLimitMs = 240_000;
-const logBytes = 512 * 1024 * 1024;
+const logBytes = 128 * 1024 * 1024;
 
 /** Resolves when the gateway in it is ready; rejects with what it said when it does not come up by itself. */
 export const bootGuest = async (options: GuestOptions): Promise<Guest> => {

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { cutPower } from './lossy-disk.js';
+import { cutPower, readWriteLog } from './lossy-disk.js';
 
 const sector = 512;
 const entry = (flags: bigint, at = 0, data: Buffer = Buffer.alloc(0)): Buffer => {
@@ -35,13 +35,17 @@ t.test('what was flushed stays, what was not may go', async (t) => {
     Buffer.alloc(4 * sector),
   ];
   await writeFile(images.log, Buffer.concat(log));
-  const after = async (...luck: number[]): Promise<string> => {
-    const cut = await cutPower(images, () => luck.shift() ?? 1);
-    t.match(cut, { writes: 3, unflushed: 2 });
+  const operations = await readWriteLog(images.log);
+  const after = async (position: number, ...luck: number[]): Promise<string> => {
+    await cutPower(images, operations, position, () => luck.shift() ?? 1);
     const bytes = await readFile(images.after, 'latin1');
     return [0, 1, 2, 3].map((at) => bytes[at * 4096]).join('');
   };
-  t.equal(await after(0, 0), 'a--d');
-  t.equal(await after(0, 1), 'a-cd');
-  t.equal(await after(1, 1), 'abcd');
+  t.equal(operations.length, 4);
+  t.equal(await after(4, 0, 0), 'a--d');
+  t.equal(await after(4, 0, 1), 'a-cd');
+  t.equal(await after(4, 1, 1), 'abcd');
+  t.equal(await after(3, 0, 0), 'a---');
+  t.equal(await after(2), 'a---');
+  t.equal(await after(1, 0), '----');
 });
