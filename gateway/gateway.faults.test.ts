@@ -15,7 +15,7 @@ t.setTimeout(limitMs);
 execFileSync('strace', ['-V'], { stdio: 'ignore' });
 
 /** Kills between two times at which nobody kills it and everything owed is collected. */
-const killsAtATime = 6;
+const killsAtATime = 4;
 
 t.test(
   'killed at any write, it starts unaided, and nothing it had acknowledged is lost',

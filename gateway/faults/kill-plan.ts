@@ -7,7 +7,7 @@ export interface KillPlan extends Pick<FaultPlan, 'description'> {
   readonly points: readonly KillPoint[];
 }
 
-const sliceSize = 12;
+const sliceSize = 8;
 
 export const killPlan = (): KillPlan => {
   // The start of the program makes some of the first calls, the load the others.
