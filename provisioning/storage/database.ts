@@ -23,14 +23,6 @@ export interface DatabaseOptions {
 /** Prepared statements kept a connection; the least recently used goes first. */
 const maxCachedStatements = 512;
 
-/**
- * 16 MiB of WAL before its pages go to the file, which holds up the commit that does it. Four times SQLite's own: pages written again
- * and again go over once, so that less wears the disk.
- */
-const checkpointPages = 4_096;
-const writing = `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;
-  PRAGMA wal_autocheckpoint = ${checkpointPages};`;
-
 /** One connection. `run`, `get` and `all` take one statement, `exec` a script without parameters. */
 export class Database {
   readonly path: string;
@@ -150,7 +142,7 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     await database.exec(`PRAGMA busy_timeout = ${Math.trunc(busyTimeoutMs)};
       PRAGMA foreign_keys = ON;
       PRAGMA trusted_schema = OFF;
-      ${readOnly ? 'PRAGMA query_only = ON;' : writing}`);
+      ${readOnly ? 'PRAGMA query_only = ON;' : 'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;'}`);
   } catch (error) {
     await database.close();
     throw error;
