@@ -110,21 +110,24 @@ t.test('sends every lane, takes acknowledgements, and shows where it stands', as
   t.match(again.link.status().backlog, { audit: 0, state: 0, telemetry: 0 });
 });
 
-t.test('goes on over one connection when the one before is committed after its welcome', async (t) => {
-  const { cloud, gateway, wan } = await rig(t);
-  const site = await gateway();
-  await site.telemetry.record(points(1, 500));
-  cloud.isHolding = true;
-  site.link.open();
-  await cloud.until(() => cloud.entries('telemetry').length === 500);
-  cloud.isHolding = false;
-  cloud.lateWindowBytes = 64;
-  wan.flap();
-  await cloud.until(() => cloud.hellos.length === 2);
-  await site.telemetry.record(points(501, 502));
-  await cloud.until(() => cloud.entries('telemetry').length === 502);
-  t.equal(cloud.hellos.length, 2, 'nothing was wrong with it');
-});
+t.test(
+  'goes on over one connection when the one before is committed after its welcome',
+  async (t) => {
+    const { cloud, gateway, wan } = await rig(t);
+    const site = await gateway();
+    await site.telemetry.record(points(1, 500));
+    cloud.isHolding = true;
+    site.link.open();
+    await cloud.until(() => cloud.entries('telemetry').length === 500);
+    cloud.isHolding = false;
+    cloud.lateWindowBytes = 64;
+    wan.flap();
+    await cloud.until(() => cloud.hellos.length === 2);
+    await site.telemetry.record(points(501, 502));
+    await cloud.until(() => cloud.entries('telemetry').length === 502);
+    t.equal(cloud.hellos.length, 2, 'nothing was wrong with it');
+  },
+);
 
 t.test(
   'applies a plan as a whole, asks only for what it lacks, and has it after a restart',
