@@ -50,6 +50,9 @@ export const viewOf = (head: PlanHead, documents: Iterable<PlanDocument>): PlanV
       firmware: byId(all, 'firmware'),
       campaign: byId(all, 'campaign'),
       claims: byId(all, 'claims'),
+      device: byId(all, 'device'),
+      policy: byId(all, 'policy'),
+      revocations: byId(all, 'revocations'),
     },
   };
 };
@@ -61,6 +64,9 @@ export const changesBetween = (before: PlanView | undefined, plan: PlanView): Pl
     firmware: changesOf(before, plan, 'firmware'),
     campaign: changesOf(before, plan, 'campaign'),
     claims: changesOf(before, plan, 'claims'),
+    device: changesOf(before, plan, 'device'),
+    policy: changesOf(before, plan, 'policy'),
+    revocations: changesOf(before, plan, 'revocations'),
   },
 });
 

@@ -3,6 +3,8 @@
  * cannot differ. An entry of a kind that the reader does not know is kept as it is and counted: the site may be newer.
  */
 import * as v from 'valibot';
+import { hybridTime, lifecycleState } from '../semantics/lifecycle.js';
+import { revocationReason } from '../semantics/revocation-reason.js';
 import { executionStatus } from './execution-status.js';
 
 const id = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
@@ -25,6 +27,38 @@ export const journalBodies = {
       /** Hash of the code that was used up; null where none was needed. */
       claim_hash: v.nullable(v.string()),
     }),
+    /** A device got another certificate on the strength of the one it has. */
+    certificate_issued: v.object({
+      device: id,
+      issuer_key_id: v.string(),
+      serial: v.string(),
+      expires_at: epochMs,
+      /** The serial number of the certificate that it takes the place of. */
+      replaces: v.nullable(v.string()),
+    }),
+    /** A certificate holds no longer: revoked here, or by the plan and known here from now on. */
+    certificate_revoked: v.object({
+      issuer_key_id: v.string(),
+      serial: v.string(),
+      device: v.nullable(id),
+      reason: revocationReason,
+      /** Who did it, as `site:operator` or `cloud:admin`. */
+      actor: v.string(),
+      revoked_at: epochMs,
+      expires_at: v.nullable(epochMs),
+    }),
+    /** A device went from one state of its lifecycle to another. */
+    device_lifecycle: v.object({
+      device: id,
+      from: v.nullable(lifecycleState),
+      to: lifecycleState,
+      reason: v.string(),
+      actor: v.string(),
+      /** Of the decision of a person; null where it followed from what the device did. */
+      decided_at: v.nullable(hybridTime),
+    }),
+    /** A device that was deleted in the cloud is gone here too. */
+    device_removed: v.object({ device: id }),
     /** A database (`site.db` or `telemetry.db`) was found damaged, put aside and made anew. */
     store_rebuilt: v.object({ database: v.string(), reason: v.string(), moved_to: v.string() }),
     /** The plan that is carried out from now on, or the one that was refused. */

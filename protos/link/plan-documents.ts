@@ -3,6 +3,8 @@
  * `{kind, id, revision, body}`; its bytes are canonical JSON, its name in the head their SHA-256.
  */
 import * as v from 'valibot';
+import { lifecycleDecision } from '../semantics/lifecycle.js';
+import { revocationReason } from '../semantics/revocation-reason.js';
 
 const id = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 const epochMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -62,11 +64,61 @@ export const claimsBody = v.object({
   ),
 });
 
+const hexadecimal = v.pipe(v.string(), v.regex(/^[0-9a-f]{1,128}$/, 'not lower-case hexadecimal'));
+
+/**
+ * Certificates that hold no longer: what the root revoked in the whole fleet (site CAs among it), and of this site's CAs what the
+ * control plane knows. A site keeps what it was once told here; leaving an entry out takes nothing back. `id` is `revocations`.
+ */
+export const revocationsBody = v.object({
+  certificates: v.array(
+    v.object({
+      /** Subject key id of the issuer, and serial number without leading zeros. */
+      issuer_key_id: hexadecimal,
+      serial: hexadecimal,
+      at: epochMs,
+      reason: revocationReason,
+      actor: v.string(),
+      /** The device it was issued to; null for certificates of the root. */
+      device: v.nullable(id),
+      /** When it would have expired, where that is known. */
+      expires_at: v.nullable(epochMs),
+    }),
+  ),
+  /** The root's own list in PEM, which the site serves; null before the first. */
+  root_crl: v.nullable(v.string()),
+});
+
+/** What was decided about one device. `id` is the device's. Most devices have none. */
+export const deviceBody = v.object({
+  /** Enabled, disabled or retired by people in the cloud; the site follows it unless its own decision is later. */
+  lifecycle: lifecycleDecision,
+  /** Deleted in the cloud: the site forgets it and says `device_removed`. */
+  removed: v.boolean(),
+});
+
+const stalePower = v.picklist(['enrolment', 'renewal']);
+
+/** What is allowed and for how long, where a fleet wants something else than `sitePolicy` assumes. `id` is `policy`. */
+export const policyBody = v.object({
+  /** What a site does without once nobody has told it for so long what was revoked elsewhere. Running devices are never cut. */
+  stale_revocations: v.exactOptional(
+    v.object({ after_ms: durationMs, stops: v.array(stalePower) }),
+  ),
+  /** Lifetimes of the certificates of devices that renew by themselves, and of the others. */
+  device_certificates: v.exactOptional(v.object({ renewing_ms: durationMs, other_ms: durationMs })),
+  /** How long a device may be silent before it counts as inactive. */
+  inactive_after_ms: v.exactOptional(durationMs),
+});
+
 export const planBodies = {
   site: siteBody,
   firmware: firmwareBody,
   campaign: campaignBody,
   claims: claimsBody,
+  device: deviceBody,
+  policy: policyBody,
+  revocations: revocationsBody,
 } as const;
 
 export type PlanDocumentKind = keyof typeof planBodies;
@@ -74,6 +126,9 @@ export type SiteBody = v.InferOutput<typeof siteBody>;
 export type FirmwareBody = v.InferOutput<typeof firmwareBody>;
 export type CampaignBody = v.InferOutput<typeof campaignBody>;
 export type ClaimsBody = v.InferOutput<typeof claimsBody>;
+export type DeviceBody = v.InferOutput<typeof deviceBody>;
+export type PolicyBody = v.InferOutput<typeof policyBody>;
+export type RevocationsBody = v.InferOutput<typeof revocationsBody>;
 
 const envelope = <K extends PlanDocumentKind>(kind: K) =>
   v.object({ kind: v.literal(kind), id, revision: v.number(), body: planBodies[kind] });
@@ -84,6 +139,9 @@ export const planDocument = v.variant('kind', [
   envelope('firmware'),
   envelope('campaign'),
   envelope('claims'),
+  envelope('device'),
+  envelope('policy'),
+  envelope('revocations'),
 ]);
 export type PlanDocument = v.InferOutput<typeof planDocument>;
 
