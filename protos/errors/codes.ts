@@ -35,6 +35,12 @@ const row = (
 ): ErrorCodeRow => ({ meaning, retry, grpc, http });
 
 export const errorCodes = {
+  CERTIFICATE_EXPIRED: row(
+    'The certificate expired too long ago to be renewed',
+    false,
+    'FAILED_PRECONDITION',
+    403,
+  ),
   CERTIFICATE_INVALID: row('The certificate cannot be used', false, 'INVALID_ARGUMENT', 400),
   CERTIFICATE_REQUEST_INVALID: row(
     'The certificate request cannot be used',
@@ -131,6 +137,12 @@ export const errorCodes = {
   ),
   SERIAL_LINE_BUSY: row('The serial line takes no more for now', true, 'RESOURCE_EXHAUSTED', 503),
   SERIAL_LINE_DOWN: row('The serial line is away', true, 'UNAVAILABLE', 503),
+  SITE_CA_EXPIRED: row(
+    'The authority of this site has expired and certifies nobody until the gateway reached the control plane',
+    true,
+    'UNAVAILABLE',
+    503,
+  ),
   STORE_CONFLICT: row('The row is not what the change was decided on', true, 'ABORTED', 409),
   STORE_CONSTRAINT: row('A row breaks a rule of its table', false, 'FAILED_PRECONDITION', 409),
   STORE_CORRUPT: row('The database file is damaged', false, 'DATA_LOSS', 500),

@@ -16,6 +16,8 @@ export const enrolmentRequest = v.object({
   serial_no: v.exactOptional(text),
   /** The firmware version that runs now. */
   firmware_version: v.exactOptional(v.pipe(text, v.minLength(1))),
+  /** Whether the device renews its certificate by itself, so that it gets one that lives for days instead of a year. */
+  renews: v.exactOptional(v.boolean()),
 });
 export type EnrolmentRequest = v.InferOutput<typeof enrolmentRequest>;
 

@@ -12,9 +12,12 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientUnaryCall,
   type handleBidiStreamingCall,
+  type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
+  type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp.js";
@@ -63,6 +66,24 @@ export function laneToJSON(object: Lane): string {
     default:
       return "UNRECOGNIZED";
   }
+}
+
+/** What a gateway asks for before its certificates run out. */
+export interface RenewCertificatesRequest {
+  /** Certificate requests, PKCS#10 in DER: only the keys are taken. An empty one asks for nothing of its kind. */
+  gatewayCsr: Buffer;
+  siteCaCsr: Buffer;
+}
+
+/** Certificates in PEM; empty where none was asked for. */
+export interface RenewCertificatesResponse {
+  gatewayCertificate: string;
+  siteCaCertificate: string;
+  /**
+   * Certificates of the site's CAs with other keys, as those of gateways before this one, that have not expired: devices may still
+   * hold certificates of theirs.
+   */
+  formerSiteCaCertificates: string[];
 }
 
 /** What a gateway says. */
@@ -221,6 +242,212 @@ export interface Ping {
 export interface Pong {
   id: bigint;
 }
+
+function createBaseRenewCertificatesRequest(): RenewCertificatesRequest {
+  return { gatewayCsr: Buffer.alloc(0), siteCaCsr: Buffer.alloc(0) };
+}
+
+export const RenewCertificatesRequest: MessageFns<RenewCertificatesRequest> = {
+  encode(message: RenewCertificatesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.gatewayCsr.length !== 0) {
+      writer.uint32(10).bytes(message.gatewayCsr);
+    }
+    if (message.siteCaCsr.length !== 0) {
+      writer.uint32(18).bytes(message.siteCaCsr);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewCertificatesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewCertificatesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.gatewayCsr = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.siteCaCsr = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RenewCertificatesRequest {
+    return {
+      gatewayCsr: isSet(object.gatewayCsr)
+        ? Buffer.from(bytesFromBase64(object.gatewayCsr))
+        : isSet(object.gateway_csr)
+        ? Buffer.from(bytesFromBase64(object.gateway_csr))
+        : Buffer.alloc(0),
+      siteCaCsr: isSet(object.siteCaCsr)
+        ? Buffer.from(bytesFromBase64(object.siteCaCsr))
+        : isSet(object.site_ca_csr)
+        ? Buffer.from(bytesFromBase64(object.site_ca_csr))
+        : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: RenewCertificatesRequest): unknown {
+    const obj: any = {};
+    if (message.gatewayCsr.length !== 0) {
+      obj.gatewayCsr = base64FromBytes(message.gatewayCsr);
+    }
+    if (message.siteCaCsr.length !== 0) {
+      obj.siteCaCsr = base64FromBytes(message.siteCaCsr);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RenewCertificatesRequest>, I>>(base?: I): RenewCertificatesRequest {
+    return RenewCertificatesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RenewCertificatesRequest>, I>>(object: I): RenewCertificatesRequest {
+    const message = createBaseRenewCertificatesRequest();
+    message.gatewayCsr = object.gatewayCsr ?? Buffer.alloc(0);
+    message.siteCaCsr = object.siteCaCsr ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseRenewCertificatesResponse(): RenewCertificatesResponse {
+  return { gatewayCertificate: "", siteCaCertificate: "", formerSiteCaCertificates: [] };
+}
+
+export const RenewCertificatesResponse: MessageFns<RenewCertificatesResponse> = {
+  encode(message: RenewCertificatesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.gatewayCertificate !== "") {
+      writer.uint32(10).string(message.gatewayCertificate);
+    }
+    if (message.siteCaCertificate !== "") {
+      writer.uint32(18).string(message.siteCaCertificate);
+    }
+    for (const v of message.formerSiteCaCertificates) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewCertificatesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewCertificatesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.gatewayCertificate = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.siteCaCertificate = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.formerSiteCaCertificates.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RenewCertificatesResponse {
+    return {
+      gatewayCertificate: isSet(object.gatewayCertificate)
+        ? globalThis.String(object.gatewayCertificate)
+        : isSet(object.gateway_certificate)
+        ? globalThis.String(object.gateway_certificate)
+        : "",
+      siteCaCertificate: isSet(object.siteCaCertificate)
+        ? globalThis.String(object.siteCaCertificate)
+        : isSet(object.site_ca_certificate)
+        ? globalThis.String(object.site_ca_certificate)
+        : "",
+      formerSiteCaCertificates: globalThis.Array.isArray(object?.formerSiteCaCertificates)
+        ? object.formerSiteCaCertificates.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.former_site_ca_certificates)
+        ? object.former_site_ca_certificates.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: RenewCertificatesResponse): unknown {
+    const obj: any = {};
+    if (message.gatewayCertificate !== "") {
+      obj.gatewayCertificate = message.gatewayCertificate;
+    }
+    if (message.siteCaCertificate !== "") {
+      obj.siteCaCertificate = message.siteCaCertificate;
+    }
+    if (message.formerSiteCaCertificates?.length) {
+      obj.formerSiteCaCertificates = message.formerSiteCaCertificates;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RenewCertificatesResponse>, I>>(base?: I): RenewCertificatesResponse {
+    return RenewCertificatesResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RenewCertificatesResponse>, I>>(object: I): RenewCertificatesResponse {
+    const message = createBaseRenewCertificatesResponse();
+    message.gatewayCertificate = object.gatewayCertificate ?? "";
+    message.siteCaCertificate = object.siteCaCertificate ?? "";
+    message.formerSiteCaCertificates = object.formerSiteCaCertificates?.map((e) => e) || [];
+    return message;
+  },
+};
 
 function createBaseGatewayMessage(): GatewayMessage {
   return { message: undefined };
@@ -2452,6 +2679,21 @@ export const LinkService = {
     responseSerialize: (value: CloudMessage): Buffer => Buffer.from(CloudMessage.encode(value).finish()),
     responseDeserialize: (value: Buffer): CloudMessage => CloudMessage.decode(value),
   },
+  /**
+   * New certificates for the gateway that asks, on the strength of the one it shows: its own for the link, and its site CA's. Asked
+   * again with the same keys after the answer was lost, it answers with the same certificates.
+   */
+  renewCertificates: {
+    path: "/holdfast.v1.Link/RenewCertificates" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RenewCertificatesRequest): Buffer =>
+      Buffer.from(RenewCertificatesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RenewCertificatesRequest => RenewCertificatesRequest.decode(value),
+    responseSerialize: (value: RenewCertificatesResponse): Buffer =>
+      Buffer.from(RenewCertificatesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RenewCertificatesResponse => RenewCertificatesResponse.decode(value),
+  },
 } as const;
 
 export interface LinkServer extends UntypedServiceImplementation {
@@ -2460,6 +2702,11 @@ export interface LinkServer extends UntypedServiceImplementation {
    * `welcome` or `refused` and nothing else comes before. Both sides then send as their windows allow.
    */
   connect: handleBidiStreamingCall<GatewayMessage, CloudMessage>;
+  /**
+   * New certificates for the gateway that asks, on the strength of the one it shows: its own for the link, and its site CA's. Asked
+   * again with the same keys after the answer was lost, it answers with the same certificates.
+   */
+  renewCertificates: handleUnaryCall<RenewCertificatesRequest, RenewCertificatesResponse>;
 }
 
 export interface LinkClient extends Client {
@@ -2470,6 +2717,25 @@ export interface LinkClient extends Client {
   connect(): ClientDuplexStream<GatewayMessage, CloudMessage>;
   connect(options: Partial<CallOptions>): ClientDuplexStream<GatewayMessage, CloudMessage>;
   connect(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<GatewayMessage, CloudMessage>;
+  /**
+   * New certificates for the gateway that asks, on the strength of the one it shows: its own for the link, and its site CA's. Asked
+   * again with the same keys after the answer was lost, it answers with the same certificates.
+   */
+  renewCertificates(
+    request: RenewCertificatesRequest,
+    callback: (error: ServiceError | null, response: RenewCertificatesResponse) => void,
+  ): ClientUnaryCall;
+  renewCertificates(
+    request: RenewCertificatesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RenewCertificatesResponse) => void,
+  ): ClientUnaryCall;
+  renewCertificates(
+    request: RenewCertificatesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RenewCertificatesResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const LinkClient = makeGenericClientConstructor(LinkService, "holdfast.v1.Link") as unknown as {
