@@ -53,6 +53,7 @@ export const viewOf = (head: PlanHead, documents: Iterable<PlanDocument>): PlanV
       device: byId(all, 'device'),
       policy: byId(all, 'policy'),
       revocations: byId(all, 'revocations'),
+      manufacturers: byId(all, 'manufacturers'),
     },
   };
 };
@@ -67,6 +68,7 @@ export const changesBetween = (before: PlanView | undefined, plan: PlanView): Pl
     device: changesOf(before, plan, 'device'),
     policy: changesOf(before, plan, 'policy'),
     revocations: changesOf(before, plan, 'revocations'),
+    manufacturers: changesOf(before, plan, 'manufacturers'),
   },
 });
 

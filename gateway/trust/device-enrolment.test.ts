@@ -36,7 +36,12 @@ const openSite = async (t: Test) => {
   });
   const planned = createSecret();
   const codes = [
-    { hash: hashClaim(planned, 'farm'), device_id: 'pump', expires_at: start + 86_400_000 },
+    {
+      hash: hashClaim(planned, 'farm'),
+      device_id: 'pump',
+      model: null,
+      expires_at: start + 86_400_000,
+    },
   ];
   const known = new Set<string>();
   const enrolment = new DeviceEnrolment(

@@ -85,6 +85,12 @@ export const errorCodes = {
   JOURNAL_HOLE: row('Entries of the journal are missing', false, 'DATA_LOSS', 500),
   KEY_INVALID: row('The private key is missing or damaged', false, 'FAILED_PRECONDITION', 500),
   LOGIN_CODE_INVALID: row('The login code is not one', false, 'INVALID_ARGUMENT', 400),
+  MANUFACTURER_REFUSED: row(
+    'The manufacturer of this device may not enrol it here',
+    false,
+    'PERMISSION_DENIED',
+    403,
+  ),
   METHOD_NOT_ALLOWED: row('This cannot be done here', false, 'UNIMPLEMENTED', 405),
   NOT_AUTHENTICATED: row('Nobody said who is asking', false, 'UNAUTHENTICATED', 401),
   NOT_AUTHORISED: row('The one who asks may not do this', false, 'PERMISSION_DENIED', 403),

@@ -59,6 +59,8 @@ export const claimsBody = v.object({
       hash: sha256Hex,
       /** The only device id it may enrol; null lets the device name itself. */
       device_id: v.nullable(id),
+      /** The only model it may enrol; null is any. */
+      model: v.optional(v.nullable(id), null),
       expires_at: epochMs,
     }),
   ),
@@ -111,6 +113,20 @@ export const policyBody = v.object({
   inactive_after_ms: v.exactOptional(durationMs),
 });
 
+/** Who may enrol devices here by the certificates that they were made with. `id` is `manufacturers`. */
+export const manufacturersBody = v.object({
+  manufacturers: v.array(
+    v.object({
+      id,
+      /** Its authorities in PEM: a device's certificate leads to one of them. */
+      certificates: v.pipe(v.array(v.string()), v.minLength(1)),
+      /** Every id that it enrols begins with this. */
+      id_prefix: id,
+      models: v.pipe(v.array(id), v.minLength(1)),
+    }),
+  ),
+});
+
 export const planBodies = {
   site: siteBody,
   firmware: firmwareBody,
@@ -119,6 +135,7 @@ export const planBodies = {
   device: deviceBody,
   policy: policyBody,
   revocations: revocationsBody,
+  manufacturers: manufacturersBody,
 } as const;
 
 export type PlanDocumentKind = keyof typeof planBodies;
@@ -129,6 +146,7 @@ export type ClaimsBody = v.InferOutput<typeof claimsBody>;
 export type DeviceBody = v.InferOutput<typeof deviceBody>;
 export type PolicyBody = v.InferOutput<typeof policyBody>;
 export type RevocationsBody = v.InferOutput<typeof revocationsBody>;
+export type ManufacturersBody = v.InferOutput<typeof manufacturersBody>;
 
 const envelope = <K extends PlanDocumentKind>(kind: K) =>
   v.object({ kind: v.literal(kind), id, revision: v.number(), body: planBodies[kind] });
@@ -142,6 +160,7 @@ export const planDocument = v.variant('kind', [
   envelope('device'),
   envelope('policy'),
   envelope('revocations'),
+  envelope('manufacturers'),
 ]);
 export type PlanDocument = v.InferOutput<typeof planDocument>;
 

@@ -83,7 +83,7 @@ const openSite = async (t: Test) => {
       siteCa,
       root,
       planClaims: () => [
-        { hash: hashClaim(secret, 'farm'), device_id: 'pump', expires_at: now + 1e6 },
+        { hash: hashClaim(secret, 'farm'), device_id: 'pump', model: null, expires_at: now + 1e6 },
       ],
       admit: devices.admit,
       admitted: devices.admitted,
