@@ -63,6 +63,12 @@ export const errorCodes = {
   CLAIM_EXPIRED: row('The code has expired', false, 'FAILED_PRECONDITION', 403),
   CLAIM_UNKNOWN: row('The code is not known here', false, 'PERMISSION_DENIED', 403),
   CLAIM_USED: row('The code was used already', false, 'FAILED_PRECONDITION', 403),
+  CLOCK_BELOW_FLOOR: row(
+    'It is later than that by all that is known',
+    false,
+    'FAILED_PRECONDITION',
+    409,
+  ),
   CONFIGURATION_INVALID: row('The configuration is wrong', false, 'INVALID_ARGUMENT', 400),
   CONNECTION_FAILED: row('The other side could not be reached', true, 'UNAVAILABLE', 503),
   DEADLINE_EXCEEDED: row('It took longer than allowed', true, 'DEADLINE_EXCEEDED', 504),
@@ -162,6 +168,7 @@ export const errorCodes = {
     'FAILED_PRECONDITION',
     500,
   ),
+  TIME_REFUSED: row('The signed time answers no question of ours', false, 'PERMISSION_DENIED', 403),
   TOO_MANY_ATTEMPTS: row('Too many attempts failed', true, 'RESOURCE_EXHAUSTED', 429),
   UPDATE_ARCHIVE_REFUSED: row(
     'The archive holds what no application may',

@@ -69,6 +69,19 @@ export const journalBodies = {
       code: v.string(),
       message: v.string(),
     }),
+    /**
+     * What time it was in a boot of the site's machine: `offset` (epoch ms) and a stamp's `mono` make the time that is meant. A later one
+     * of the same boot knows better.
+     */
+    clock: v.object({ boot: id, offset: v.pipe(v.number(), v.safeInteger()), source: v.string() }),
+    /** From here on the site did not believe its clock: nothing expires by it until a `clock` follows. `step`: ms it had jumped, or 0. */
+    clock_doubted: v.object({
+      boot: id,
+      reason: v.string(),
+      step: v.pipe(v.number(), v.integer()),
+    }),
+    /** Somebody at the site said what time it is; null says that the machine's own is right. */
+    clock_set: v.object({ actor: v.string(), time: v.nullable(epochMs), step: v.number() }),
     /** An order that could not be carried out; its position is taken all the same, so that it holds up none after it. */
     order_failed: v.object({
       log: v.string(),
@@ -133,6 +146,11 @@ export const journalBodies = {
       value: v.unknown(),
       boot: v.optional(v.string()),
       seq: v.optional(sequence),
+      /**
+       * In place of a time: `ts` is no more than the guess of a clock that nobody vouches for. `boot` is a start of the site's machine,
+       * `mono` milliseconds of its monotonic clock; an entry `clock` says what they mean. Such a point counts once by these.
+       */
+      stamp: v.optional(v.object({ boot: id, mono: count })),
     }),
     /** Points that had to go before they were delivered: sequence numbers of this lane, both ends included; it has the last. */
     dropped: v.object({ from: count, to: count, points: count, reason: v.string() }),

@@ -96,6 +96,7 @@ export interface GatewayMessage {
     | { $case: "planApplied"; value: PlanApplied }
     | { $case: "ping"; value: Ping }
     | { $case: "pong"; value: Pong }
+    | { $case: "timeAsked"; value: TimeAsked }
     | undefined;
 }
 
@@ -111,6 +112,7 @@ export interface CloudMessage {
     | { $case: "orders"; value: OrderBatch }
     | { $case: "ping"; value: Ping }
     | { $case: "pong"; value: Pong }
+    | { $case: "signedTime"; value: SignedTime }
     | undefined;
 }
 
@@ -241,6 +243,20 @@ export interface Ping {
 
 export interface Pong {
   id: bigint;
+}
+
+/** The gateway asks what time it is: after the welcome, and not again before it was answered. */
+export interface TimeAsked {
+  /** 16 random bytes, used once: the answer to an earlier question is no answer to this one. */
+  nonce: Buffer;
+}
+
+/**
+ * The time as it is when this is sent: a JWS (compact) over canonical JSON {site, nonce, time}, nonce in hexadecimal and time in epoch
+ * milliseconds, signed by the plan-signing certificate as of type `holdfast-time`.
+ */
+export interface SignedTime {
+  jws: string;
 }
 
 function createBaseRenewCertificatesRequest(): RenewCertificatesRequest {
@@ -477,6 +493,9 @@ export const GatewayMessage: MessageFns<GatewayMessage> = {
       case "pong":
         Pong.encode(message.message.value, writer.uint32(58).fork()).join();
         break;
+      case "timeAsked":
+        TimeAsked.encode(message.message.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -550,6 +569,14 @@ export const GatewayMessage: MessageFns<GatewayMessage> = {
             message.message = { $case: "pong", value: Pong.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.message = { $case: "timeAsked", value: TimeAsked.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -584,6 +611,10 @@ export const GatewayMessage: MessageFns<GatewayMessage> = {
         ? { $case: "ping", value: Ping.fromJSON(object.ping) }
         : isSet(object.pong)
         ? { $case: "pong", value: Pong.fromJSON(object.pong) }
+        : isSet(object.timeAsked)
+        ? { $case: "timeAsked", value: TimeAsked.fromJSON(object.timeAsked) }
+        : isSet(object.time_asked)
+        ? { $case: "timeAsked", value: TimeAsked.fromJSON(object.time_asked) }
         : undefined,
     };
   },
@@ -604,6 +635,8 @@ export const GatewayMessage: MessageFns<GatewayMessage> = {
       obj.ping = Ping.toJSON(message.message.value);
     } else if (message.message?.$case === "pong") {
       obj.pong = Pong.toJSON(message.message.value);
+    } else if (message.message?.$case === "timeAsked") {
+      obj.timeAsked = TimeAsked.toJSON(message.message.value);
     }
     return obj;
   },
@@ -656,6 +689,12 @@ export const GatewayMessage: MessageFns<GatewayMessage> = {
         }
         break;
       }
+      case "timeAsked": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "timeAsked", value: TimeAsked.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -694,6 +733,9 @@ export const CloudMessage: MessageFns<CloudMessage> = {
         break;
       case "pong":
         Pong.encode(message.message.value, writer.uint32(74).fork()).join();
+        break;
+      case "signedTime":
+        SignedTime.encode(message.message.value, writer.uint32(82).fork()).join();
         break;
     }
     return writer;
@@ -784,6 +826,14 @@ export const CloudMessage: MessageFns<CloudMessage> = {
             message.message = { $case: "pong", value: Pong.decode(reader, reader.uint32()) };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.message = { $case: "signedTime", value: SignedTime.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -822,6 +872,10 @@ export const CloudMessage: MessageFns<CloudMessage> = {
         ? { $case: "ping", value: Ping.fromJSON(object.ping) }
         : isSet(object.pong)
         ? { $case: "pong", value: Pong.fromJSON(object.pong) }
+        : isSet(object.signedTime)
+        ? { $case: "signedTime", value: SignedTime.fromJSON(object.signedTime) }
+        : isSet(object.signed_time)
+        ? { $case: "signedTime", value: SignedTime.fromJSON(object.signed_time) }
         : undefined,
     };
   },
@@ -846,6 +900,8 @@ export const CloudMessage: MessageFns<CloudMessage> = {
       obj.ping = Ping.toJSON(message.message.value);
     } else if (message.message?.$case === "pong") {
       obj.pong = Pong.toJSON(message.message.value);
+    } else if (message.message?.$case === "signedTime") {
+      obj.signedTime = SignedTime.toJSON(message.message.value);
     }
     return obj;
   },
@@ -907,6 +963,12 @@ export const CloudMessage: MessageFns<CloudMessage> = {
       case "pong": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "pong", value: Pong.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "signedTime": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "signedTime", value: SignedTime.fromPartial(object.message.value) };
         }
         break;
       }
@@ -2656,6 +2718,140 @@ export const Pong: MessageFns<Pong> = {
   fromPartial<I extends Exact<DeepPartial<Pong>, I>>(object: I): Pong {
     const message = createBasePong();
     message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    return message;
+  },
+};
+
+function createBaseTimeAsked(): TimeAsked {
+  return { nonce: Buffer.alloc(0) };
+}
+
+export const TimeAsked: MessageFns<TimeAsked> = {
+  encode(message: TimeAsked, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce.length !== 0) {
+      writer.uint32(10).bytes(message.nonce);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TimeAsked {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTimeAsked();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nonce = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TimeAsked {
+    return { nonce: isSet(object.nonce) ? Buffer.from(bytesFromBase64(object.nonce)) : Buffer.alloc(0) };
+  },
+
+  toJSON(message: TimeAsked): unknown {
+    const obj: any = {};
+    if (message.nonce.length !== 0) {
+      obj.nonce = base64FromBytes(message.nonce);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TimeAsked>, I>>(base?: I): TimeAsked {
+    return TimeAsked.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TimeAsked>, I>>(object: I): TimeAsked {
+    const message = createBaseTimeAsked();
+    message.nonce = object.nonce ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseSignedTime(): SignedTime {
+  return { jws: "" };
+}
+
+export const SignedTime: MessageFns<SignedTime> = {
+  encode(message: SignedTime, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.jws !== "") {
+      writer.uint32(10).string(message.jws);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SignedTime {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSignedTime();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.jws = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SignedTime {
+    return { jws: isSet(object.jws) ? globalThis.String(object.jws) : "" };
+  },
+
+  toJSON(message: SignedTime): unknown {
+    const obj: any = {};
+    if (message.jws !== "") {
+      obj.jws = message.jws;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SignedTime>, I>>(base?: I): SignedTime {
+    return SignedTime.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SignedTime>, I>>(object: I): SignedTime {
+    const message = createBaseSignedTime();
+    message.jws = object.jws ?? "";
     return message;
   },
 };
