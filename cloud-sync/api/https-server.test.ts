@@ -66,8 +66,8 @@ t.test('serves gateways of the fleet that own their site, and nobody else', asyn
   const { gateway } = await engine.write(async (tx) => {
     await insertSite(tx, { site: 'a', displayName: 'a', now: 1 });
     return issueGatewayCertificates(tx, { root, now: now() }, grant, {
-      gateway: { publicKey: key.publicKey, commonName: undefined },
-      siteCa: { publicKey: ca.publicKey, commonName: undefined },
+      gateway: { publicKey: key.publicKey },
+      siteCa: { publicKey: ca.publicKey },
     });
   });
   await setEpoch(1);

@@ -4,6 +4,8 @@ import type { CertificateRequest } from '@holdfast/provisioning/pki/csr';
 import { type Authority, issueGateway, issueSiteCa } from '@holdfast/provisioning/pki/issue';
 import type { WriteTransaction } from '../store/sql-engine.js';
 
+export type RequestedKey = Pick<CertificateRequest, 'publicKey'>;
+
 export interface GatewayGrant {
   readonly site: string;
   readonly gateway: string;
@@ -20,7 +22,7 @@ export const issueGatewayCertificates = async (
   tx: WriteTransaction,
   { root, now }: { readonly root: Authority; readonly now: number },
   grant: GatewayGrant,
-  requests: { readonly gateway: CertificateRequest; readonly siteCa: CertificateRequest },
+  requests: { readonly gateway: RequestedKey; readonly siteCa: RequestedKey },
 ): Promise<GatewayCertificates> => {
   const { site, gateway } = grant;
   const issued = {

@@ -63,8 +63,8 @@ const openLink = async (t: { teardown(end: () => unknown): unknown }) => {
       { root, now: now() },
       { site: 'a', gateway: 'g', epoch: 1 },
       {
-        gateway: { publicKey: key.publicKey, commonName: undefined },
-        siteCa: { publicKey: ca.publicKey, commonName: undefined },
+        gateway: { publicKey: key.publicKey },
+        siteCa: { publicKey: ca.publicKey },
       },
     );
   });

@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import t from 'tap';
 import { createRequest, parseRequest } from './csr.js';
+import { distinguishedName } from './distinguished-name.js';
 import { createKey } from './keys.js';
 
 t.test('gives back the key and the name that was asked for', async (t) => {
@@ -19,6 +20,12 @@ t.test('gives back the key and the name that was asked for', async (t) => {
     '-----END CERTIFICATE REQUEST-----',
   ];
   t.ok((await parseRequest(pem.join('\n'))).publicKey.equals(key.publicKey));
+});
+
+t.test('gives back the whole name, which a renewal compares', async (t) => {
+  const name = { organization: 'fleet-a', unit: 'site-a', commonName: 'device-1' };
+  const { subject } = await parseRequest(await createRequest(await createKey(), name));
+  t.same(subject, distinguishedName(name));
 });
 
 t.test('refuses a request whose key was put in the place of another', async (t) => {

@@ -2,8 +2,16 @@
 import 'reflect-metadata';
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { AsnConvert } from '@peculiar/asn1-schema';
+import { Name as AsnName } from '@peculiar/asn1-x509';
 import { Name, Pkcs10CertificateRequest, Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
-import { distinguishedName, encodeName } from './distinguished-name.js';
+import {
+  type DistinguishedName,
+  distinguishedName,
+  encodeName,
+  type NameParts,
+  parseName,
+} from './distinguished-name.js';
 import type { KeyPair } from './keys.js';
 import { signingAlgorithm, toWebKeys } from './web-keys.js';
 
@@ -12,18 +20,20 @@ export interface CertificateRequest {
   readonly publicKey: KeyObject;
   /** The common name it asks for: a wish, which the issuer may compare with what the code allows. */
   readonly commonName: string | undefined;
+  /** The whole name, for a renewal, whose name may not change. undefined when it has a form that no name of ours has. */
+  readonly subject: DistinguishedName | undefined;
 }
 
 /** More than an RSA-4096 request with every usual extension. */
 const mostBytes = 16 * 1024;
 
-/** A request in DER. */
+/** A request in DER for these parts of a name. */
 export const createRequest = async (
   key: KeyPair,
-  { commonName }: { readonly commonName: string },
+  subject: NameParts,
 ): Promise<Uint8Array> => {
   const request = await Pkcs10CertificateRequestGenerator.create({
-    name: new Name(encodeName(distinguishedName({ commonName }))),
+    name: new Name(encodeName(distinguishedName(subject))),
     keys: await toWebKeys(key),
     signingAlgorithm,
   });
@@ -54,7 +64,16 @@ export const parseRequest = async (input: Uint8Array | string): Promise<Certific
     throw refused('its key is neither P-256 nor RSA of 2048 to 4096 bits');
   if (!(await isSigned(request))) throw refused('its signature is not by the key it names');
   const [commonName] = request.subjectName.getField('CN');
-  return { publicKey, commonName };
+  return { publicKey, commonName, subject: subjectOf(request) };
+};
+
+/** A request of another kind of client may have any name; only a renewal asks for it. */
+const subjectOf = ({ subjectName }: Pkcs10CertificateRequest): DistinguishedName | undefined => {
+  try {
+    return parseName(AsnConvert.parse(subjectName.toArrayBuffer(), AsnName));
+  } catch {
+    return undefined;
+  }
 };
 
 /** Whether a key is of a kind that we certify and accept in chains. */

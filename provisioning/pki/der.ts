@@ -1,4 +1,4 @@
-/** A writer for the few forms of DER (ITU-T X.690) that a revocation list needs. */
+/** A writer for the few forms of DER (ITU-T X.690) that revocation lists and lists of certificates need. */
 
 const encode = (tag: number, content: Uint8Array): Buffer => {
   const { length } = content;
@@ -14,6 +14,7 @@ const encode = (tag: number, content: Uint8Array): Buffer => {
 
 export const sequence = (...items: readonly Uint8Array[]): Buffer =>
   encode(0x30, Buffer.concat(items));
+export const set = (...items: readonly Uint8Array[]): Buffer => encode(0x31, Buffer.concat(items));
 export const octetString = (content: Uint8Array): Buffer => encode(0x04, content);
 export const bitString = (content: Uint8Array): Buffer =>
   encode(0x03, Buffer.concat([Buffer.from([0]), content]));

@@ -38,12 +38,13 @@ export const lifetimesMs = {
   gateway: 365 * dayMs,
   server: 365 * dayMs,
   planSigner: 365 * dayMs,
-  /** For devices that do not renew by themselves. */
+  /** For devices that do not renew by themselves, and for those that do. */
   device: 365 * dayMs,
+  renewingDevice: 7 * dayMs,
 } as const;
 
-/** Certificates begin this much earlier than they are made: the other side's clock may be behind. */
-const backdatedMs = 3_600_000;
+/** Certificates begin earlier than they are made, since the other side's clock may be behind: by an hour, or a little of a short life. */
+const backdatedMs = (lifetimeMs: number): number => Math.min(3_600_000, lifetimeMs / 24);
 
 interface Issue {
   /** Epoch ms. */
@@ -177,7 +178,7 @@ const issue = async ({ by, subject, publicKey, period, extensions }: Order) => {
     serialNumber: randomSerial(),
     subject: new Name(encodeName(distinguishedName(subject))),
     issuer: new Name(encodeName(by.name)),
-    notBefore: new Date(now - backdatedMs),
+    notBefore: new Date(now - backdatedMs(lifetimeMs)),
     notAfter: new Date(now + lifetimeMs),
     publicKey: subjectKey,
     signingKey: privateKey,

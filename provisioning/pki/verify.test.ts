@@ -207,6 +207,9 @@ t.test(
     const role = 'gateway-server';
     t.equal(verify({ certificate: short, role, at: short.notAfter }).refused, undefined);
     t.equal(verify({ certificate: short, role, at: short.notAfter + 1 }).refused, 'expired');
+    const late = { certificate: short, role, at: short.notAfter + dayMs } as const;
+    t.equal(verify({ ...late, expiredForMs: dayMs }).refused, undefined);
+    t.equal(verify({ ...late, expiredForMs: dayMs - 1 }).refused, 'expired');
   },
 );
 

@@ -21,6 +21,8 @@ export interface VerifyRequest {
   readonly role: Role;
   /** Epoch ms; `unchecked` while the clock is untrusted. */
   readonly at: number | 'unchecked';
+  /** How long after its end the certificate itself is still accepted, ms: for its renewal alone. 0 unless given. */
+  readonly expiredForMs?: number;
   /** Refuses every other site. */
   readonly site?: string;
   /** Refuses a server whose alternative names do not have this DNS name or IP address. */
@@ -150,12 +152,17 @@ const checkRevocation = (chain: Chain, { isRevoked }: VerifyRequest): Refusal | 
   return undefined;
 };
 
-const checkDates = (chain: Chain, { at }: VerifyRequest): Refusal | undefined => {
+const checkDates = (
+  chain: Chain,
+  { at, expiredForMs = 0 }: VerifyRequest,
+): Refusal | undefined => {
   if (at === 'unchecked') return undefined;
   for (const [i, { notBefore, notAfter }] of chain.entries()) {
     const which = i === 0 ? 'it' : 'an authority in its chain';
     if (at < notBefore) return refuse('not-yet-valid', `${which} is not yet valid`);
-    if (at > notAfter) return refuse('expired', `${which} has expired`);
+    if (at > notAfter + (i === 0 ? expiredForMs : 0)) {
+      return refuse('expired', `${which} has expired`);
+    }
   }
   return undefined;
 };
