@@ -8,7 +8,6 @@ import type { Logger } from '@holdfast/provisioning/program/logger';
 import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
 import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
-import { schedule } from 'node-cron';
 import { openBroker } from './broker/broker.js';
 import { LatePublisher } from './broker/late-publisher.js';
 import { ServiceAccounts } from './broker/service-accounts.js';
@@ -32,10 +31,8 @@ import { shadowChanged } from './shadows/shadow-change.js';
 import { performShadowChanges } from './shadows/shadow-effects.js';
 import { openShadows } from './shadows/shadows.js';
 import { openSite } from './store/site.js';
-import { DeviceEnrolment } from './trust/device-enrolment.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
-import { identifyDevice } from './trust/identify-device.js';
-import { machineHosts, ServerCertificate } from './trust/server-certificate.js';
+import { openTrust } from './trust/open-trust.js';
 import { Updates } from './updates/updates.js';
 
 export interface GatewayDependencies {
@@ -63,7 +60,7 @@ export const openGateway = async (
   const lock = await lockFolder(dataDir);
   onClose('data folder', () => lock.close());
   const identity = await loadGatewayIdentity(dataDir, log);
-  const { record, root, siteCa } = identity;
+  const { record, root } = identity;
   // It is at least the time at which this gateway was enrolled.
   const clock = systemClock({ floorMs: identity.link.certificate.notBefore });
   const { store, site, outbox, telemetry, lanes } = await openSite(
@@ -156,11 +153,14 @@ export const openGateway = async (
     { version, ...configuration.link },
   );
 
-  const certificate = await ServerCertificate.open(
-    { siteCa, root, clock, log, hosts: () => [...configuration.names.hosts, ...machineHosts()] },
-    { dataDirectory: dataDir, gatewayId: record.gateway_id },
+  const { certificate, enrolment, identify } = await openTrust(
+    { ...deps, identity, site, clock, plan, fence, devices },
+    {
+      dataDir,
+      hosts: configuration.names.hosts,
+      ports: () => ({ mqtts: ports.mqtts, https: ports.https }),
+    },
   );
-  const identify = identifyDevice({ root, siteCa: siteCa.certificate, site: record.site, clock });
   const accounts = new ServiceAccounts(services.users);
   const broker = await openBroker(
     {
@@ -185,22 +185,6 @@ export const openGateway = async (
   });
   ports.mqtts = broker.ports.mqtts ?? 0;
 
-  const enrolment = new DeviceEnrolment(
-    {
-      site,
-      clock,
-      siteCa,
-      root,
-      planClaims: () =>
-        [...(plan.current()?.documents.claims.values() ?? [])].flatMap(({ body }) => body.codes),
-      admit: devices.admit,
-      admitted: devices.admitted,
-      isKnown: (device) => devices.get(device) !== undefined,
-      requireWritable: () => fence.check(),
-      ports: () => ({ mqtts: ports.mqtts, https: ports.https }),
-    },
-    record,
-  );
   const doorOptions = { host: listen.host, tls: certificate.credentials };
   const devicesDoor = await openDeviceDoor(
     { enrolment, firmware, identify, log },
@@ -246,12 +230,8 @@ export const openGateway = async (
   const pruning = new Pruning({ lanes: [lanes.audit, lanes.state], clock, log });
   pruning.open();
   onClose('pruning', () => pruning.close());
-  const renewal = schedule(hourly, () => certificate.refresh(), { suppressMissedWarning: true });
-  onClose('renewal of the server certificate', () => renewal.destroy());
   return { ...ports, ...broker.ports };
 };
-
-const hourly = '17 * * * *';
 
 const linkCredentials = ({ link }: GatewayIdentity) => ({
   cert: link.certificate.pem,

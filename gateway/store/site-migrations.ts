@@ -12,6 +12,7 @@ import { commands } from './migrations/0006-commands.js';
 import { shadows } from './migrations/0007-shadows.js';
 import { enrolment } from './migrations/0008-enrolment.js';
 import { broker } from './migrations/0009-broker.js';
+import { trust } from './migrations/0010-trust.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -23,6 +24,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   shadows,
   enrolment,
   broker,
+  trust,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

@@ -3,7 +3,6 @@
  * the certificate, the device and the journal entry are one commit; the answer leaves after it. Sent again with the same key, a code
  * gives the same certificate again, since the answer may have been lost.
  */
-import { createHash, type KeyObject } from 'node:crypto';
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { ClaimsBody } from '@holdfast/protos/link/plan-documents';
 import type { EnrolmentAnswer, EnrolmentRequest } from '@holdfast/protos/local/enrolment';
@@ -17,6 +16,7 @@ import type { Clock } from '@holdfast/provisioning/time/clock';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
 import { AttemptLimit } from './attempt-limit.js';
+import { publicKeySha256, registerCertificate } from './certificate-register.js';
 
 /** A device that is about to be enrolled. */
 export interface AdmittedDevice {
@@ -121,8 +121,8 @@ export class DeviceEnrolment {
     this.#deps.requireWritable();
     const hash = hashClaim(request.secret, this.#options.site);
     const { publicKey } = await parseRequest(request.csr);
-    const publicKeySha256 = sha256Of(publicKey);
-    const repeated = await this.#repeat(hash, publicKeySha256);
+    const keySha256 = publicKeySha256(publicKey);
+    const repeated = await this.#repeat(hash, keySha256);
     if (repeated !== undefined) return repeated;
 
     const claim = await this.#findClaim(hash);
@@ -142,19 +142,14 @@ export class DeviceEnrolment {
         {
           // Its primary key lets a code be used once, whoever else uses it at this moment.
           sql: 'INSERT INTO claims_used (hash, device_id, public_key_sha256, certificate, used_at) VALUES (?, ?, ?, ?, ?)',
-          params: [hash, device, publicKeySha256, certificate.pem, at],
+          params: [hash, device, keySha256, certificate.pem, at],
         },
         { sql: 'DELETE FROM claims_made WHERE hash = ?', params: [hash] },
-        {
-          // Looked at in the write itself: two codes that leave the id to the device may be used for one id at the same moment.
-          sql: `INSERT INTO device_certificates (serial, device_id, public_key_sha256, issued_at, expires_at)
-                SELECT ?, ?, ?, ?, ? WHERE ? OR NOT EXISTS (SELECT 1 FROM devices WHERE device = ?)`,
-          params: [
-            ...[certificate.serial, device, publicKeySha256, at, certificate.notAfter],
-            ...[claim.device_id === null ? 0 : 1, device],
-          ],
-          expectChanges: 1,
-        },
+        // Two codes that leave the id to the device may be used for one id at the same moment.
+        registerCertificate(
+          { device, certificate, at },
+          { onlyNewDevice: claim.device_id === null },
+        ),
         ...admit(admission, at),
         journalEntry(
           'audit',
@@ -174,7 +169,7 @@ export class DeviceEnrolment {
       if (isHoldfastError(error, 'STORE_CONFLICT')) throw isInUse(device);
       if (!isHoldfastError(error, 'STORE_CONSTRAINT')) throw error;
       // Somebody used the code at the same moment; it was this device itself when the key is the same.
-      const winner = await this.#repeat(hash, publicKeySha256);
+      const winner = await this.#repeat(hash, keySha256);
       if (winner !== undefined) return winner;
       throw error;
     }
@@ -182,13 +177,13 @@ export class DeviceEnrolment {
     return this.#answer(device, certificate.pem);
   }
 
-  async #repeat(hash: string, publicKeySha256: string): Promise<EnrolmentAnswer | undefined> {
+  async #repeat(hash: string, keySha256: string): Promise<EnrolmentAnswer | undefined> {
     const used = await this.#deps.site.read.get<UsedClaim>(
       'SELECT device_id, public_key_sha256, certificate FROM claims_used WHERE hash = ?',
       [hash],
     );
     if (used === undefined) return undefined;
-    if (used.public_key_sha256 !== publicKeySha256) {
+    if (used.public_key_sha256 !== keySha256) {
       throw new HoldfastError(
         'CLAIM_USED',
         `this code has enrolled ${used.device_id} already; ask for a new one`,
@@ -248,11 +243,6 @@ export class DeviceEnrolment {
     };
   }
 }
-
-const sha256Of = (key: KeyObject): string =>
-  createHash('sha256')
-    .update(key.export({ type: 'spki', format: 'der' }))
-    .digest('hex');
 
 const noDeviceId = (device: string): HoldfastError =>
   new HoldfastError(

@@ -10,11 +10,12 @@ export interface IdentifyDependencies {
   readonly root: Certificate;
   readonly siteCa: Certificate;
   readonly site: string;
+  readonly isRevoked: (issuerKeyId: string, serial: string) => boolean;
   readonly clock: Clock;
 }
 
 export const identifyDevice =
-  ({ root, siteCa, site, clock }: IdentifyDependencies) =>
+  ({ root, siteCa, site, isRevoked, clock }: IdentifyDependencies) =>
   (socket: TLSSocket): DeviceIdentity | Refusal => {
     try {
       const { name, serial } = verifyPeer(socket, {
@@ -22,6 +23,7 @@ export const identifyDevice =
         intermediates: [siteCa],
         site,
         role: 'device',
+        isRevoked,
         at: clock.trusted ? clock.now() : 'unchecked',
       });
       return { kind: 'device', site, device: name, serial };

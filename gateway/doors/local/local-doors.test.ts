@@ -99,7 +99,13 @@ const openSite = async (t: Test) => {
       enrolment,
       firmware,
       log,
-      identify: identifyDevice({ root, siteCa: siteCa.certificate, site: 'farm', clock }),
+      identify: identifyDevice({
+        root,
+        siteCa: siteCa.certificate,
+        site: 'farm',
+        isRevoked: () => false,
+        clock,
+      }),
     },
     listen,
   );

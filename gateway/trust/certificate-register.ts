@@ -1,0 +1,88 @@
+/** The certificates that the site CA issued to devices: the one place that writes and reads their rows. */
+import { createHash, type KeyObject } from 'node:crypto';
+import type { Certificate } from '@holdfast/provisioning/pki/certificate';
+import type { Database } from '@holdfast/provisioning/storage/database';
+import type { Statement } from '@holdfast/provisioning/storage/write';
+
+export interface IssuedCertificate {
+  readonly device: string;
+  readonly certificate: Certificate;
+  /** Epoch ms. */
+  readonly at: number;
+  /** Serial number of the certificate on whose strength it was issued. */
+  readonly replaces?: string;
+}
+
+export interface RegisterOptions {
+  /** Fails the write with STORE_CONFLICT when there is a device of this id, looked at in the write itself. */
+  readonly onlyNewDevice?: boolean;
+}
+
+/** A row, with what is known of its revocation. Times are epoch ms. */
+export interface RegisteredCertificate {
+  readonly issuerKeyId: string;
+  readonly serial: string;
+  readonly device: string;
+  readonly publicKeySha256: string;
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+  readonly replaces: string | null;
+  /** When a device first authenticated with it; null when none has. */
+  readonly firstUsedAt: number | null;
+  readonly revokedAt: number | null;
+  readonly revocationReason: string | null;
+}
+
+/** For the write that issues it. */
+export const registerCertificate = (
+  { device, certificate, at, replaces }: IssuedCertificate,
+  { onlyNewDevice = false }: RegisterOptions = {},
+): Statement => ({
+  sql: `INSERT INTO device_certificates
+          (serial, device_id, public_key_sha256, issued_at, expires_at, issuer_key_id, replaces)
+        SELECT ?, ?, ?, ?, ?, ?, ?
+        WHERE ? OR NOT EXISTS (SELECT 1 FROM devices WHERE device = ?)`,
+  params: [
+    certificate.serial,
+    device,
+    publicKeySha256(certificate.publicKey),
+    at,
+    certificate.notAfter,
+    certificate.extensions.authorityKeyId ?? '',
+    replaces ?? null,
+    ...[onlyNewDevice ? 0 : 1, device],
+  ],
+  expectChanges: 1,
+});
+
+/** A device has authenticated with it; only the first time counts. */
+export const certificateUsed = (serial: string, at: number): Statement => ({
+  sql: 'UPDATE device_certificates SET first_used_at = ? WHERE serial = ? AND first_used_at IS NULL',
+  params: [at, serial],
+});
+
+/** The newest first. */
+export const certificatesOf = (read: Database, device: string): Promise<RegisteredCertificate[]> =>
+  read.all<RegisteredCertificate>(`${select} WHERE c.device_id = ? ${newestFirst}`, [device]);
+
+/** The certificate of this serial number, if the site issued it. */
+export const certificateOf = (
+  read: Database,
+  serial: string,
+): Promise<RegisteredCertificate | undefined> =>
+  read.get<RegisteredCertificate>(`${select} WHERE c.serial = ?`, [serial]);
+
+/** SHA-256 of the SubjectPublicKeyInfo, hexadecimal. */
+export const publicKeySha256 = (key: KeyObject): string =>
+  createHash('sha256')
+    .update(key.export({ type: 'spki', format: 'der' }))
+    .digest('hex');
+
+const select = `
+  SELECT c.issuer_key_id AS issuerKeyId, c.serial, c.device_id AS device,
+    c.public_key_sha256 AS publicKeySha256, c.issued_at AS issuedAt, c.expires_at AS expiresAt,
+    c.replaces, c.first_used_at AS firstUsedAt, r.revoked_at AS revokedAt,
+    r.reason AS revocationReason
+  FROM device_certificates c
+  LEFT JOIN revocations r ON r.issuer_key_id = c.issuer_key_id AND r.serial = c.serial`;
+const newestFirst = 'ORDER BY c.issued_at DESC, c.serial';

@@ -1,0 +1,93 @@
+/** Opens whom the site trusts and how it shows itself: revocations, its server certificate, who devices are, enrolment. */
+import type { TLSSocket } from 'node:tls';
+import type { EnrolmentAnswer } from '@holdfast/protos/local/enrolment';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import { schedule } from 'node-cron';
+import type { Devices } from '../devices/devices.js';
+import type { Fence } from '../link/fence.js';
+import type { Plan } from '../link/plan.js';
+import type { SiteStore } from '../store/site-store.js';
+import { DeviceEnrolment } from './device-enrolment.js';
+import type { GatewayIdentity } from './gateway-identity.js';
+import { identifyDevice } from './identify-device.js';
+import type { DeviceIdentity, Refusal } from './identity.js';
+import { Revocations } from './revocations.js';
+import { machineHosts, ServerCertificate } from './server-certificate.js';
+
+export interface TrustDependencies {
+  readonly identity: GatewayIdentity;
+  readonly site: SiteStore;
+  readonly clock: Clock;
+  readonly log: StoreLog;
+  readonly plan: Plan;
+  readonly fence: Fence;
+  readonly devices: Devices;
+  readonly onClose: (name: string, close: () => Promise<void> | void) => void;
+}
+
+export interface TrustOptions {
+  readonly dataDir: string;
+  /** Names and addresses of the gateway that it cannot see by itself. */
+  readonly hosts: readonly string[];
+  /** Where devices find it; asked when one enrols. */
+  readonly ports: () => EnrolmentAnswer['ports'];
+}
+
+export interface Trust {
+  readonly revocations: Revocations;
+  readonly certificate: ServerCertificate;
+  readonly enrolment: DeviceEnrolment;
+  readonly identify: (socket: TLSSocket) => DeviceIdentity | Refusal;
+}
+
+const hourly = '17 * * * *';
+
+/** To be called before the doors are opened. */
+export const openTrust = async (
+  deps: TrustDependencies,
+  { dataDir, hosts, ports }: TrustOptions,
+): Promise<Trust> => {
+  const { identity, site, clock, log, plan, fence, devices, onClose } = deps;
+  const { record, root, siteCa } = identity;
+
+  const revocations = await Revocations.open({ site, clock, log });
+  await revocations.follow(plan.current()?.documents.revocations.get('revocations')?.body);
+  plan.onChange(({ plan: { documents } }) => {
+    revocations
+      .follow(documents.revocations.get('revocations')?.body)
+      .catch((err: unknown) => log.error({ err }, 'revocations of the plan could not be stored'));
+  });
+
+  const certificate = await ServerCertificate.open(
+    { siteCa, root, clock, log, hosts: () => [...hosts, ...machineHosts()] },
+    { dataDirectory: dataDir, gatewayId: record.gateway_id },
+  );
+  const renewal = schedule(hourly, () => certificate.refresh(), { suppressMissedWarning: true });
+  onClose('renewal of the server certificate', () => renewal.destroy());
+
+  const identify = identifyDevice({
+    root,
+    siteCa: siteCa.certificate,
+    site: record.site,
+    isRevoked: revocations.isRevoked,
+    clock,
+  });
+  const enrolment = new DeviceEnrolment(
+    {
+      site,
+      clock,
+      siteCa,
+      root,
+      planClaims: () =>
+        [...(plan.current()?.documents.claims.values() ?? [])].flatMap(({ body }) => body.codes),
+      admit: devices.admit,
+      admitted: devices.admitted,
+      isKnown: (device) => devices.get(device) !== undefined,
+      requireWritable: () => fence.check(),
+      ports,
+    },
+    record,
+  );
+  return { revocations, certificate, enrolment, identify };
+};
