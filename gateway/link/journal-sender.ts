@@ -131,7 +131,8 @@ export class JournalSender {
       this.#begin(lane, position);
       return;
     }
-    if (seq > lane.last) {
+    // What leaves is sealed first.
+    if (seq > lane.sealed.seq) {
       session.carrier.fail('more was acknowledged than was sent');
       return;
     }

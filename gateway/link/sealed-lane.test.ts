@@ -108,3 +108,24 @@ t.test('entries that are gone of what was sealed begin a new log', async (t) => 
   t.equal(batches.at(-1)?.lastSeq, 10);
   t.not(batches.at(-1)?.log, log);
 });
+
+t.test('a look at the table that began before a commit does not forget it', async (t) => {
+  const { store } = await fixture(t, 10);
+  let beforeAnswer: () => Promise<void> = async () => undefined;
+  const read: Pick<typeof store.read, 'all' | 'get'> = {
+    all: (sql, params) => store.read.all(sql, params),
+    get: async (sql, params) => {
+      const row = await store.read.get(sql, params);
+      await beforeAnswer();
+      return row as never;
+    },
+  };
+  const deps = { store: { read, commits: store.commits }, clock: new ManualClock() };
+  const lane = await openSealedLane(deps, 'state');
+  beforeAnswer = async () => {
+    await store.commits.commit([journalEntry('state', 'campaign_settled', { campaign: 'd' }, 0)]);
+    lane.appended(1);
+  };
+  await lane.refresh();
+  t.equal(lane.last, 11);
+});

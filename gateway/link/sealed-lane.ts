@@ -43,7 +43,7 @@ CREATE TABLE journal_${lane} (
 `;
 
 export interface SealedLaneDeps {
-  readonly store: { readonly read: Database; readonly commits: CommitQueue };
+  readonly store: { readonly read: Pick<Database, 'all' | 'get'>; readonly commits: CommitQueue };
   readonly clock: Clock;
 }
 
@@ -184,9 +184,12 @@ export class SealedLane implements Lane {
 
   /** Looks whether there are new entries, for those whose commits do not tell. */
   async refresh(): Promise<void> {
+    const before = this.#last;
     const sql = `SELECT max(seq) AS last FROM journal_${this.lane}`;
     const row = await this.#deps.store.read.get<{ last: number | null }>(sql);
-    const last = row?.last ?? this.#sealed.seq;
+    const last = Math.max(row?.last ?? 0, this.#sealed.seq);
+    // What was told of meanwhile may be newer than what was looked at.
+    if (last < this.#last && before !== this.#last) return;
     const isMore = last > this.#last;
     this.#last = last;
     if (isMore) for (const listener of this.#listeners) listener();
