@@ -55,6 +55,7 @@ export class TestCloud {
   #stream: Stream | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #pongs = 0;
+  #heard = 0;
   port = 0;
   /** What was taken in, by lane and log. */
   readonly logs = new Map<string, Log>();
@@ -106,6 +107,12 @@ export class TestCloud {
   async until(holds: () => boolean): Promise<void> {
     if (holds()) return;
     for await (const _ of on(this.#changes, 'change')) if (holds()) return;
+  }
+
+  /** Waits until the gateway has said so many things more. */
+  async messages(count: number): Promise<void> {
+    const wanted = this.#heard + count;
+    await this.until(() => this.#heard >= wanted);
   }
 
   /** Every entry that was taken in of a lane, in whatever log. */
@@ -247,6 +254,7 @@ export class TestCloud {
         if (this.isAnsweringPings) this.#say({ $case: 'pong', value: message.value });
         break;
     }
+    this.#heard += 1;
     this.#changed();
   }
 
@@ -280,6 +288,8 @@ export class TestCloud {
       this.#say({ $case: 'planHead', value: { jws: plan.jws } });
     }
     const known = hello.ordersLog === this.ordersLog ? Number(hello.ordersSeq) : 0;
+    // Its acknowledgement may have been lost with the connection before: the hello says the same.
+    this.ordersCommitted = Math.max(this.ordersCommitted, known);
     await this.sendOrders(known + 1);
   }
 

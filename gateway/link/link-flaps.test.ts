@@ -1,14 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { createTestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import t from 'tap';
 import { TestCloud } from './test-cloud.js';
 import { openTestGateway } from './test-gateway.js';
 import { TestWan } from './test-wan.js';
 
-const rounds = 60;
+const rounds = 30;
 
 t.test('a line that flaps: everything arrives, and every effect is there once', async (t) => {
   const fleet = await createTestFleet();
@@ -22,6 +21,7 @@ t.test('a line that flaps: everything arrives, and every effect is there once', 
     site: fleet.site,
     root: fleet.root.certificate,
     tls: (await fleet.gateway('gw-1')).tls,
+    welcomeTimeoutMs: 1_000,
     firstRetryMs: 1,
     mostRetryMs: 10,
   });
@@ -33,11 +33,11 @@ t.test('a line that flaps: everything arrives, and every effect is there once', 
   });
   gateway.link.open();
 
-  let isFlapping = true;
+  // What a round writes is counted, not timed: a busy machine takes longer for it and does the same.
   let points = 0;
   const telemetry = async (): Promise<void> => {
-    while (isFlapping) {
-      const batch = Array.from({ length: 20 }, () => {
+    for (let batch = 0; batch < 20; batch += 1) {
+      const sent = Array.from({ length: 20 }, () => {
         points += 1;
         return {
           device: 'd',
@@ -48,50 +48,50 @@ t.test('a line that flaps: everything arrives, and every effect is there once', 
           seq: points,
         };
       });
-      await gateway.telemetry.record(batch);
-      await pause(2);
+      await gateway.telemetry.record(sent);
     }
   };
   let states = 0;
   const state = async (): Promise<void> => {
-    while (isFlapping) {
+    for (let settled = 0; settled < 10; settled += 1) {
       states += 1;
       await gateway.settle(`c${states}`);
-      await pause(3);
     }
   };
   let orders = 0;
   const commands = async (): Promise<void> => {
-    while (isFlapping) {
+    for (let given = 0; given < 4; given += 1) {
       orders += 1;
       const body = { device: 'd', command: `${orders}`, type: 't', payload: null, expires_at: 1 };
       await cloud.give({ kind: 'command', body });
-      if (orders % 10 === 0) {
-        const name = { display_name: `name ${orders}` };
-        await cloud.publish([{ kind: 'site', id: 'site', revision: orders, body: name }]);
-      }
-      await pause(10);
     }
+    const name = { display_name: `name ${orders}` };
+    await cloud.publish([{ kind: 'site', id: 'site', revision: orders, body: name }]);
   };
-  const flaps = async (): Promise<void> => {
-    for (let round = 0; round < rounds; round += 1) {
-      await pause(Math.random() * 80);
-      if (round % 10 === 9) wan.stall();
-      else wan.flap();
+  /** Breaks the line after so many messages of a new connection, or before its first. */
+  const flap = async (round: number): Promise<void> => {
+    if (round % 5 > 0) {
+      const heard = cloud.hellos.length;
+      wan.flap();
+      await cloud.until(() => cloud.hellos.length > heard);
     }
-    isFlapping = false;
+    await cloud.messages(Math.floor(Math.random() * 12));
+    if (round % 10 === 9) wan.stall();
+    else wan.flap();
   };
-  await Promise.all([telemetry(), state(), commands(), flaps()]);
+  for (let round = 0; round < rounds; round += 1) {
+    await Promise.all([telemetry(), state(), commands(), flap(round)]);
+  }
 
   await cloud.until(
     () =>
-      cloud.entries('state').length >= states &&
-      cloud.entries('telemetry').length >= points &&
       cloud.ordersCommitted === orders &&
-      gateway.plan.current()?.head.revision === cloud.plan?.head.revision,
+      gateway.plan.current()?.head.revision === cloud.plan?.head.revision &&
+      cloud.entries('state').length >= states &&
+      cloud.entries('telemetry').length >= points,
   );
   t.comment(`${wan.connections} connections, ${points} points, ${orders} orders`);
-  t.ok(cloud.hellos.length > 5, 'it did connect many times');
+  t.ok(cloud.hellos.length >= rounds, 'it did connect many times');
   const told = cloud.entries('state').map(({ body }) => (body as { campaign: string }).campaign);
   t.same(
     told,
