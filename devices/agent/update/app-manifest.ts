@@ -17,7 +17,12 @@ const schema = v.object({
   name: text,
   version: text,
   /** The program and its arguments, run in the slot's folder; a program with a `/` is looked for there. */
-  command: v.pipe(v.array(v.pipe(v.string(), v.maxLength(4_096))), v.minLength(1), v.maxLength(64)),
+  command: v.pipe(
+    v.array(v.pipe(v.string(), v.maxLength(4_096), v.excludes('\0'))),
+    v.minLength(1),
+    v.maxLength(64),
+    v.check(([program]) => program !== '', 'Expected a program'),
+  ),
   health: v.variant('type', [
     /** It is healthy once it writes this line to its standard output. */
     v.object({ type: v.literal('ready_line'), line: text }),

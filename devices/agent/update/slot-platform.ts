@@ -73,7 +73,7 @@ export class SlotPlatform implements UpdatePlatform {
     await this.#deps.supervisor.run({
       key: runKey(slot, app),
       folder: this.#slot(slot),
-      manifest: await this.#manifest(slot),
+      manifest: () => this.#manifest(slot),
       deadlineMs: trial?.deadlineMs ?? null,
     });
   }

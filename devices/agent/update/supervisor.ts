@@ -17,7 +17,8 @@ export interface AppRun {
   /** Names the run in what is told of it. */
   readonly key: string;
   readonly folder: string;
-  readonly manifest: AppManifest;
+  /** Read before every start: what cannot be read now may be read the next time. */
+  readonly manifest: () => Promise<AppManifest>;
   /** Ends the trial; null in service. */
   readonly deadlineMs: number | null;
 }
@@ -40,9 +41,12 @@ export interface SupervisorOptions {
 }
 
 interface Running {
-  readonly run: AppRun;
+  /** A trial becomes service while it runs. */
+  run: AppRun;
   readonly stop: AbortController;
-  readonly ended: Promise<void>;
+  /** Its trial ended with its process: nothing starts it again. */
+  isOver: boolean;
+  ended: Promise<void>;
 }
 
 /** An application that ran this long is started again as if it were the first time. */
@@ -74,15 +78,16 @@ export class Supervisor {
 
   /** This application runs from now on and no other. One that already runs goes on, in service. */
   async run(run: AppRun): Promise<void> {
-    if (this.#running?.run.key === run.key && run.deadlineMs === null) {
-      const { deadlineMs } = this.#running.run;
-      if (deadlineMs === null) return;
-      this.#running = { ...this.#running, run };
+    const running = this.#running;
+    const goesOn = running?.run.key === run.key && !running.isOver && run.deadlineMs === null;
+    if (running !== null && goesOn) {
+      running.run = run;
       return;
     }
     await this.stop();
-    const stop = new AbortController();
-    this.#running = { run, stop, ended: this.#serve(run, stop.signal) };
+    const begun = { run, stop: new AbortController(), isOver: false, ended: Promise.resolve() };
+    this.#running = begun;
+    begun.ended = this.#serve(begun);
   }
 
   async stop(): Promise<void> {
@@ -92,22 +97,23 @@ export class Supervisor {
     await running?.ended;
   }
 
-  /** Ends the application's process; in service it is started again. */
+  /** Ends the application's processes; in service it is started again. */
   restart(): void {
-    this.#child?.kill('SIGTERM');
+    if (this.#child !== null) void endGroup(this.#child, this.#options.stopGraceMs);
   }
 
-  async #serve(run: AppRun, signal: AbortSignal): Promise<void> {
+  /** Never rejects. */
+  async #serve(running: Running): Promise<void> {
+    const { signal } = running.stop;
     let delays = backoff({ firstMs: this.#options.firstRestartMs, mostMs: 30_000 });
-    let current = run;
     while (!signal.aborted) {
       const startedAt = performance.now();
-      const error = await this.#runOnce(current, signal);
+      const error = await this.#runOnce(running.run, signal).catch(messageOf);
       if (signal.aborted) return;
-      this.#handlers.exited(run.key, error);
       // A trial that became service meanwhile is repaired like any other.
-      if (this.#running === null || this.#running.run.deadlineMs !== null) return;
-      current = this.#running.run;
+      running.isOver = running.run.deadlineMs !== null;
+      this.#handlers.exited(running.run.key, error);
+      if (running.isOver) return;
       if (performance.now() - startedAt > steadyAfterMs) {
         delays = backoff({ firstMs: this.#options.firstRestartMs, mostMs: 30_000 });
       }
@@ -115,10 +121,12 @@ export class Supervisor {
     }
   }
 
-  /** One process from its start to its end; gives why it ended. */
+  /** One process from its start to its end; gives why it ended. Rejects when there was none. */
   async #runOnce(run: AppRun, signal: AbortSignal): Promise<string> {
     const { owner, environment, stopGraceMs } = this.#options;
-    const [program = '', ...parameters] = run.manifest.command;
+    const manifest = await run.manifest();
+    signal.throwIfAborted();
+    const [program = '', ...parameters] = manifest.command;
     const child = spawn(program, parameters, {
       cwd: run.folder,
       // Its own group, so that what it starts ends with it.
@@ -139,7 +147,7 @@ export class Supervisor {
       await Promise.race([once(child, 'spawn', { signal: over.signal }), exited]);
       if (child.pid !== undefined && !signal.aborted) {
         this.#handlers.launched(run.key);
-        this.#watch(run, child, AbortSignal.any([signal, over.signal]));
+        this.#watch(run, manifest, child, AbortSignal.any([signal, over.signal]));
       }
       return await exited;
     } finally {
@@ -151,8 +159,8 @@ export class Supervisor {
     }
   }
 
-  #watch(run: AppRun, child: ChildProcess, signal: AbortSignal): void {
-    const health = awaitHealth(child, run.manifest, signal, this.#handlers.said);
+  #watch(run: AppRun, manifest: AppManifest, child: ChildProcess, signal: AbortSignal): void {
+    const health = awaitHealth(child, manifest, signal, this.#handlers.said);
     const deadline = new AbortController();
     health.then(
       () => {
