@@ -180,15 +180,21 @@ const finish = (
   effects,
 });
 
+/** Texts may quote what an archive holds; what is longer explains nothing, and neither record nor report takes it. */
+const longestError = 1_000;
+
 const settle = (
   state: UpdateState,
   job: UpdateJob,
   outcome: Outcome,
-  error: string | null,
-): Decision => ({
-  state: { ...state, update: { phase: 'settled', job, outcome, error } },
-  effects: [{ type: 'discard', job }, report(job, outcome, error)],
-});
+  reason: string | null,
+): Decision => {
+  const error = reason === null ? null : reason.slice(0, longestError);
+  return {
+    state: { ...state, update: { phase: 'settled', job, outcome, error } },
+    effects: [{ type: 'discard', job }, report(job, outcome, error)],
+  };
+};
 
 type WorkEvent = Extract<UpdateEvent, { type: 'downloaded' | 'verified' | 'installed' | 'failed' }>;
 

@@ -111,7 +111,10 @@ export class Updater {
     }
     for (const effect of effects) {
       if (this.#closing.signal.aborted) return;
-      await this.#perform(effect);
+      // What fails here is done again at the next start; what comes after must not wait for that.
+      await this.#perform(effect).catch((error: unknown) =>
+        this.#deps.log.error({ effect: effect.type, error: messageOf(error) }, 'update'),
+      );
     }
   }
 
