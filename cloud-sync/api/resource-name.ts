@@ -43,6 +43,9 @@ export const parseDeviceName = (
 export const siteName = (site: string): string => `sites/${site}`;
 export const deviceName = (site: string, device: string): string =>
   `sites/${site}/devices/${device}`;
+export const claimCodeName = (site: string, claim: string): string =>
+  `sites/${site}/claimCodes/${claim}`;
+export const manufacturerName = (manufacturer: string): string => `manufacturers/${manufacturer}`;
 
 /** An id somebody chose. `-` alone means "all" in names. Errors: REQUEST_INVALID. */
 export const requireId = (id: string, field: string): string => {

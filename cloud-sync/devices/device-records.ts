@@ -36,6 +36,9 @@ export const ensureDevice = async (
       door: known.door ?? 'native',
       labels: '{}',
       certificate_serial: null,
+      confirmed_at: null,
+      enrolment_problem: null,
+      manufacturer_id: null,
       version: 1,
     })
     .onConflict((c) => c.columns(['site_id', 'device_id']).doNothing())

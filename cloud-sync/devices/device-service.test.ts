@@ -133,6 +133,7 @@ t.test('a claim code stands in the plan until the site says that it was used', a
     parent: 'sites/a',
     deviceId: 'd1',
     lifetimeSeconds: 0,
+    model: '',
   });
   const { secret } = parseClaimCode(code, 'device');
   const withCode = await link.next('planHead');

@@ -2,20 +2,14 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type Device, DevicesService } from '@holdfast/protos/gen/holdfast/v1/devices';
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
-import { createSecret, formatClaimCode, hashClaim } from '@holdfast/provisioning/pki/claim-code';
 import type { Kysely, Selectable } from 'kysely';
-import {
-  deviceName,
-  parseDeviceName,
-  parseName,
-  parseSiteName,
-  requireId,
-} from '../api/resource-name.js';
+import { deviceName, parseDeviceName, parseName, parseSiteName } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
+import { makeClaims, requireClaim } from '../enrolment/claim-codes.js';
 import type { PlanPublisher } from '../sites/plan-publisher.js';
 import { optionalDate } from '../sites/site-messages.js';
 import { checkEtag, requireSite } from '../sites/site-records.js';
-import { requireLifetime, requireMask } from '../sites/site-service.js';
+import { requireMask } from '../sites/site-service.js';
 import { cutPage, readPage } from '../store/page.js';
 import type { Schema } from '../store/schema.js';
 import type { SqlEngine } from '../store/sql-engine.js';
@@ -28,8 +22,6 @@ export interface DeviceServiceDependencies {
   readonly root: Certificate;
   readonly now: () => number;
 }
-
-const daySeconds = 86_400;
 
 export const deviceService = ({
   engine,
@@ -96,33 +88,17 @@ export const deviceService = ({
       return {};
     },
 
-    createClaimCode: async ({ parent, deviceId, lifetimeSeconds }) => {
+    createClaimCode: async ({ parent, ...request }) => {
       const site = parseSiteName(parent);
-      const device = deviceId === '' ? null : requireId(deviceId, 'device_id');
-      const expiresAt = now() + requireLifetime(lifetimeSeconds, 30 * daySeconds, 365 * daySeconds);
-      const secret = createSecret();
-      await engine.write(async (tx) => {
+      const claim = requireClaim(request, now());
+      return engine.write(async (tx) => {
         await requireSite(tx.db, site);
-        await tx.db
-          .insertInto('claim_codes')
-          .values({
-            hash: hashClaim(secret, site),
-            site_id: site,
-            device_id: device,
-            created_at: now(),
-            expires_at: expiresAt,
-            used_at: null,
-          })
-          .execute();
+        const making = { site, rootSha256: root.sha256, now: now() };
+        const [made] = await makeClaims(tx, making, [claim]);
+        if (made === undefined) throw new HoldfastError('INTERNAL', 'no code was made');
         await plans.request(tx, [site]);
+        return made;
       });
-      const code = formatClaimCode({
-        kind: 'device',
-        secret,
-        rootSha256: root.sha256,
-        address: undefined,
-      });
-      return { code, expireTime: new Date(expiresAt) };
     },
 
     listTelemetry: async (request) => {
@@ -173,4 +149,6 @@ const deviceMessage = (row: Selectable<Schema['devices']>): Device => ({
   door: row.door,
   labels: parseLabels(row.labels),
   etag: String(row.version),
+  confirmTime: optionalDate(row.confirmed_at),
+  enrollmentProblem: row.enrolment_problem ?? '',
 });

@@ -221,6 +221,7 @@ t.test('pushes the plan, and gives the documents that its head names', async (t)
     parent: 'sites/a',
     deviceId: 'd1',
     lifetimeSeconds: 0,
+    model: '',
   });
   const { head } = await verifyPlanHead((await link.next('planHead')).jws, trust);
   t.equal(head.revision, first.head.revision + 1);

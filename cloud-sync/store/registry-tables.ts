@@ -1,5 +1,6 @@
 /** The fleet, who may ask, its sites with their gateways and certificates, and the devices. Times are epoch ms. */
 import type { Compilable, SchemaModule } from 'kysely';
+import type { ClaimCodeColumns, DeviceEnrolmentColumns } from './enrolment-tables.js';
 import type { PortableMigration } from './migration.js';
 
 export interface RegistryTables {
@@ -51,7 +52,7 @@ export interface RegistryTables {
     expires_at: number;
     revoked_at: number | null;
   };
-  devices: {
+  devices: DeviceEnrolmentColumns & {
     site_id: string;
     device_id: string;
     model: string;
@@ -67,7 +68,7 @@ export interface RegistryTables {
     /** Counts up at each update of the labels; the etag. */
     version: number;
   };
-  claim_codes: {
+  claim_codes: ClaimCodeColumns & {
     hash: string;
     site_id: string;
     /** The only id it may enrol; null lets the device name itself. */

@@ -1,6 +1,7 @@
 /** Every table of the control plane, as Kysely sees it. Each part declares its own beside the migration that makes them. */
 import type { CampaignTables } from './campaign-tables.js';
 import type { CommandTables } from './command-tables.js';
+import type { EnrolmentTables } from './enrolment-tables.js';
 import type { LinkTables } from './link-tables.js';
 import type { RegistryTables } from './registry-tables.js';
 import type { ShadowTables } from './shadow-tables.js';
@@ -10,4 +11,5 @@ export interface Schema
     LinkTables,
     CampaignTables,
     CommandTables,
+    EnrolmentTables,
     ShadowTables {}

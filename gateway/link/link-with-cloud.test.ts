@@ -258,6 +258,7 @@ t.test('plan, claims and all lanes get through, whatever is cut or killed', asyn
     parent: site,
     deviceId: 'd-new',
     lifetimeSeconds: 0,
+    model: '',
   });
   const claims = () => gateway.plan.current()?.documents.claims.get('claims')?.body.codes;
   await until('the claim', () => claims()?.length === 1);
@@ -376,6 +377,7 @@ t.test(
       parent: site,
       deviceId: 'd-lost',
       lifetimeSeconds: 0,
+      model: '',
     });
     const codes = () => gateway.plan.current()?.documents.claims.get('claims')?.body.codes ?? [];
     await until('the claim', () => codes().length === 1);

@@ -26,6 +26,11 @@ export const journalBodies = {
       certificate_serial: v.nullable(v.string()),
       /** Hash of the code that was used up; null where none was needed. */
       claim_hash: v.nullable(v.string()),
+      /** The manufacturer of the plan whose certificate it showed instead. */
+      manufacturer: v.exactOptional(v.string()),
+      /** Of the certificate: subject key id of its issuer, and its end. */
+      issuer_key_id: v.exactOptional(v.string()),
+      expires_at: v.exactOptional(epochMs),
     }),
     /** A device got another certificate on the strength of the one it has. */
     certificate_issued: v.object({

@@ -7,8 +7,8 @@ import { type Refusal, refuse } from './refusal.js';
 /** Leaf first, root last. */
 export type Chain = readonly [leaf: Certificate, ...issuers: Certificate[]];
 
-/** Leaf, site CA, root. Every longer chain is somebody else's. */
-const longestChain = 3;
+/** Leaf, site CA, root. Every longer chain of the fleet is somebody else's. */
+const longestOfFleet = 3;
 
 /** ECDSA and RSA (PKCS#1) with SHA-256 to SHA-512. */
 const signatureAlgorithms: ReadonlySet<string> = new Set([
@@ -25,10 +25,11 @@ export const buildChain = (
   leaf: Certificate,
   intermediates: readonly Certificate[],
   root: Certificate,
+  longest = longestOfFleet,
 ): Chain | undefined => {
   const chain: [Certificate, ...Certificate[]] = [leaf];
   let last: Certificate = leaf;
-  while (chain.length < longestChain) {
+  while (chain.length < longest) {
     if (isIssuedBy(last, root)) return [...chain, root];
     const [issuer] = intermediates
       .filter((candidate) => isIssuedBy(last, candidate))

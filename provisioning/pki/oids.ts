@@ -18,6 +18,7 @@ export const keyUsages = {
 
 export const nameTypes = {
   commonName: '2.5.4.3',
+  serialNumber: '2.5.4.5',
   organization: '2.5.4.10',
   unit: '2.5.4.11',
 } as const;

@@ -125,6 +125,7 @@ const claimThroughCloud = async (
     parent: parent ?? '',
     deviceId: deviceId ?? '',
     lifetimeSeconds: 0,
+    model: '',
   });
   return { code: claim.code, expire_time: claim.expireTime };
 };

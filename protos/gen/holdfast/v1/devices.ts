@@ -37,6 +37,12 @@ export interface Device {
   door: string;
   labels: { [key: string]: string };
   etag: string;
+  /** When the control plane had looked at its enrolment and found nothing against it. */
+  confirmTime:
+    | Date
+    | undefined;
+  /** Why its enrolment does not stand; its certificate is revoked. Empty where nothing speaks against it. */
+  enrollmentProblem: string;
 }
 
 export interface Device_LabelsEntry {
@@ -80,11 +86,21 @@ export interface CreateClaimCodeRequest {
   deviceId: string;
   /** Seconds until the code expires; 0 means 30 days. */
   lifetimeSeconds: number;
+  /** The model that the code enrols; empty lets the device say. */
+  model: string;
 }
 
 export interface ClaimCode {
+  /** The code itself, in the answer that made it only. */
   code: string;
-  expireTime: Date | undefined;
+  expireTime:
+    | Date
+    | undefined;
+  /** `sites/{site}/claimCodes/{claim_code}`. */
+  name: string;
+  deviceId: string;
+  model: string;
+  createTime: Date | undefined;
 }
 
 export interface ListTelemetryRequest {
@@ -123,6 +139,8 @@ function createBaseDevice(): Device {
     door: "",
     labels: {},
     etag: "",
+    confirmTime: undefined,
+    enrollmentProblem: "",
   };
 }
 
@@ -157,6 +175,12 @@ export const Device: MessageFns<Device> = {
     });
     if (message.etag !== "") {
       writer.uint32(82).string(message.etag);
+    }
+    if (message.confirmTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.confirmTime), writer.uint32(90).fork()).join();
+    }
+    if (message.enrollmentProblem !== "") {
+      writer.uint32(98).string(message.enrollmentProblem);
     }
     return writer;
   },
@@ -257,6 +281,22 @@ export const Device: MessageFns<Device> = {
             message.etag = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.confirmTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.enrollmentProblem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -310,6 +350,16 @@ export const Device: MessageFns<Device> = {
         )
         : {},
       etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+      confirmTime: isSet(object.confirmTime)
+        ? fromJsonTimestamp(object.confirmTime)
+        : isSet(object.confirm_time)
+        ? fromJsonTimestamp(object.confirm_time)
+        : undefined,
+      enrollmentProblem: isSet(object.enrollmentProblem)
+        ? globalThis.String(object.enrollmentProblem)
+        : isSet(object.enrollment_problem)
+        ? globalThis.String(object.enrollment_problem)
+        : "",
     };
   },
 
@@ -351,6 +401,12 @@ export const Device: MessageFns<Device> = {
     if (message.etag !== "") {
       obj.etag = message.etag;
     }
+    if (message.confirmTime !== undefined) {
+      obj.confirmTime = message.confirmTime.toISOString();
+    }
+    if (message.enrollmentProblem !== "") {
+      obj.enrollmentProblem = message.enrollmentProblem;
+    }
     return obj;
   },
 
@@ -377,6 +433,8 @@ export const Device: MessageFns<Device> = {
       {},
     );
     message.etag = object.etag ?? "";
+    message.confirmTime = object.confirmTime ?? undefined;
+    message.enrollmentProblem = object.enrollmentProblem ?? "";
     return message;
   },
 };
@@ -908,7 +966,7 @@ export const DeleteDeviceRequest: MessageFns<DeleteDeviceRequest> = {
 };
 
 function createBaseCreateClaimCodeRequest(): CreateClaimCodeRequest {
-  return { parent: "", deviceId: "", lifetimeSeconds: 0 };
+  return { parent: "", deviceId: "", lifetimeSeconds: 0, model: "" };
 }
 
 export const CreateClaimCodeRequest: MessageFns<CreateClaimCodeRequest> = {
@@ -921,6 +979,9 @@ export const CreateClaimCodeRequest: MessageFns<CreateClaimCodeRequest> = {
     }
     if (message.lifetimeSeconds !== 0) {
       writer.uint32(24).uint32(message.lifetimeSeconds);
+    }
+    if (message.model !== "") {
+      writer.uint32(34).string(message.model);
     }
     return writer;
   },
@@ -962,6 +1023,14 @@ export const CreateClaimCodeRequest: MessageFns<CreateClaimCodeRequest> = {
             message.lifetimeSeconds = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -987,6 +1056,7 @@ export const CreateClaimCodeRequest: MessageFns<CreateClaimCodeRequest> = {
         : isSet(object.lifetime_seconds)
         ? globalThis.Number(object.lifetime_seconds)
         : 0,
+      model: isSet(object.model) ? globalThis.String(object.model) : "",
     };
   },
 
@@ -1001,6 +1071,9 @@ export const CreateClaimCodeRequest: MessageFns<CreateClaimCodeRequest> = {
     if (message.lifetimeSeconds !== 0) {
       obj.lifetimeSeconds = Math.round(message.lifetimeSeconds);
     }
+    if (message.model !== "") {
+      obj.model = message.model;
+    }
     return obj;
   },
 
@@ -1012,12 +1085,13 @@ export const CreateClaimCodeRequest: MessageFns<CreateClaimCodeRequest> = {
     message.parent = object.parent ?? "";
     message.deviceId = object.deviceId ?? "";
     message.lifetimeSeconds = object.lifetimeSeconds ?? 0;
+    message.model = object.model ?? "";
     return message;
   },
 };
 
 function createBaseClaimCode(): ClaimCode {
-  return { code: "", expireTime: undefined };
+  return { code: "", expireTime: undefined, name: "", deviceId: "", model: "", createTime: undefined };
 }
 
 export const ClaimCode: MessageFns<ClaimCode> = {
@@ -1027,6 +1101,18 @@ export const ClaimCode: MessageFns<ClaimCode> = {
     }
     if (message.expireTime !== undefined) {
       Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(18).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.deviceId !== "") {
+      writer.uint32(34).string(message.deviceId);
+    }
+    if (message.model !== "") {
+      writer.uint32(42).string(message.model);
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1060,6 +1146,38 @@ export const ClaimCode: MessageFns<ClaimCode> = {
             message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.deviceId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1080,6 +1198,18 @@ export const ClaimCode: MessageFns<ClaimCode> = {
         : isSet(object.expire_time)
         ? fromJsonTimestamp(object.expire_time)
         : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      deviceId: isSet(object.deviceId)
+        ? globalThis.String(object.deviceId)
+        : isSet(object.device_id)
+        ? globalThis.String(object.device_id)
+        : "",
+      model: isSet(object.model) ? globalThis.String(object.model) : "",
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
     };
   },
 
@@ -1091,6 +1221,18 @@ export const ClaimCode: MessageFns<ClaimCode> = {
     if (message.expireTime !== undefined) {
       obj.expireTime = message.expireTime.toISOString();
     }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.deviceId !== "") {
+      obj.deviceId = message.deviceId;
+    }
+    if (message.model !== "") {
+      obj.model = message.model;
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = message.createTime.toISOString();
+    }
     return obj;
   },
 
@@ -1101,6 +1243,10 @@ export const ClaimCode: MessageFns<ClaimCode> = {
     const message = createBaseClaimCode();
     message.code = object.code ?? "";
     message.expireTime = object.expireTime ?? undefined;
+    message.name = object.name ?? "";
+    message.deviceId = object.deviceId ?? "";
+    message.model = object.model ?? "";
+    message.createTime = object.createTime ?? undefined;
     return message;
   },
 };
