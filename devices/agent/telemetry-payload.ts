@@ -1,4 +1,4 @@
-import type { QueuedPoint } from './telemetry-queue.js';
+import type { QueuedPoint } from './telemetry-spool.js';
 
 /** What `dt/{id}/telemetry/{sensor}` carries: one point as it is, several as a batch. */
 export const telemetryPayload = (points: readonly QueuedPoint[]): object => {

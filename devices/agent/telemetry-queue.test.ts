@@ -1,4 +1,4 @@
-import { appendFile, readFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { silentLog as log } from './log.js';
@@ -65,4 +65,77 @@ t.test('what was measured offline survives, up to a torn last line', async (t) =
   t.same(seqs, [0, 1, 2, 3, 4]);
   await t.rejects(readFile(path), 'nothing is left to be sent twice');
   await first.close();
+});
+
+/** The lines of the spool, as soon as the last of them is this point's. */
+const spooled = async (path: string, last: number): Promise<string[]> => {
+  for (;;) {
+    const lines = (await readFile(path, 'utf8').catch(() => '')).trimEnd().split('\n');
+    if (lines.at(-1)?.includes(`"seq":${String(last)}}`)) return lines;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+};
+
+t.test('the spool stays bounded however long the gateway is away', async (t) => {
+  const { open, path } = await setUp(t, async () => undefined, 3);
+  const queue = await open();
+  for (let seq = 0; seq < 30; seq += 1) {
+    queue.add(point(seq));
+    t.ok((await spooled(path, seq)).length <= 6);
+  }
+  const killed = await open();
+  t.equal(killed.size, 3);
+  await killed.close();
+  await queue.close();
+});
+
+t.test('what is spooled behind a torn line is not torn with it', async (t) => {
+  const { open, path } = await setUp(t, async () => undefined);
+  await appendFile(path, '{"series":"lo');
+  const queue = await open();
+  queue.add(point(7));
+  await spooled(path, 7);
+  const killed = await open();
+  t.equal(killed.size, 1);
+  await killed.close();
+  await queue.close();
+});
+
+t.test('goes on measuring when the spool cannot be written or removed', async (t) => {
+  let noticed: () => void = () => undefined;
+  let arrived: () => void = () => undefined;
+  const directory = await makeDirectory();
+  t.teardown(directory.remove);
+  const path = join(directory.path, 'telemetry.jsonl');
+  const seqs: number[] = [];
+  const queue = new TelemetryQueue(
+    {
+      log: {
+        ...log,
+        warn: () => noticed(),
+      },
+      send: async (_, points) => {
+        seqs.push(...points.map(({ seq }) => seq));
+        arrived();
+      },
+    },
+    { path, spoolIntervalMs: 5 },
+  );
+  await queue.open();
+  queue.add(point(0));
+  await spooled(path, 0);
+  await rm(path);
+  await mkdir(path);
+  const warned = new Promise<void>((resolve) => {
+    noticed = resolve;
+  });
+  queue.connected();
+  await warned;
+  const second = new Promise<void>((resolve) => {
+    arrived = resolve;
+  });
+  queue.add(point(1));
+  await second;
+  await queue.close();
+  t.same(seqs, [0, 1]);
 });

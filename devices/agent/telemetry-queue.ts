@@ -5,19 +5,9 @@
  * every few seconds, so that a power cut costs at most those; a point that was sent but not struck from the spool is sent again, and
  * counts once by its boot and seq.
  */
-import { appendFile, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
-import type { JsonValue } from '@holdfast/protos/mqtt/json-payload';
-import * as v from 'valibot';
 import type { Log } from './log.js';
-
-export interface QueuedPoint {
-  readonly series: string;
-  readonly value: JsonValue;
-  readonly ts: number;
-  readonly boot: string;
-  readonly seq: number;
-}
+import { type QueuedPoint, TelemetrySpool } from './telemetry-spool.js';
 
 export interface TelemetryQueueDeps {
   /** Resolves when the gateway has these points of one series on disk. */
@@ -32,21 +22,13 @@ export interface TelemetryQueueOptions {
   readonly spoolIntervalMs?: number;
 }
 
-const pointSchema = v.object({
-  series: v.string(),
-  value: v.custom<JsonValue>((value) => value !== undefined),
-  ts: v.number(),
-  boot: v.string(),
-  seq: v.number(),
-});
-
 export class TelemetryQueue {
   readonly #deps: TelemetryQueueDeps;
   readonly #options: Required<TelemetryQueueOptions>;
+  readonly #spool: TelemetrySpool;
   readonly #points: QueuedPoint[] = [];
   /** How many of the last points the spool does not have yet. */
   #unspooled = 0;
-  #isSpooled = false;
   #isConnected = false;
   #sending: Promise<void> | null = null;
   #spooling: Promise<void> = Promise.resolve();
@@ -56,6 +38,8 @@ export class TelemetryQueue {
   constructor(deps: TelemetryQueueDeps, options: TelemetryQueueOptions) {
     this.#deps = deps;
     this.#options = { maxPoints: 10_000, batch: 200, spoolIntervalMs: 5_000, ...options };
+    const { path, maxPoints } = this.#options;
+    this.#spool = new TelemetrySpool(deps, { path, maxLines: 2 * maxPoints });
   }
 
   get size(): number {
@@ -68,15 +52,10 @@ export class TelemetryQueue {
   }
 
   async open(): Promise<void> {
-    const { path, maxPoints, spoolIntervalMs } = this.#options;
-    const text = await readFile(path, 'utf8').catch(() => '');
-    this.#isSpooled = text !== '';
-    for (const line of text.split('\n')) {
-      const point = parsePoint(line);
-      if (point !== null) this.#points.push(point);
-    }
+    const { maxPoints, spoolIntervalMs } = this.#options;
+    this.#points.push(...(await this.#spool.open()));
     this.#dropAbove(maxPoints);
-    this.#timer = setInterval(() => void this.#spool(), spoolIntervalMs);
+    this.#timer = setInterval(() => void this.#spoolNew(), spoolIntervalMs);
   }
 
   async close(): Promise<void> {
@@ -85,7 +64,8 @@ export class TelemetryQueue {
     this.disconnected();
     await this.#sending;
     await this.#spooling;
-    await this.#rewrite();
+    // At the end the spool is what is left, no more.
+    await this.#spool.replace(this.#points);
   }
 
   add(point: QueuedPoint): void {
@@ -116,6 +96,8 @@ export class TelemetryQueue {
     if (!this.#isConnected || this.#points.length === 0) return;
     this.#sending ??= this.#sendAll().finally(() => {
       this.#sending = null;
+      // Something may have been added since the last look.
+      this.#send();
     });
   }
 
@@ -134,7 +116,7 @@ export class TelemetryQueue {
       }
       this.#strike(new Set(batch));
     }
-    if (this.#points.length === 0 && this.#isSpooled) await this.#forgetSpool();
+    if (this.#points.length === 0 && !this.#spool.isEmpty) await this.#forgetSpool();
   }
 
   /** The oldest may have been dropped while they were on their way. */
@@ -144,39 +126,21 @@ export class TelemetryQueue {
     this.#unspooled = Math.min(this.#unspooled, this.#points.length);
   }
 
-  #spool(): Promise<void> {
+  #spoolNew(): Promise<void> {
     this.#spooling = this.#spooling.then(async () => {
       if (this.#isConnected || this.#unspooled === 0) return;
-      const lines = this.#points.slice(-this.#unspooled).map((point) => JSON.stringify(point));
+      const added = this.#points.slice(-this.#unspooled);
       this.#unspooled = 0;
-      this.#isSpooled = true;
-      await appendFile(this.#options.path, `${lines.join('\n')}\n`, { mode: 0o600 }).catch(
-        (error: unknown) =>
-          this.#deps.log.warn({ error: messageOf(error) }, 'telemetry not spooled'),
-      );
+      await this.#spool.add(added, [...this.#points]);
     });
     return this.#spooling;
   }
 
   #forgetSpool(): Promise<void> {
     this.#spooling = this.#spooling.then(async () => {
-      if (this.#points.length > 0) return;
-      await rm(this.#options.path, { force: true });
-      this.#isSpooled = false;
+      if (this.#points.length === 0) await this.#spool.replace([]);
     });
     return this.#spooling;
-  }
-
-  /** At the end the spool is what is left, no more. */
-  async #rewrite(): Promise<void> {
-    const { path } = this.#options;
-    if (this.#points.length === 0) {
-      await rm(path, { force: true });
-      return;
-    }
-    const lines = this.#points.map((point) => JSON.stringify(point));
-    await writeFile(`${path}.new`, `${lines.join('\n')}\n`, { mode: 0o600 });
-    await rename(`${path}.new`, path);
   }
 }
 
@@ -188,14 +152,4 @@ const groupBySeries = (points: readonly QueuedPoint[]): Map<string, QueuedPoint[
     else group.push(point);
   }
   return groups;
-};
-
-/** A line cut off by a power cut is none. */
-const parsePoint = (line: string): QueuedPoint | null => {
-  try {
-    const parsed = v.safeParse(pointSchema, JSON.parse(line));
-    return parsed.success ? parsed.output : null;
-  } catch {
-    return null;
-  }
 };
