@@ -6,7 +6,7 @@
  *
  * Errors: `CONNECTION_FAILED` (offline, or the connection ended first), `DEADLINE_EXCEEDED`.
  */
-import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { connectVerified } from '@holdfast/provisioning/pki/first-contact';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { withDeadline } from '@holdfast/provisioning/time/deadline';
@@ -38,10 +38,11 @@ export interface SessionOptions {
   readonly keepaliveS?: number;
   readonly firstRetryMs?: number;
   readonly mostRetryMs?: number;
+  /** How long an acknowledgement may take. */
+  readonly publishTimeoutMs?: number;
 }
 
 const connectTimeoutMs = 15_000;
-const publishTimeoutMs = 60_000;
 const endTimeoutMs = 1_000;
 /** A connection that lasted this long was one; the next attempts begin early again. */
 const steadyAfterMs = 10_000;
@@ -57,7 +58,13 @@ export class DeviceSession {
 
   constructor(deps: SessionDeps, options: SessionOptions) {
     this.#deps = deps;
-    this.#options = { keepaliveS: 30, firstRetryMs: 500, mostRetryMs: 15_000, ...options };
+    this.#options = {
+      keepaliveS: 30,
+      firstRetryMs: 500,
+      mostRetryMs: 15_000,
+      publishTimeoutMs: 60_000,
+      ...options,
+    };
     const [first] = options.gateways;
     if (first === undefined)
       throw new HoldfastError('CONFIGURATION_INVALID', 'No gateway is known');
@@ -99,7 +106,12 @@ export class DeviceSession {
         .then(() => resolve(), reject)
         .finally(() => this.#unacknowledged.delete(reject));
     });
-    await withDeadline(acknowledged, publishTimeoutMs, { doing: `publishing to ${topic}` });
+    const doing = `publishing to ${topic}`;
+    await withDeadline(acknowledged, this.#options.publishTimeoutMs, { doing }).catch((error) => {
+      // Whoever sent it sends it again with the next connection: so this one, which does not serve, must end.
+      if (isHoldfastError(error, 'DEADLINE_EXCEEDED')) client.stream.destroy();
+      throw error;
+    });
   }
 
   async #keepConnected(): Promise<void> {

@@ -1,0 +1,59 @@
+import { join } from 'node:path';
+import t from 'tap';
+import { enrol } from './enrol.js';
+import { GatewayTrust } from './gateway-trust.js';
+import { loadCredentials } from './identity.js';
+import { silentLog as log } from './log.js';
+import { DeviceSession } from './session.js';
+import { TestGateway } from './test-gateway.js';
+import { makeDirectory } from './update/update-fixture.js';
+
+t.test(
+  'a gateway that acknowledges nothing is left, so that everything is sent again',
+  async (t) => {
+    const gateway = await TestGateway.open();
+    const directory = await makeDirectory();
+    const dataDir = join(directory.path, 'device');
+    await enrol({ log }, { dataDir, code: gateway.code, deviceId: 'dev-1', model: 'pi' });
+    const credentials = await loadCredentials(dataDir, log);
+    let connected: () => void = () => undefined;
+    const session = new DeviceSession(
+      {
+        trust: new GatewayTrust(credentials),
+        log,
+        handlers: {
+          connected: () => connected(),
+          disconnected: () => undefined,
+          message: async () => undefined,
+        },
+      },
+      {
+        clientId: 'dev-1',
+        gateways: credentials.identity.gateways,
+        filters: ['dt/dev-1/commands/+'],
+        publishTimeoutMs: 100,
+        firstRetryMs: 1,
+      },
+    );
+    t.teardown(async () => {
+      await session.close();
+      await gateway.close();
+      await directory.remove();
+    });
+    const next = () =>
+      new Promise<void>((resolve) => {
+        connected = resolve;
+      });
+    const first = next();
+    session.open();
+    await first;
+    const second = next();
+    gateway.onPublish = () => false;
+    await t.rejects(session.publish('dt/dev-1/telemetry/load', { value: 1 }), {
+      code: 'DEADLINE_EXCEEDED',
+    });
+    await second;
+    gateway.onPublish = () => true;
+    await session.publish('dt/dev-1/telemetry/load', { value: 1 });
+  },
+);
