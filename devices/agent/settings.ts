@@ -90,7 +90,9 @@ class RecordedSettings implements Settings {
   }
 
   async replace(state: JsonObject, version: number): Promise<void> {
-    if (JSON.stringify(state) !== JSON.stringify(this.#record.data.state)) {
+    const known = this.#record.data;
+    // The version too: that of a gateway whose database is new counts from the beginning.
+    if (version !== known.version || JSON.stringify(state) !== JSON.stringify(known.state)) {
       await this.#record.update(() => ({ state, version }));
     }
     await this.apply();
