@@ -67,17 +67,22 @@ export class Commands {
     return new Commands(deps, options.device, record);
   }
 
-  /** Ends what a run before this one began: to be called at the start and after each restart. */
-  async rebooted(): Promise<void> {
+  /** Ends what a run of this program before began: to be called at its start. */
+  async started(): Promise<void> {
+    await this.relaunched();
+    for (const { id, response } of this.#record.data) {
+      if (response !== null) continue;
+      const error = 'the device stopped while it was under way';
+      await this.#respond(id, { status: 'failed', error });
+    }
+  }
+
+  /** What is the device to others was started again: a reboot is over. */
+  async relaunched(): Promise<void> {
     const boot = this.#deps.bootId();
     for (const entry of this.#record.data) {
-      if (entry.response !== null || entry.boot === boot) continue;
-      await this.#respond(
-        entry.id,
-        entry.isReboot
-          ? { status: 'succeeded', result: { boot } }
-          : { status: 'failed', error: 'the device stopped while it was under way' },
-      );
+      if (entry.response !== null || !entry.isReboot || entry.boot === boot) continue;
+      await this.#respond(entry.id, { status: 'succeeded', result: { boot } });
     }
   }
 

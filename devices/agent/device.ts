@@ -4,8 +4,10 @@
  */
 import type { Agent as HttpsAgent } from 'node:https';
 import { join } from 'node:path';
+import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import { buildTopic, parseTopic } from '@holdfast/protos/mqtt/topics';
+import { systemClock } from '@holdfast/provisioning/time/clock';
 import { Boot } from './boot.js';
 import { type CommandHandler, Commands, commandFilter } from './commands.js';
 import { GatewayTime } from './gateway-time.js';
@@ -102,7 +104,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     },
   );
 
-  const time = new GatewayTime({ session, log }, { device });
+  const time = new GatewayTime({ session, log, clock: systemClock() }, { device });
   const telemetry = new TelemetryQueue(
     {
       log,
@@ -171,7 +173,11 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     reconnect: () => session.reconnect(),
     onLaunch: () => {
       boot.renew();
-      void commands.rebooted();
+      commands
+        .relaunched()
+        .catch((error: unknown) =>
+          log.warn({ error: messageOf(error) }, 'a reboot is not answered'),
+        );
       shadow.report();
     },
   });
@@ -179,7 +185,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     if (updates.restart()) return;
     // Nothing runs in a slot, so the session is all that can begin anew.
     boot.renew();
-    await commands.rebooted();
+    await commands.relaunched();
     session.reconnect();
   };
   const commands = await Commands.open(
@@ -224,7 +230,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
   };
 
   await telemetry.open();
-  await commands.rebooted();
+  await commands.started();
   await updates.updater.open();
   health.open();
   session.open();
