@@ -107,6 +107,7 @@ export const errorCodes = {
     'PERMISSION_DENIED',
     403,
   ),
+  PASSWORD_UNFIT: row('The password is too short or too long', false, 'INVALID_ARGUMENT', 400),
   PEER_REFUSED: row(
     'The certificate of the other side is not accepted',
     false,

@@ -3,6 +3,7 @@
  * cannot differ. An entry of a kind that the reader does not know is kept as it is and counted: the site may be newer.
  */
 import * as v from 'valibot';
+import { role } from '../local/people.js';
 import { hybridTime, lifecycleState } from '../semantics/lifecycle.js';
 import { revocationReason } from '../semantics/revocation-reason.js';
 import { executionStatus } from './execution-status.js';
@@ -95,6 +96,28 @@ export const journalBodies = {
       code: v.string(),
       message: v.string(),
     }),
+    /** Somebody was refused what is not theirs; the same again soon after is told together, with how often. */
+    access_refused: v.object({
+      /** As `device pump-1`, `service meter`, `user anna`, `nobody`. */
+      identity: v.string(),
+      verb: v.string(),
+      /** The first topic, client id or right that was asked for. */
+      what: v.string(),
+      reason: v.string(),
+      count,
+    }),
+    /** A person asked the gateway to change something; what came of it has entries of its own. */
+    change_requested: v.object({ actor: id, method: v.string(), path: v.string() }),
+    /** Too many wrong passwords came from one address; `user` is null for a name that is no user's. */
+    person_locked_out: v.object({
+      user: v.nullable(id),
+      address: v.string(),
+      failures: count,
+      wait_ms: count,
+    }),
+    person_signed_in: v.object({ user: id, role, address: v.string() }),
+    /** A user was made, changed or removed at the gateway itself; `role` is null for one that is gone. */
+    user_changed: v.object({ actor: id, user: id, role: v.nullable(role) }),
   },
   state: {
     /** What is known of a device now; superseded by its next one. */

@@ -3,6 +3,7 @@
  * `{kind, id, revision, body}`; its bytes are canonical JSON, its name in the head their SHA-256.
  */
 import * as v from 'valibot';
+import { localUser } from '../local/people.js';
 import { lifecycleDecision } from '../semantics/lifecycle.js';
 import { revocationReason } from '../semantics/revocation-reason.js';
 
@@ -127,6 +128,9 @@ export const manufacturersBody = v.object({
   ),
 });
 
+/** The people who may sign in at the gateway, WAN or not; only hashes of their passwords. `id` is `users`. */
+export const usersBody = v.object({ users: v.array(localUser) });
+
 export const planBodies = {
   site: siteBody,
   firmware: firmwareBody,
@@ -136,6 +140,7 @@ export const planBodies = {
   policy: policyBody,
   revocations: revocationsBody,
   manufacturers: manufacturersBody,
+  users: usersBody,
 } as const;
 
 export type PlanDocumentKind = keyof typeof planBodies;
@@ -147,6 +152,7 @@ export type DeviceBody = v.InferOutput<typeof deviceBody>;
 export type PolicyBody = v.InferOutput<typeof policyBody>;
 export type RevocationsBody = v.InferOutput<typeof revocationsBody>;
 export type ManufacturersBody = v.InferOutput<typeof manufacturersBody>;
+export type UsersBody = v.InferOutput<typeof usersBody>;
 
 const envelope = <K extends PlanDocumentKind>(kind: K) =>
   v.object({ kind: v.literal(kind), id, revision: v.number(), body: planBodies[kind] });
@@ -161,6 +167,7 @@ export const planDocument = v.variant('kind', [
   envelope('policy'),
   envelope('revocations'),
   envelope('manufacturers'),
+  envelope('users'),
 ]);
 export type PlanDocument = v.InferOutput<typeof planDocument>;
 
