@@ -6,10 +6,10 @@ import { text } from 'node:stream/consumers';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { formatAddress } from '@holdfast/provisioning/pki/claim-code';
 import { formatLoginCode } from '@holdfast/provisioning/pki/login-code';
+import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
 import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/run-program';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import { aborted } from '@holdfast/provisioning/time/wait';
-import { hashPassword } from './broker/service-accounts.js';
 import { type GatewayConfiguration, gatewayConfiguration } from './configuration.js';
 import { openGateway } from './gateway.js';
 import { type EnrolledGateway, enrollGateway, resetOperatorToken } from './trust/enroll-gateway.js';
@@ -81,10 +81,7 @@ const loginCode: Command = async (context) => {
 
 const hash: Command = async () => {
   const password = (await text(process.stdin)).replace(/\r?\n$/, '');
-  if (password.length < 8) {
-    throw new HoldfastError('CONFIGURATION_INVALID', 'a password needs at least 8 characters');
-  }
-  process.stdout.write(`${await hashPassword(Buffer.from(password))}\n`);
+  process.stdout.write(`${await hashPassword(password)}\n`);
 };
 
 const commands = new Map<string, Command>([

@@ -1,11 +1,15 @@
+import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
 import t from 'tap';
-import { hashPassword, ServiceAccounts } from './service-accounts.js';
+import { ServiceAccounts } from './service-accounts.js';
 
-const secret = Buffer.from('correct horse');
+const password = 'correct horse';
+const secret = Buffer.from(password);
 
 t.test('a service is known by user and password, and by nothing less', async (t) => {
   const account = { user: 'meter', publish: ['a/#'], subscribe: ['b/#'] };
-  const accounts = new ServiceAccounts([{ ...account, passwordHash: await hashPassword(secret) }]);
+  const accounts = new ServiceAccounts([
+    { ...account, passwordHash: await hashPassword(password) },
+  ]);
   t.same(await accounts.authenticate('meter', secret), {
     kind: 'service',
     name: 'meter',
@@ -22,7 +26,7 @@ t.test(
   async (t) => {
     const account = { user: 'meter', publish: [], subscribe: [] };
     const accounts = new ServiceAccounts([
-      { ...account, passwordHash: await hashPassword(secret) },
+      { ...account, passwordHash: await hashPassword(password) },
     ]);
     const together = Array.from({ length: 100 }, () => accounts.authenticate('meter', secret));
     t.ok((await Promise.all(together)).every((identity) => identity?.name === 'meter'));

@@ -28,10 +28,7 @@ export interface CertificateRequest {
 const mostBytes = 16 * 1024;
 
 /** A request in DER for these parts of a name. */
-export const createRequest = async (
-  key: KeyPair,
-  subject: NameParts,
-): Promise<Uint8Array> => {
+export const createRequest = async (key: KeyPair, subject: NameParts): Promise<Uint8Array> => {
   const request = await Pkcs10CertificateRequestGenerator.create({
     name: new Name(encodeName(distinguishedName(subject))),
     keys: await toWebKeys(key),

@@ -152,10 +152,7 @@ const checkRevocation = (chain: Chain, { isRevoked }: VerifyRequest): Refusal | 
   return undefined;
 };
 
-const checkDates = (
-  chain: Chain,
-  { at, expiredForMs = 0 }: VerifyRequest,
-): Refusal | undefined => {
+const checkDates = (chain: Chain, { at, expiredForMs = 0 }: VerifyRequest): Refusal | undefined => {
   if (at === 'unchecked') return undefined;
   for (const [i, { notBefore, notAfter }] of chain.entries()) {
     const which = i === 0 ? 'it' : 'an authority in its chain';

@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
 import { createTestFleet, type TestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import { enrol } from '../../faults/enrolled-site.js';
-import { hashPassword } from '../service-accounts.js';
 
 export interface Peer {
   /** The plain listener. */
@@ -47,7 +47,7 @@ const gateway: Candidate = {
     const fleet = await createTestFleet();
     await enrol(fleet, folder);
     const config = join(folder, 'bench.yaml');
-    const passwordHash = await hashPassword(Buffer.from(password));
+    const passwordHash = await hashPassword(password);
     const users = [{ user: 'bench', passwordHash, publish: ['load/#'], subscribe: ['load/#'] }];
     await writeFile(
       config,
