@@ -208,6 +208,7 @@ export const openGateway = async (
       },
       fence,
       operatorTokenSha256: () => record.operator_token_sha256,
+      findSession: () => undefined,
       now: () => clock.now(),
       monotonic: () => clock.monotonic(),
       log,

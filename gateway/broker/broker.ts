@@ -3,7 +3,8 @@ import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Store, StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
-import type { Identity, Refusal } from '../trust/identity.js';
+import type { DenialReason, Verb } from '../trust/authorise.js';
+import type { Identity, Principal, Refusal } from '../trust/identity.js';
 import { type BrokerLimits, defaultLimits } from './broker-limits.js';
 import { loadBrokerRows } from './broker-rows.js';
 import { ClientDesk } from './client-desk.js';
@@ -56,6 +57,15 @@ export interface DropEvent {
     | 'SESSION_EVICTED';
 }
 
+/** Somebody asked for what is not theirs. */
+export interface AccessRefusal {
+  readonly who: Principal;
+  readonly verb: Verb;
+  /** The topic, filter or client id. */
+  readonly what: string;
+  readonly reason: DenialReason;
+}
+
 export interface BrokerDependencies {
   /** The site's store, with the tables of `brokerSchema`. */
   readonly store: Pick<Store, 'read' | 'commits'>;
@@ -76,6 +86,7 @@ export interface BrokerDependencies {
   readonly handle: (message: InboundMessage) => Promise<Write | undefined> | undefined;
   readonly onSession?: (event: SessionEvent) => void;
   readonly onDropped?: (event: DropEvent) => void;
+  readonly onRefused?: (refusal: AccessRefusal) => void;
 }
 
 export interface BrokerOptions {

@@ -2,9 +2,8 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
-import { deviceOfClientId } from '@holdfast/protos/mqtt/device-id';
-import { authorise } from '../trust/authorise.js';
-import type { Identity } from '../trust/identity.js';
+import { authorise, type TopicVerb } from '../trust/authorise.js';
+import { anonymous, type Identity } from '../trust/identity.js';
 import type { BrokerDependencies } from './broker.js';
 import type { BrokerLimits } from './broker-limits.js';
 import { removeWill, saveWill, type WillRow } from './broker-rows.js';
@@ -51,6 +50,12 @@ export class ClientDesk implements ProtocolHooks<Connection> {
       if (identity.kind === 'device') return this.enter(socket, identity, entered, protocol);
       const reason = identity.kind === 'refused' ? identity.reason : 'not a device';
       this.#deps.log.warn({ peer: socket.remoteAddress, reason }, 'a connection was refused');
+      this.#deps.onRefused?.({
+        who: anonymous,
+        verb: 'connect',
+        what: socket.remoteAddress ?? '',
+        reason: 'CERTIFICATE_NEEDED',
+      });
     } catch (error) {
       this.#deps.log.warn(
         { peer: socket.remoteAddress, reason: messageOf(error) },
@@ -113,12 +118,10 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     if (device !== undefined) {
       connection.clientId = asked === '' ? `${device}:${connection.id}` : asked;
       connection.sessionName = connection.clientId;
-      if (deviceOfClientId(connection.clientId) !== device) connection.refusal = 2;
     } else {
       const user = connect.username ?? '';
       connection.clientId = asked === '' ? connection.id : asked;
       connection.sessionName = `service/${user}/${connection.clientId}`;
-      if (!serviceClientId.test(connection.clientId)) connection.refusal = 2;
     }
     connect.clientId = connection.sessionName;
   }
@@ -137,8 +140,9 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     const { identity, device, will, refusal } = connection;
     if (identity === undefined) return 4;
     if (refusal !== undefined) return refusal;
+    if (!this.#may(identity, 'connect', connection.clientId)) return 2;
     if (this.#isClosing || connection.stream.destroyed) return 3;
-    if (will !== undefined && !authorise(identity, 'will', will.topic ?? '').allowed) return 5;
+    if (will !== undefined && !this.#may(identity, 'will', will.topic ?? '')) return 5;
     const others = device === undefined ? 0 : (this.#byDevice.get(device)?.size ?? 0);
     if (others > this.#limits.connectionsPerDevice) return 3;
     const { sessionName } = connection;
@@ -209,13 +213,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   async subscribe(connection: Connection, filter: string, qos: QoS): Promise<boolean> {
     const { identity, session } = connection;
     if (identity === undefined || session === undefined || session.isEnded) return false;
-    const decision = authorise(identity, 'subscribe', filter);
-    if (!decision.allowed) {
-      const { clientId } = connection;
-      this.#deps.log.warn(
-        { clientId, filter, reason: decision.reason },
-        'a subscription was refused',
-      );
+    if (!this.#may(identity, 'subscribe', filter)) {
       // A restored one that is no longer allowed goes for good.
       if (session.subscriptions.has(filter))
         await this.#deps.sessions.unsubscribe(session, [filter]);
@@ -271,6 +269,14 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     );
   }
 
+  #may(who: Identity, verb: TopicVerb | 'connect', what: string): boolean {
+    const decision = authorise(who, verb, what);
+    if (!decision.allowed) {
+      this.#deps.onRefused?.({ who, verb, what, reason: decision.reason });
+    }
+    return decision.allowed;
+  }
+
   #leave(connection: Connection): void {
     const { session } = connection;
     if (session?.holder !== connection) return;
@@ -284,8 +290,6 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     this.#deps.onSession?.({ device, clientId, sessionId, connected, at: this.#deps.now() });
   }
 }
-
-const serviceClientId = /^[A-Za-z0-9_.:-]{1,128}$/;
 
 const willMessage = (will: LibraryWill): Message => ({
   topic: will.topic ?? '',

@@ -13,7 +13,8 @@ import type { PublishRequest } from './protocol.js';
 import type { Prepared, Router } from './router.js';
 import type { Session } from './session.js';
 
-export interface InboundDependencies extends Pick<BrokerDependencies, 'store' | 'log' | 'handle'> {
+export interface InboundDependencies
+  extends Pick<BrokerDependencies, 'store' | 'log' | 'handle' | 'onRefused'> {
   readonly router: Router;
 }
 
@@ -31,7 +32,7 @@ export class Inbound {
 
   take(connection: Connection, message: PublishRequest, done: Done): void {
     const { identity, session } = connection;
-    const refused = refusalOf(connection, message, this.#maxInbox);
+    const refused = this.#refusalOf(connection, message);
     if (identity === undefined || session === undefined || refused !== undefined) {
       done(refused);
       return;
@@ -69,6 +70,26 @@ export class Inbound {
     void session.inbox
       .settled(packetId)
       .then((isStored) => decided.settle(place, () => stored.run(() => answer(isStored))));
+  }
+
+  #refusalOf(
+    { identity, session }: Connection,
+    { topic, qos, messageId }: PublishRequest,
+  ): HoldfastError | undefined {
+    if (identity === undefined || session === undefined) {
+      return new HoldfastError('NOT_AUTHENTICATED', 'The client is not connected');
+    }
+    const decision = authorise(identity, 'publish', topic);
+    if (!decision.allowed) {
+      const { reason } = decision;
+      this.#deps.onRefused?.({ who: identity, verb: 'publish', what: topic, reason });
+      const message = `It may not publish to ${topic.slice(0, 256)}`;
+      return new HoldfastError('NOT_AUTHORISED', message, { data: { reason } });
+    }
+    const isNew = qos === 2 && messageId !== undefined && !session.inbox.has(messageId);
+    return isNew && session.inbox.size >= this.#maxInbox
+      ? new HoldfastError('REQUEST_TOO_LARGE', 'Too many QoS 2 messages wait for their PUBREL')
+      : undefined;
   }
 
   #handle(
@@ -132,24 +153,4 @@ const finish = ({ connection, done, settle }: Taken, prepared: Prepared): void =
   if (pressure !== undefined) connection.stream.hold(pressure);
   settle?.(true);
   done();
-};
-
-const refusalOf = (
-  { identity, session }: Connection,
-  { topic, qos, messageId }: PublishRequest,
-  maxInbox: number,
-): HoldfastError | undefined => {
-  if (identity === undefined || session === undefined) {
-    return new HoldfastError('NOT_AUTHENTICATED', 'The client is not connected');
-  }
-  const decision = authorise(identity, 'publish', topic);
-  if (!decision.allowed) {
-    return new HoldfastError('NOT_AUTHORISED', `It may not publish to ${topic}`, {
-      data: { reason: decision.reason },
-    });
-  }
-  const isNew = qos === 2 && messageId !== undefined && !session.inbox.has(messageId);
-  return isNew && session.inbox.size >= maxInbox
-    ? new HoldfastError('REQUEST_TOO_LARGE', 'Too many QoS 2 messages wait for their PUBREL')
-    : undefined;
 };

@@ -12,9 +12,6 @@ export interface PublishLaneHooks {
   idle(): void;
 }
 
-/** As the library counts them; what is kept by topic is a tree. */
-const maxTopicLevels = 100;
-
 export class PublishLane {
   readonly #hooks: PublishLaneHooks;
   #underWay = 0;
@@ -63,11 +60,7 @@ export class PublishLane {
       ...(messageId !== undefined && { messageId }),
     };
     this.#underWay += 1;
-    if (levelsOf(message.topic) > maxTopicLevels) {
-      this.#done(messageId, new Error('the topic has too many levels'));
-    } else {
-      this.#hooks.publish(message, (error) => this.#done(messageId, error));
-    }
+    this.#hooks.publish(message, (error) => this.#done(messageId, error));
   }
 
   #done(packetId: number | undefined, error: Error | undefined): void {
@@ -86,10 +79,4 @@ export const isOfLane = (first: number | undefined): boolean =>
 export const isBarrier = (first: number): boolean => {
   const type = first >> 4;
   return !(isOfLane(first) || (type >= 4 && type <= 7) || type === 12);
-};
-
-const levelsOf = (topic: string): number => {
-  let levels = 1;
-  for (let at = topic.indexOf('/'); at >= 0; at = topic.indexOf('/', at + 1)) levels += 1;
-  return levels;
 };

@@ -54,6 +54,7 @@ export const viewOf = (head: PlanHead, documents: Iterable<PlanDocument>): PlanV
       policy: byId(all, 'policy'),
       revocations: byId(all, 'revocations'),
       manufacturers: byId(all, 'manufacturers'),
+      users: byId(all, 'users'),
     },
   };
 };
@@ -69,6 +70,7 @@ export const changesBetween = (before: PlanView | undefined, plan: PlanView): Pl
     policy: changesOf(before, plan, 'policy'),
     revocations: changesOf(before, plan, 'revocations'),
     manufacturers: changesOf(before, plan, 'manufacturers'),
+    users: changesOf(before, plan, 'users'),
   },
 });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { authorise, type Verb } from './authorise.js';
+import { authorise, type TopicVerb } from './authorise.js';
 import type { Identity } from './identity.js';
 
 const device: Identity = { kind: 'device', site: 's', device: 'pump-1', serial: '01' };
@@ -10,7 +10,7 @@ const service: Identity = {
   publish: ['dt/+/commands/#'],
   subscribe: ['dt/#', '+/x'],
 };
-const reasonOf = (identity: Identity, verb: Verb, topic: string): string | true => {
+const reasonOf = (identity: Identity, verb: TopicVerb, topic: string): string | true => {
   const decision = authorise(identity, verb, topic);
   return decision.allowed || decision.reason;
 };

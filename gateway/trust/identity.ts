@@ -1,5 +1,11 @@
 /** Who is at the other end of a connection, once it has proved it. */
+import type { Role } from '@holdfast/protos/local/people';
+
+/** Who speaks MQTT. */
 export type Identity = DeviceIdentity | ServiceIdentity;
+
+/** Whoever may ask a door for anything. */
+export type Principal = Identity | LineIdentity | PersonIdentity | Anonymous;
 
 export interface DeviceIdentity {
   readonly kind: 'device';
@@ -18,8 +24,46 @@ export interface ServiceIdentity {
   readonly subscribe: readonly string[];
 }
 
+/** A serial line: it has no certificate, the gateway vouches for the one device that is configured for it. */
+export interface LineIdentity {
+  readonly kind: 'line';
+  readonly device: string;
+  readonly path: string;
+}
+
+/** Somebody who signed in, or who has the operator token; the holder of that is an installer. */
+export interface PersonIdentity {
+  readonly kind: 'person';
+  readonly user: string;
+  readonly role: Role;
+}
+
+/** Nobody in particular; `reason` says why a certificate or a token that was shown makes nobody known, for the log. */
+export interface Anonymous {
+  readonly kind: 'anonymous';
+  readonly reason?: string;
+}
+
+export const anonymous: Anonymous = { kind: 'anonymous' };
+
 /** Why a peer is not who it needs to be; `reason` is for the log, the peer learns nothing. */
 export interface Refusal {
   readonly kind: 'refused';
   readonly reason: string;
 }
+
+/** As the journal and the log name them. */
+export const nameOf = (who: Principal): string => {
+  switch (who.kind) {
+    case 'device':
+      return `device ${who.device}`;
+    case 'line':
+      return `line of ${who.device}`;
+    case 'service':
+      return `service ${who.name}`;
+    case 'person':
+      return `user ${who.user}`;
+    case 'anonymous':
+      return 'nobody';
+  }
+};

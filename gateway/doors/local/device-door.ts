@@ -12,7 +12,9 @@ import * as v from 'valibot';
 import { ChunkCache } from '../../firmware/chunk-cache.js';
 import type { FirmwareCache } from '../../firmware/firmware-cache.js';
 import { sendFirmware } from '../../firmware/firmware-response.js';
-import type { DeviceIdentity, Refusal } from '../../trust/identity.js';
+import type { DenialReason } from '../../trust/authorise.js';
+import type { DeviceIdentity, Principal, Refusal } from '../../trust/identity.js';
+import type { Right } from '../../trust/rights.js';
 import { type HttpDoor, type HttpDoorOptions, openHttpDoor, socketOf } from './http-door.js';
 import type { Route, RouteRequest } from './routes.js';
 
@@ -23,6 +25,12 @@ export interface DeviceDoorDeps {
   readonly firmware: Pick<FirmwareCache, 'get' | 'isNeeded' | 'drop'>;
   /** Who is at the other end, by certificate. */
   readonly identify: (socket: TLSSocket) => DeviceIdentity | Refusal;
+  readonly onRefused?: (refusal: {
+    readonly who: Principal;
+    readonly verb: 'call';
+    readonly what: Right;
+    readonly reason: DenialReason;
+  }) => void;
   readonly log: StoreLog;
   readonly chunks?: ChunkCache;
 }
@@ -64,12 +72,12 @@ export const openDeviceDoor = (
   };
 
   const routes: readonly Route[] = [
-    { method: 'POST', path: '/api/v1/enroll', requires: 'nothing', handle: enrol },
+    { method: 'POST', path: '/api/v1/enroll', right: 'enrol', handle: enrol },
     ...(['GET', 'HEAD'] as const).map(
       (method): Route => ({
         method,
         path: '/firmware/sha256/:sha256',
-        requires: 'device certificate',
+        right: 'firmware.download',
         handle: serve,
       }),
     ),
@@ -78,16 +86,18 @@ export const openDeviceDoor = (
     {
       routes,
       log,
-      admit: (request, requires) => {
-        if (requires !== 'device certificate') return {};
+      identify: (request) => {
         const identity = identify(socketOf(request));
-        if (identity.kind === 'device') return { device: identity };
-        throw new HoldfastError(
+        return identity.kind === 'device'
+          ? identity
+          : { kind: 'anonymous', reason: identity.reason };
+      },
+      refusal: (_request, { who, route, reason }) => {
+        deps.onRefused?.({ who, verb: 'call', what: route.right, reason });
+        return new HoldfastError(
           'PEER_REFUSED',
           'this needs the certificate of a device of this site',
-          {
-            data: { reason: identity.reason },
-          },
+          { data: { reason: who.kind === 'anonymous' ? (who.reason ?? reason) : reason } },
         );
       },
     },

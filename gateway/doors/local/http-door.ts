@@ -9,21 +9,24 @@ import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { parseJson } from '@holdfast/protos/mqtt/json-payload';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
-import type { DeviceIdentity } from '../../trust/identity.js';
+import { authorise, type DenialReason } from '../../trust/authorise.js';
+import type { Principal } from '../../trust/identity.js';
 import { sendError } from './http-error.js';
 import { findRoute, type Route } from './routes.js';
 
-/** Who asks, as far as a route requires it. */
-export interface Asker {
-  /** With a device's certificate of this site. */
-  readonly device?: DeviceIdentity;
-}
-
 export interface HttpDoorDeps {
   readonly routes: readonly Route[];
-  /** Decides on one request whether it meets what its route requires; throws a HoldfastError when not. */
-  readonly admit: (request: IncomingMessage, requires: Route['requires']) => Asker;
+  /** Who asks. Decides nothing. */
+  readonly identify: (request: IncomingMessage) => Principal;
+  /** How the refusal of a request is told, once it is decided. */
+  readonly refusal: (request: IncomingMessage, refused: RefusedCall) => HoldfastError;
   readonly log: StoreLog;
+}
+
+export interface RefusedCall {
+  readonly who: Principal;
+  readonly route: Route;
+  readonly reason: DenialReason;
 }
 
 export interface HttpDoorOptions {
@@ -46,10 +49,11 @@ export interface HttpDoor {
 }
 
 const bodyLimits = { maxBytes: 65_536, maxDepth: 16 };
+const withBody: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 const closeGraceMs = 2_000;
 
 export const openHttpDoor = async (
-  { routes, admit, log }: HttpDoorDeps,
+  { routes, identify, refusal, log }: HttpDoorDeps,
   options: HttpDoorOptions,
 ): Promise<HttpDoor> => {
   const { host, port, tls, asksForCertificate, requestTimeoutMs = 15_000 } = options;
@@ -82,10 +86,11 @@ export const openHttpDoor = async (
     response.setHeader('x-content-type-options', 'nosniff');
     response.setHeader('cache-control', 'no-store');
     const { route, params, query } = findRoute(routes, request);
-    const asker = admit(request, route.requires);
-    const body =
-      route.method === 'POST' || route.method === 'PATCH' ? await readBody(request) : null;
-    const result = await route.handle({ request, response, params, query, body, ...asker });
+    const who = identify(request);
+    const decision = authorise(who, 'call', route.right);
+    if (!decision.allowed) throw refusal(request, { who, route, reason: decision.reason });
+    const body = withBody.has(route.method) ? await readBody(request) : null;
+    const result = await route.handle({ request, response, params, query, body, who });
     if (result === undefined) return;
     const text = JSON.stringify(result);
     response.writeHead(200, {

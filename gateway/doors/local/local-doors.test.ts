@@ -130,6 +130,7 @@ const openSite = async (t: Test) => {
         },
       },
       operatorTokenSha256: () => hashOperatorToken(token),
+      findSession: () => undefined,
       now: clock.now,
       monotonic: clock.monotonic,
     },

@@ -19,12 +19,13 @@ import type { ShadowView } from '../../shadows/shadow-change.js';
 import type { ListedConflict } from '../../shadows/shadow-conflicts.js';
 import type { Shadows } from '../../shadows/shadows.js';
 import type { LatestValue } from '../../telemetry/latest-values.js';
+import type { Right } from '../../trust/rights.js';
 import type { Updates } from '../../updates/updates.js';
 import { type HttpDoor, type HttpDoorOptions, openHttpDoor } from './http-door.js';
-import { operatorGate } from './operator-gate.js';
+import { type PeopleGateDeps, peopleGate } from './people-gate.js';
 import type { Route, RouteRequest } from './routes.js';
 
-export interface PeopleDoorDeps {
+export interface PeopleDoorDeps extends PeopleGateDeps {
   /** What `/api/v1/status` says: at least site, version, link {state, last_contact}, plan {revision, state}, devices {total, online}. */
   readonly status: () => object;
   readonly devices: { get(device: string): Device | undefined; all(): Device[] };
@@ -39,10 +40,7 @@ export interface PeopleDoorDeps {
   ) => Promise<{ readonly code: string; readonly expiresAt: number }>;
   /** Throws GATEWAY_FENCED: then nothing can be changed here. */
   readonly fence: { check(): void };
-  /** SHA-256 of the operator's token, hexadecimal. */
-  readonly operatorTokenSha256: () => string;
   readonly now: () => number;
-  readonly monotonic: () => number;
   readonly log: StoreLog;
 }
 
@@ -197,9 +195,15 @@ export const openPeopleDoor = (
   const get = (path: string, handle: Route['handle']): Route => ({
     method: 'GET',
     path: `/api/v1${path}`,
-    requires: 'operator token',
+    right: 'site.read',
     handle,
   });
+  const change = (
+    method: 'POST' | 'PATCH',
+    path: string,
+    right: Right,
+    handle: Route['handle'],
+  ): Route => ({ method, path: `/api/v1${path}`, right, handle });
   const routes: readonly Route[] = [
     get('/status', async () => deps.status()),
     get('/devices', listDevices),
@@ -211,19 +215,19 @@ export const openPeopleDoor = (
       shadows: await shadows.namesOf(deviceOf(request).device),
     })),
     get('/devices/:device/shadows/:name', getShadow),
-    { ...get('/devices/:device/shadows/:name', patchShadow), method: 'PATCH' },
+    change('PATCH', '/devices/:device/shadows/:name', 'shadow.write', patchShadow),
     get('/devices/:device/commands', async (request) => ({
       commands: (await commands.list(deviceOf(request).device)).map(commandRow),
     })),
-    { ...get('/devices/:device/commands', postCommand), method: 'POST' },
+    change('POST', '/devices/:device/commands', 'command.send', postCommand),
     get('/devices/:device/commands/:command', getCommand),
     get('/campaigns', listCampaigns),
     get('/campaigns/:campaign/executions', listExecutions),
-    { ...get('/claims', postClaim), method: 'POST' },
+    change('POST', '/claims', 'device.claim', postClaim),
     get('/conflicts', async () => ({ conflicts: (await shadows.conflicts()).map(conflictRow) })),
   ];
   return openHttpDoor(
-    { routes, log: deps.log, admit: operatorGate(deps) },
+    { routes, log: deps.log, ...peopleGate(deps) },
     { ...options, asksForCertificate: false },
   );
 };

@@ -1,7 +1,8 @@
 /** The routes of a listener: found by method and path, so few that a walk over them is as fast as anything. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import type { DeviceIdentity } from '../../trust/identity.js';
+import type { Principal } from '../../trust/identity.js';
+import type { Right } from '../../trust/rights.js';
 
 export interface RouteRequest {
   readonly request: IncomingMessage;
@@ -9,17 +10,18 @@ export interface RouteRequest {
   /** What stands in the path for each `:name`, decoded. */
   readonly params: ReadonlyMap<string, string>;
   readonly query: URLSearchParams;
-  /** Parsed JSON, of POST and PATCH. */
+  /** Parsed JSON, of POST, PUT and PATCH. */
   readonly body: unknown;
-  /** Set where the route requires a device. */
-  readonly device?: DeviceIdentity;
+  /** Who asks; has the route's right. */
+  readonly who: Principal;
 }
 
 export interface Route {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PATCH';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Segments; one that begins with `:` stands for any. */
   readonly path: string;
-  readonly requires: 'nothing' | 'device certificate' | 'operator token';
+  /** What whoever asks needs to have; `trust/rights.ts` says who has it. */
+  readonly right: Right;
   /** What is answered as JSON; undefined when it has answered by itself. */
   readonly handle: (request: RouteRequest) => Promise<object | undefined>;
 }
