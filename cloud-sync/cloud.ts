@@ -30,7 +30,6 @@ import { claimsDocument, manufacturersDocument } from './enrolment/enrolment-doc
 import { FirmwareLibrary } from './firmware/firmware-library.js';
 import { firmwareRoute } from './firmware/firmware-route.js';
 import { firmwareService } from './firmware/firmware-service.js';
-import { beginAnew } from './link/begin-anew.js';
 import { Contacts } from './link/contacts.js';
 import { openLinkServer } from './link/link-server.js';
 import { Orders } from './link/orders.js';
@@ -56,8 +55,6 @@ export interface CloudOptions {
   readonly configuration: CloudConfiguration;
   /** Draws a new token for the admin in place of the one there is. */
   readonly renewAdminLogin?: boolean;
-  /** The data are from a backup. */
-  readonly isRestored?: boolean;
 }
 
 export interface CloudPorts {
@@ -109,10 +106,6 @@ export const openCloud = async (
     https: `https://${formatAddress({ host: advertised, port: advertise.httpsPort || ports.https })}`,
   });
   const parts = await registerParts(foundation, addresses);
-  if (options.isRestored === true) {
-    const sites = await beginAnew(foundation);
-    log.warn({ sites }, 'restored from a backup: plans and orders of every site begin anew');
-  }
   await plans.publishDue();
   const certificate = authority.server;
   const root = authority.root.certificate;

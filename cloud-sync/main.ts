@@ -23,11 +23,6 @@ export const main = (): Promise<never> =>
         type: 'boolean',
         description: 'Draw a new token for the admin; the one before is void',
       },
-      restored: {
-        type: 'boolean',
-        description:
-          'The data are from a backup: begin plans and orders of every site anew. Give it at the first start after the restore alone',
-      },
     },
     run: async ({ configuration, dataDir, flags, log, onClose, ready, signal }) => {
       const file = flags['login-file'];
@@ -45,7 +40,6 @@ export const main = (): Promise<never> =>
           configuration,
           dataDir,
           renewAdminLogin: flags['new-login'] === true,
-          isRestored: flags.restored === true,
         },
       );
       ready({ ...ports });

@@ -16,7 +16,7 @@ import { openEmbeddedEngine } from '../store/embedded-engine.js';
 import { StandInLink } from '../testing/gateway-stand-in.js';
 import { Contacts } from './contacts.js';
 import { openLinkServer } from './link-server.js';
-import { type NewOrder, Orders } from './orders.js';
+import { type NewOrder, Orders, readOrders } from './orders.js';
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const now = () => Date.now();
@@ -83,7 +83,11 @@ const openLink = async (t: { teardown(end: () => unknown): unknown }) => {
     const batch = await verifyOrders(jws, trust);
     return batch.orders.map(({ seq, body }) => [seq, 'command' in body ? body.command : '']);
   };
-  return { dial, append, read };
+  const chainAt = async (seq: number) => {
+    const [order] = await readOrders(engine.read, 'a', { after: seq - 1, maxBytes: 1 });
+    return Buffer.from(order?.chain ?? '', 'hex');
+  };
+  return { dial, append, read, chainAt };
 };
 
 const command = (id: string): NewOrder => ({
@@ -92,8 +96,9 @@ const command = (id: string): NewOrder => ({
 });
 
 t.test('sends orders signed, from where the site stands, and again what it lost', async (t) => {
-  const { dial, append, read } = await openLink(t);
+  const { dial, append, read, chainAt } = await openLink(t);
   await append('1', '2');
+  const ordersChain = await chainAt(1);
   const first = dial();
   first.hello();
   const batch = await first.next('orders');
@@ -107,7 +112,7 @@ t.test('sends orders signed, from where the site stands, and again what it lost'
   first.close();
 
   const second = dial();
-  second.hello({ ordersLog: batch.log, ordersSeq: 1n });
+  second.hello({ ordersLog: batch.log, ordersSeq: 1n, ordersChain });
   t.same(await read(await second.next('orders')), [
     [2, '2'],
     [3, '3'],

@@ -52,6 +52,8 @@ export class DownLanes {
   #isPlanSent = false;
   #log: string;
   #sentSeq: number;
+  /** The hash chain there, hexadecimal. */
+  #sentChain: string;
 
   constructor(deps: DownLanesDependencies, stream: LinkStream, options: DownLanesOptions) {
     this.#deps = deps;
@@ -61,6 +63,7 @@ export class DownLanes {
     this.#plan = options.plan;
     this.#log = options.orders.log;
     this.#sentSeq = options.orders.acknowledgedSeq;
+    this.#sentChain = options.orders.acknowledgedChain;
     const onError = (error: unknown) => this.#failed(error);
     this.#sendPlan = coalesced(() => this.#plans(), onError);
     this.#sendDocuments = coalesced(() => this.#documents(), onError);
@@ -168,6 +171,7 @@ export class DownLanes {
         site: this.#site,
         log: this.#log,
         first_seq: first.seq,
+        previous_chain: this.#sentChain,
         // Stored as it was typed by `NewOrder`, by us.
         orders: orders.map(({ seq, kind, body }) => ({
           seq,
@@ -178,6 +182,7 @@ export class DownLanes {
       if (jws.length > room && this.#underWay.length > 0) return;
       this.#underWay.push({ lastSeq: last.seq, bytes: jws.length });
       this.#sentSeq = last.seq;
+      this.#sentChain = last.chain;
       await this.#stream.send({
         $case: 'orders',
         value: { log: this.#log, firstSeq: BigInt(first.seq), lastSeq: BigInt(last.seq), jws },

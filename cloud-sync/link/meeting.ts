@@ -22,7 +22,8 @@ export interface Hello {
   readonly bootId: string;
   readonly version: string;
   readonly journal: readonly NamedPosition[];
-  readonly orders: { readonly log: string; readonly seq: number };
+  /** `chain` is hexadecimal. */
+  readonly orders: { readonly log: string; readonly seq: number; readonly chain: string };
   readonly plan: { readonly generation: number; readonly revision: number };
   readonly windowBytes: number;
 }
@@ -64,7 +65,11 @@ export const parseHello = (hello: GatewayHello): Hello => {
       seq: requireCount(seq, 'seq'),
       chain: requireChain(chain),
     })),
-    orders: { log: hello.ordersLog, seq: requireCount(hello.ordersSeq, 'orders_seq') },
+    orders: {
+      log: hello.ordersLog,
+      seq: requireCount(hello.ordersSeq, 'orders_seq'),
+      chain: Buffer.from(requireChain(hello.ordersChain)).toString('hex'),
+    },
     plan: {
       generation: requireCount(hello.planGeneration, 'plan_generation'),
       revision: requireCount(hello.planRevision, 'plan_revision'),

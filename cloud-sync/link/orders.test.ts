@@ -30,9 +30,11 @@ const open = async (t: { teardown(end: () => unknown): unknown }) => {
       seq,
       JSON.parse(body).command,
     ]);
-  const meet = (gateway: { log: string; seq: number }) =>
-    engine.write((tx) => orders.meet(tx, 'a', gateway));
-  return { engine, signals, orders, append, owed, meet };
+  const chainAt = async (seq: number) =>
+    (await readOrders(engine.read, 'a', { after: seq - 1, maxBytes: 1 }))[0]?.chain ?? '';
+  const meet = (gateway: { log: string; seq: number; chain?: string }) =>
+    engine.write((tx) => orders.meet(tx, 'a', { chain: '', ...gateway }));
+  return { engine, signals, orders, append, owed, chainAt, meet };
 };
 
 t.test(
@@ -63,19 +65,25 @@ t.test(
 );
 
 t.test('goes on where the site stands; what it has committed is done with', async (t) => {
-  const { append, owed, meet } = await open(t);
+  const { append, owed, chainAt, meet } = await open(t);
   const { log } = await meet({ log: '', seq: 0 });
   await append('1', '2', '3');
-  t.match(await meet({ log, seq: 2 }), { log, acknowledgedSeq: 2, lastSeq: 3 });
+  const chain = await chainAt(2);
+  t.match(await meet({ log, seq: 2, chain }), { log, acknowledgedSeq: 2, lastSeq: 3 });
   t.same(await owed(), [[3, '3']]);
+  t.match(
+    await meet({ log, seq: 2, chain }),
+    { log, acknowledgedSeq: 2 },
+    'again, with none since',
+  );
 });
 
 t.test('a site that lost what it had gets a new log and is resupplied', async (t) => {
-  const { append, owed, meet, orders } = await open(t);
+  const { append, owed, chainAt, meet, orders } = await open(t);
   orders.onResupply((tx, site) => orders.append(tx, site, [command('whole state')]));
   const { log } = await meet({ log: '', seq: 0 });
   await append('1', '2', '3');
-  await meet({ log, seq: 2 });
+  await meet({ log, seq: 2, chain: await chainAt(2) });
   const anew = await meet({ log: '', seq: 0 });
   t.not(anew.log, log);
   t.match(anew, { acknowledgedSeq: 0, lastSeq: 2 });
@@ -97,3 +105,24 @@ t.test('a site ahead of us means that we were restored: a new log begins', async
   t.not(anew.log, log);
   t.same(await owed(), [[1, '1']]);
 });
+
+t.test(
+  'a control plane that was restored and gave numbers out again skips none of the orders',
+  async (t) => {
+    const { append, owed, chainAt, meet, orders } = await open(t);
+    orders.onResupply((tx, site) => orders.append(tx, site, [command('whole state')]));
+    const before = await meet({ log: '', seq: 0 });
+    await append('of the backup', 'since the restore', 'and another');
+    // The site has another order under the second number; of the first it has the same.
+    const chain = 'ab'.repeat(32);
+    const anew = await meet({ log: before.log, seq: 2, chain });
+    t.not(anew.log, before.log);
+    t.same(
+      (await owed()).map(([, id]) => id),
+      ['of the backup', 'since the restore', 'and another', 'whole state'],
+    );
+    const last = await chainAt(4);
+    t.match(await meet({ log: anew.log, seq: 4, chain: last }), { log: anew.log });
+    t.same(await owed(), []);
+  },
+);

@@ -1,10 +1,11 @@
 /**
- * The down lane of each site: desired edits and commands, numbered here, kept until the site has committed them. An order is appended in
- * the transaction of the change that it carries, so that neither is ever there without the other.
+ * The down lane of each site: desired edits and commands, numbered and chained here, kept until the site has committed them. An order is
+ * appended in the transaction of the change that it carries, so that neither is ever there without the other.
  */
 import { randomBytes } from 'node:crypto';
 import type { Order } from '@holdfast/protos/link/orders';
 import { canonicalJson } from '@holdfast/protos/semantics/canonical-json';
+import { chainAfter } from '@holdfast/protos/semantics/journal-chain';
 import type { Kysely } from 'kysely';
 import type { Signals } from '../bus/signals.js';
 import type { Schema } from '../store/schema.js';
@@ -18,12 +19,17 @@ export interface StoredOrder {
   readonly kind: string;
   /** Canonical JSON. */
   readonly body: string;
+  /** The hash chain with this order, hexadecimal. */
+  readonly chain: string;
 }
 
 export interface OrderLane {
   readonly log: string;
   readonly lastSeq: number;
   readonly acknowledgedSeq: number;
+  /** The hash chain at each of the two, hexadecimal. */
+  readonly lastChain: string;
+  readonly acknowledgedChain: string;
 }
 
 /**
@@ -55,15 +61,15 @@ export class Orders {
   /** Numbers orders for a site, within the caller's transaction; they leave after its commit. */
   async append(tx: WriteTransaction, site: string, orders: readonly NewOrder[]): Promise<void> {
     if (orders.length === 0) return;
-    const { lastSeq } = await this.lane(tx, site);
-    const createdAt = this.#now();
-    const rows = orders.map(({ kind, body }, index) => ({
-      site_id: site,
+    const { lastSeq, lastChain } = await this.lane(tx, site);
+    const numbered = orders.map(({ kind, body }, index) => ({
       seq: lastSeq + 1 + index,
       kind,
       body: canonicalJson(body),
-      created_at: createdAt,
     }));
+    const stored = chained(lastChain, numbered);
+    const createdAt = this.#now();
+    const rows = stored.map((order) => ({ site_id: site, ...order, created_at: createdAt }));
     for (let at = 0; at < rows.length; at += rowsAtOnce) {
       await tx.db
         .insertInto('orders')
@@ -72,7 +78,7 @@ export class Orders {
     }
     await tx.db
       .updateTable('order_lanes')
-      .set({ last_seq: lastSeq + orders.length })
+      .set({ last_seq: lastSeq + orders.length, last_chain: stored.at(-1)?.chain ?? lastChain })
       .where('site_id', '=', site)
       .execute();
     tx.afterCommit(() => this.#signals.publish(`orders:${site}`));
@@ -85,9 +91,12 @@ export class Orders {
     const log = newLog();
     await tx.db
       .insertInto('order_lanes')
-      .values({ site_id: site, log, last_seq: 0, acknowledged_seq: 0 })
+      .values({
+        ...{ site_id: site, log },
+        ...{ last_seq: 0, last_chain: '', acknowledged_seq: 0, acknowledged_chain: '' },
+      })
       .execute();
-    return { log, lastSeq: 0, acknowledgedSeq: 0 };
+    return { log, lastSeq: 0, lastChain: '', acknowledgedSeq: 0, acknowledgedChain: '' };
   }
 
   /**
@@ -97,13 +106,13 @@ export class Orders {
   async meet(
     tx: WriteTransaction,
     site: string,
-    gateway: { readonly log: string; readonly seq: number },
+    gateway: { readonly log: string; readonly seq: number; readonly chain: string },
   ): Promise<OrderLane> {
     const lane = await this.lane(tx, site);
-    const seq = gateway.log === lane.log ? gateway.seq : 0;
-    if (seq >= lane.acknowledgedSeq && seq <= lane.lastSeq) {
+    const { seq, chain } = gateway.log === lane.log ? gateway : { seq: 0, chain: '' };
+    if (chain === (await chainAt(tx.db, site, lane, seq))) {
       await this.acknowledge(tx, site, { log: lane.log, seq });
-      return { ...lane, acknowledgedSeq: seq };
+      return { ...lane, acknowledgedSeq: seq, acknowledgedChain: chain };
     }
     await this.supplyAnew(tx, site);
     return this.lane(tx, site);
@@ -127,11 +136,13 @@ export class Orders {
     { log, seq }: { readonly log: string; readonly seq: number },
   ): Promise<void> {
     const lane = await this.lane(tx, site);
-    if (log !== lane.log || seq <= lane.acknowledgedSeq || seq > lane.lastSeq) return;
+    if (log !== lane.log || seq <= lane.acknowledgedSeq) return;
+    const chain = await chainAt(tx.db, site, lane, seq);
+    if (chain === undefined) return;
     await tx.db.deleteFrom('orders').where('site_id', '=', site).where('seq', '<=', seq).execute();
     await tx.db
       .updateTable('order_lanes')
-      .set({ acknowledged_seq: seq })
+      .set({ acknowledged_seq: seq, acknowledged_chain: chain })
       .where('site_id', '=', site)
       .execute();
   }
@@ -139,22 +150,29 @@ export class Orders {
   async #startNewLog(tx: WriteTransaction, site: string, lane: OrderLane): Promise<void> {
     const owed = await tx.db
       .selectFrom('orders')
-      .select(['seq', 'kind', 'body', 'created_at'])
+      .select(['seq', 'kind', 'body'])
       .where('site_id', '=', site)
       .orderBy('seq')
       .execute();
+    const numbered = chained(
+      '',
+      owed.map(({ kind, body }, index) => ({ seq: index + 1, kind, body })),
+    );
     // The new number is never above the old one, so in this order no two rows ever have the same.
-    for (const [index, { seq }] of owed.entries()) {
+    for (const [index, { seq, chain }] of numbered.entries()) {
       await tx.db
         .updateTable('orders')
-        .set({ seq: index + 1 })
+        .set({ seq, chain })
         .where('site_id', '=', site)
-        .where('seq', '=', seq)
+        .where('seq', '=', owed[index]?.seq ?? 0)
         .execute();
     }
     await tx.db
       .updateTable('order_lanes')
-      .set({ log: newLog(), last_seq: owed.length, acknowledged_seq: 0 })
+      .set({
+        ...{ log: newLog(), acknowledged_seq: 0, acknowledged_chain: '' },
+        ...{ last_seq: owed.length, last_chain: numbered.at(-1)?.chain ?? '' },
+      })
       .where('site_id', '=', site)
       .where('log', '=', lane.log)
       .execute();
@@ -169,7 +187,7 @@ export const readOrders = async (
 ): Promise<StoredOrder[]> => {
   const rows = await db
     .selectFrom('orders')
-    .select(['seq', 'kind', 'body'])
+    .select(['seq', 'kind', 'body', 'chain'])
     .where('site_id', '=', site)
     .where('seq', '>', after)
     .orderBy('seq')
@@ -192,7 +210,41 @@ export const readLane = async (
     .selectAll()
     .where('site_id', '=', site)
     .executeTakeFirst();
-  return row && { log: row.log, lastSeq: row.last_seq, acknowledgedSeq: row.acknowledged_seq };
+  return (
+    row && {
+      log: row.log,
+      ...{ lastSeq: row.last_seq, lastChain: row.last_chain },
+      ...{ acknowledgedSeq: row.acknowledged_seq, acknowledgedChain: row.acknowledged_chain },
+    }
+  );
+};
+
+/** Undefined for a number before what is acknowledged, or above the last. */
+const chainAt = async (
+  db: Kysely<Schema>,
+  site: string,
+  lane: OrderLane,
+  seq: number,
+): Promise<string | undefined> => {
+  if (seq === lane.acknowledgedSeq) return lane.acknowledgedChain;
+  const row = await db
+    .selectFrom('orders')
+    .select('chain')
+    .where('site_id', '=', site)
+    .where('seq', '=', seq)
+    .executeTakeFirst();
+  return row?.chain;
+};
+
+const chained = (
+  previous: string,
+  orders: readonly Omit<StoredOrder, 'chain'>[],
+): StoredOrder[] => {
+  let chain: Uint8Array = Buffer.from(previous, 'hex');
+  return orders.map((order) => {
+    chain = chainAfter(chain, 'orders', [order]);
+    return { ...order, chain: Buffer.from(chain).toString('hex') };
+  });
 };
 
 /** Both engines bound the parameters of a statement. */

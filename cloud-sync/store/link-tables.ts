@@ -39,6 +39,9 @@ export interface LinkTables {
     log: string;
     last_seq: number;
     acknowledged_seq: number;
+    /** The hash chain at `last_seq` and at `acknowledged_seq`, hexadecimal. */
+    last_chain: string;
+    acknowledged_chain: string;
   };
   orders: {
     site_id: string;
@@ -47,6 +50,8 @@ export interface LinkTables {
     /** JSON. */
     body: string;
     created_at: number;
+    /** The hash chain with this order, hexadecimal. */
+    chain: string;
   };
   /** How far each log of each lane is committed here. */
   lane_positions: {

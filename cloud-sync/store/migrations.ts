@@ -4,6 +4,7 @@ import { commandTables } from './command-tables.js';
 import { enrolmentTables } from './enrolment-tables.js';
 import { linkTables } from './link-tables.js';
 import type { PortableMigration } from './migration.js';
+import { orderChain } from './order-chain.js';
 import { registryTables } from './registry-tables.js';
 import { shadowTables } from './shadow-tables.js';
 
@@ -14,4 +15,5 @@ export const migrations: readonly PortableMigration[] = [
   commandTables,
   shadowTables,
   enrolmentTables,
+  orderChain,
 ];

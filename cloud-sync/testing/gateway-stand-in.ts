@@ -111,6 +111,7 @@ export class StandInLink {
         journal: [],
         ordersLog: '',
         ordersSeq: 0n,
+        ordersChain: Buffer.alloc(0),
         planGeneration: 0n,
         planRevision: 0n,
         windowBytes: 1 << 20,

@@ -287,6 +287,23 @@ t.test('missing orders and those of another site are never carried out', async (
   t.equal(rows.length, 3);
 });
 
+t.test('an order under the number of another is not skipped: a new log has it', async (t) => {
+  const { cloud, gateway } = await rig(t);
+  const gw = await gateway();
+  gw.link.open();
+  await cloud.give(command('c1'), command('c2'));
+  await cloud.until(() => cloud.ordersCommitted === 2);
+  // As a control plane that was restored to a backup with one order, and was given others since.
+  cloud.orders.splice(1, 1, command('c3'));
+  await cloud.give(command('c4'));
+  await cloud.until(() => cloud.ordersLog !== 'orders-1' && cloud.ordersCommitted === 3);
+  const rows = await gw.store.read.all('SELECT command FROM commands ORDER BY command');
+  t.same(
+    rows,
+    ['c1', 'c2', 'c3', 'c4'].map((name) => ({ command: name })),
+  );
+});
+
 t.test('a new log of orders begins at one; an old one does nothing twice', async (t) => {
   const { cloud, gateway } = await rig(t);
   const gw = await gateway();

@@ -261,6 +261,7 @@ export class Link {
       })),
       ordersLog: orders.position.log,
       ordersSeq: BigInt(orders.position.seq),
+      ordersChain: Buffer.from(orders.position.chain),
       planGeneration: BigInt(head?.generation ?? 0),
       planRevision: BigInt(head?.revision ?? 0),
       windowBytes: this.#options.windowBytes,

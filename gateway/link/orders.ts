@@ -1,11 +1,14 @@
 /**
- * The lane of orders, this end of it: each is carried out once, in order, its effect and the position committed together.
+ * The lane of orders, this end of it: each is carried out once, in order, its effect and the position committed together. The hash
+ * chain of what was carried out is told at each meeting, so that a control plane that was restored gives no number out twice unseen.
  *
  * An order that cannot be carried out takes its position too and is told in the journal: one bad order must not hold up the next. One
  * that fails for a reason that passes (a full disk) is tried again until it is stored or the connection ends.
  */
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
-import { orderBodies } from '@holdfast/protos/link/orders';
+import { orderBatch, orderBodies } from '@holdfast/protos/link/orders';
+import { canonicalJson } from '@holdfast/protos/semantics/canonical-json';
+import { chainAfter, chainStart } from '@holdfast/protos/semantics/journal-chain';
 import type { Statement, Write } from '@holdfast/provisioning/storage/write';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import type { Clock } from '@holdfast/provisioning/time/clock';
@@ -41,6 +44,8 @@ export interface OrdersPosition {
   /** The control plane's log; empty before the first order ever. */
   readonly log: string;
   readonly seq: number;
+  /** The hash chain at `seq`. */
+  readonly chain: Uint8Array;
 }
 
 export type OrdersOutcome =
@@ -52,7 +57,8 @@ export type OrdersOutcome =
 const batchPayload = v.object({
   site: v.string(),
   log: v.pipe(v.string(), v.minLength(1), v.maxLength(128)),
-  first_seq: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  first_seq: orderBatch.entries.first_seq,
+  previous_chain: orderBatch.entries.previous_chain,
   orders: v.pipe(
     v.array(v.object({ seq: v.number(), kind: v.string(), body: v.unknown() })),
     v.minLength(1),
@@ -118,39 +124,43 @@ export class Orders {
     if (!parsed.success || parsed.output.log !== batch.log || !isNumbered(parsed.output)) {
       throw new HoldfastError('ORDERS_REFUSED', 'not a batch of orders');
     }
-    const { site, log, orders } = parsed.output;
+    const { site, log, orders, first_seq, previous_chain } = parsed.output;
     if (site !== this.#deps.site) {
       throw new HoldfastError('ORDERS_REFUSED', `the orders are for the site ${site}`);
     }
-    const position = await this.#positionIn(log);
-    if (parsed.output.first_seq > position.seq + 1) return { kind: 'gap', position };
-    let seq = position.seq;
+    let position = await this.#positionIn(log);
+    if (first_seq > position.seq + 1) return { kind: 'gap', position };
+    let chain: Uint8Array = Buffer.from(previous_chain, 'hex');
+    requireContinuing(position, first_seq - 1, chain);
     for (const order of orders) {
-      if (order.seq <= seq) continue;
-      await this.#carryOut(log, seq, order, signal);
-      seq = order.seq;
-      this.#position = { log, seq };
+      chain = chainAfter(chain, 'orders', [{ ...order, body: canonicalJson(order.body) }]);
+      requireContinuing(position, order.seq, chain);
+      if (order.seq <= position.seq) continue;
+      const moved = { log, seq: order.seq, chain };
+      await this.#carryOut(position, moved, order, signal);
+      position = moved;
+      this.#position = moved;
     }
     // Also for a log in which nothing was new: the one that is spoken of now is the one to name at the next meeting.
-    this.#position = { log, seq };
+    this.#position = position;
     return { kind: 'committed', position: this.#position };
   }
 
   /** A log of the past keeps its position, so that its batches, whoever carries them here again, do nothing twice. */
   async #positionIn(log: string): Promise<OrdersPosition> {
     if (log === this.#position.log) return this.#position;
-    const sql = 'SELECT seq FROM order_positions WHERE log = ?';
-    const row = await this.#deps.store.read.get<{ seq: number }>(sql, [log]);
-    return { log, seq: row?.seq ?? 0 };
+    const sql = 'SELECT log, seq, chain FROM order_positions WHERE log = ?';
+    const row = await this.#deps.store.read.get<OrdersPosition>(sql, [log]);
+    return row ?? { log, seq: 0, chain: chainStart };
   }
 
   async #carryOut(
-    log: string,
-    before: number,
+    before: OrdersPosition,
+    after: OrdersPosition,
     order: AnyOrder,
     signal: AbortSignal,
   ): Promise<void> {
-    const moved = this.#moved(log, before, order.seq);
+    const moved = this.#moved(before, after);
     const delays = backoff({ firstMs: 100, mostMs: 5000 });
     for (let conflicts = 0; ; ) {
       signal.throwIfAborted();
@@ -163,7 +173,7 @@ export class Orders {
         await this.#wait(delays.next().value ?? 5000, signal);
         continue;
       }
-      await this.#fail(log, order, failure, moved, signal);
+      await this.#fail(after.log, order, failure, moved, signal);
       return;
     }
   }
@@ -215,18 +225,18 @@ export class Orders {
   }
 
   /** Guarded: were the same order ever carried out twice at once, the second write would fail as a whole. */
-  #moved(log: string, before: number, seq: number): Statement {
+  #moved(before: OrdersPosition, { log, seq, chain }: OrdersPosition): Statement {
     const now = this.#deps.clock.now();
-    if (before === 0) {
+    if (before.seq === 0) {
       return {
-        sql: 'INSERT INTO order_positions (log, seq, at) VALUES (?, ?, ?)',
-        params: [log, seq, now],
+        sql: 'INSERT INTO order_positions (log, seq, chain, at) VALUES (?, ?, ?, ?)',
+        params: [log, seq, chain, now],
         expectChanges: 1,
       };
     }
     return {
-      sql: 'UPDATE order_positions SET seq = ?, at = ? WHERE log = ? AND seq = ?',
-      params: [seq, now, log, before],
+      sql: 'UPDATE order_positions SET seq = ?, chain = ?, at = ? WHERE log = ? AND seq = ?',
+      params: [seq, chain, now, log, before.seq],
       expectChanges: 1,
     };
   }
@@ -235,9 +245,15 @@ export class Orders {
 /** Takes up the position where it is on disk. */
 export const openOrders = async (deps: OrdersDeps): Promise<Orders> => {
   // The log met last, not the one written to last: wall time may have run back.
-  const sql = 'SELECT log, seq FROM order_positions ORDER BY turn DESC LIMIT 1';
+  const sql = 'SELECT log, seq, chain FROM order_positions ORDER BY turn DESC LIMIT 1';
   const row = await deps.store.read.get<OrdersPosition>(sql);
-  return new Orders(deps, row ?? { log: '', seq: 0 });
+  return new Orders(deps, row ?? { log: '', seq: 0, chain: chainStart });
+};
+
+/** The batch has other orders under numbers that are carried out here: the next meeting finds out, and begins a new log. */
+const requireContinuing = (position: OrdersPosition, seq: number, chain: Uint8Array): void => {
+  if (seq !== position.seq || Buffer.compare(chain, position.chain) === 0) return;
+  throw new HoldfastError('ORDERS_REFUSED', `other orders were carried out here up to ${seq}`);
 };
 
 const isNumbered = (batch: v.InferOutput<typeof batchPayload>): boolean =>

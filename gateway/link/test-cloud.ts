@@ -152,6 +152,16 @@ export class TestCloud {
     await this.sendOrders(first);
   }
 
+  chainOfOrders(seq: number): Uint8Array {
+    const before = this.orders.slice(0, seq);
+    const chained = before.map(({ kind, body }, index) => ({
+      seq: index + 1,
+      kind,
+      body: canonicalJson(body),
+    }));
+    return chainAfter(chainStart, 'orders', chained);
+  }
+
   async sendOrders(first: number, site = this.#fleet.site): Promise<void> {
     if (first > this.orders.length) return;
     const log = this.ordersLog;
@@ -162,6 +172,7 @@ export class TestCloud {
       site,
       log,
       first_seq: first,
+      previous_chain: Buffer.from(this.chainOfOrders(first - 1)).toString('hex'),
       orders,
     });
     const lastSeq = BigInt(this.orders.length);
@@ -287,7 +298,13 @@ export class TestCloud {
     if (plan && plan.head.revision > Number(hello.planRevision)) {
       this.#say({ $case: 'planHead', value: { jws: plan.jws } });
     }
-    const known = hello.ordersLog === this.ordersLog ? Number(hello.ordersSeq) : 0;
+    const seq = Number(hello.ordersSeq);
+    const isOurs = hello.ordersLog === this.ordersLog;
+    if (isOurs && Buffer.compare(hello.ordersChain, this.chainOfOrders(seq)) !== 0) {
+      this.ordersLog = `${this.ordersLog}, anew`;
+      this.ordersCommitted = 0;
+    }
+    const known = hello.ordersLog === this.ordersLog ? seq : 0;
     // Its acknowledgement may have been lost with the connection before: the hello says the same.
     this.ordersCommitted = Math.max(this.ordersCommitted, known);
     await this.sendOrders(known + 1);

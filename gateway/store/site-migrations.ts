@@ -13,6 +13,7 @@ import { shadows } from './migrations/0007-shadows.js';
 import { enrolment } from './migrations/0008-enrolment.js';
 import { broker } from './migrations/0009-broker.js';
 import { trust } from './migrations/0010-trust.js';
+import { orderChain } from './migrations/0011-order-chain.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -25,6 +26,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   enrolment,
   broker,
   trust,
+  orderChain,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

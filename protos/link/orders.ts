@@ -40,6 +40,8 @@ export const orderBatch = v.object({
   site: id,
   log: v.string(),
   first_seq: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** The hash chain before the first (protos/semantics/journal-chain), hexadecimal; empty at the beginning of the log. */
+  previous_chain: v.pipe(v.string(), v.regex(/^([0-9a-f]{64})?$/)),
   orders: v.pipe(v.array(order), v.minLength(1)),
 });
 export type OrderBatchPayload = v.InferOutput<typeof orderBatch>;

@@ -1,5 +1,5 @@
 /**
- * The hash chain of a lane of the journal (DESIGN.md, "Journal"): one wrong, missing or changed entry changes every link after it,
+ * The hash chain of a lane of the journal (DESIGN.md, "Journal"), and of the lane of orders: one wrong, missing or changed entry changes every link after it,
  * so two ends that agree on the last link agree on everything before.
  */
 import { createHash } from 'node:crypto';
@@ -21,7 +21,7 @@ export interface ChainedEntry {
  */
 export const chainAfter = (
   previous: Uint8Array,
-  lane: LaneName,
+  lane: LaneName | 'orders',
   entries: Iterable<ChainedEntry>,
 ): Uint8Array => {
   let chain = previous;

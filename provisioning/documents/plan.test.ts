@@ -39,6 +39,7 @@ const batch: OrderBatchPayload = {
   site: 'site-a',
   log: 'ab'.repeat(16),
   first_seq: 5,
+  previous_chain: '',
   orders: [5, 6].map((seq) => ({
     seq,
     kind: 'command' as const,

@@ -145,6 +145,8 @@ export interface GatewayHello {
   planRevision: bigint;
   /** Bytes of orders that may be under way without having been acknowledged. */
   windowBytes: number;
+  /** SHA-256 of the hash chain of the orders at `orders_seq`; empty at 0. */
+  ordersChain: Buffer;
 }
 
 export interface CloudWelcome {
@@ -1108,6 +1110,7 @@ function createBaseGatewayHello(): GatewayHello {
     planGeneration: 0n,
     planRevision: 0n,
     windowBytes: 0,
+    ordersChain: Buffer.alloc(0),
   };
 }
 
@@ -1151,6 +1154,9 @@ export const GatewayHello: MessageFns<GatewayHello> = {
     }
     if (message.windowBytes !== 0) {
       writer.uint32(72).uint32(message.windowBytes);
+    }
+    if (message.ordersChain.length !== 0) {
+      writer.uint32(82).bytes(message.ordersChain);
     }
     return writer;
   },
@@ -1240,6 +1246,14 @@ export const GatewayHello: MessageFns<GatewayHello> = {
             message.windowBytes = reader.uint32();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.ordersChain = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1289,6 +1303,11 @@ export const GatewayHello: MessageFns<GatewayHello> = {
         : isSet(object.window_bytes)
         ? globalThis.Number(object.window_bytes)
         : 0,
+      ordersChain: isSet(object.ordersChain)
+        ? Buffer.from(bytesFromBase64(object.ordersChain))
+        : isSet(object.orders_chain)
+        ? Buffer.from(bytesFromBase64(object.orders_chain))
+        : Buffer.alloc(0),
     };
   },
 
@@ -1321,6 +1340,9 @@ export const GatewayHello: MessageFns<GatewayHello> = {
     if (message.windowBytes !== 0) {
       obj.windowBytes = Math.round(message.windowBytes);
     }
+    if (message.ordersChain.length !== 0) {
+      obj.ordersChain = base64FromBytes(message.ordersChain);
+    }
     return obj;
   },
 
@@ -1342,6 +1364,7 @@ export const GatewayHello: MessageFns<GatewayHello> = {
       ? BigInt(object.planRevision)
       : 0n;
     message.windowBytes = object.windowBytes ?? 0;
+    message.ordersChain = object.ordersChain ?? Buffer.alloc(0);
     return message;
   },
 };
