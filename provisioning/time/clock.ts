@@ -1,6 +1,7 @@
 /**
  * Time as a dependency: everything that asks for it gets a `Clock`, so that a test can hold one in its hand.
  */
+import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 
 export interface Clock {
@@ -12,13 +13,20 @@ export interface Clock {
   monotonic(): number;
 }
 
+/** A clock that can say when something was, without knowing what time it is. */
+export interface StampingClock extends Clock {
+  /** Names the start of the machine from which `monotonic` counts. */
+  readonly boot: string;
+}
+
 export interface SystemClockOptions {
   /** Wall time below this is known to be wrong; epoch ms. */
   readonly floorMs?: number;
 }
 
-/** The machine's clock; trusted while it is above the floor. */
-export const systemClock = ({ floorMs = 0 }: SystemClockOptions = {}): Clock => ({
+/** The machine's clock; trusted while it is above the floor. For what keeps nothing: a gateway's is `openClock`. */
+export const systemClock = ({ floorMs = 0 }: SystemClockOptions = {}): StampingClock => ({
+  boot: randomUUID(),
   now: () => Date.now(),
   get trusted() {
     return Date.now() >= floorMs;

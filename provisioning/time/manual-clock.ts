@@ -1,5 +1,5 @@
 /** A clock that moves only when it is told to, for tests. */
-import type { Clock } from './clock.js';
+import type { StampingClock } from './clock.js';
 import type { Wait } from './wait.js';
 
 interface Sleeper {
@@ -7,11 +7,12 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-export class ManualClock implements Clock {
+export class ManualClock implements StampingClock {
   #now: number;
   #monotonic = 0;
   #sleepers: Sleeper[] = [];
   trusted = true;
+  boot = 'manual';
 
   /** `now` is epoch ms; the default is a day in 2026. */
   constructor(now = Date.UTC(2026, 0, 1)) {
