@@ -18,12 +18,14 @@ export interface DocumentSigner {
 export type SignatureTrust = Pick<VerifyRequest, 'root' | 'at' | 'isRevoked'>;
 
 /** What is signed says so in its header, so that one cannot be passed off as another. */
-export type SignedType = 'holdfast-plan' | 'holdfast-orders';
+export type SignedType = 'holdfast-plan' | 'holdfast-orders' | 'holdfast-time';
 
 export interface Verified {
   readonly payload: unknown;
   /** SHA-256 of the payload's bytes in hexadecimal; the signature differs each time, the payload does not. */
   readonly sha256: string;
+  /** Who signed it. */
+  readonly signer: Certificate;
 }
 
 /** The largest JWS that is looked at, in characters; the link's messages are smaller. */
@@ -61,6 +63,7 @@ export const verifyDocument = async (
     return {
       payload: JSON.parse(Buffer.from(payload).toString('utf8')),
       sha256: createHash('sha256').update(payload).digest('hex'),
+      signer: certificate,
     };
   } catch (error) {
     throw refuse(messageOf(error), error);
