@@ -1,6 +1,6 @@
 import t from 'tap';
 import { createTestFleet } from '../pki/test-fleet.js';
-import { signOrders } from './orders.js';
+import { signDocument } from './signature.js';
 import { signTime, verifyTime } from './time.js';
 
 const fleet = await createTestFleet();
@@ -37,7 +37,7 @@ t.test(
 );
 
 t.test('takes nothing that was signed as something else', async (t) => {
-  const orders = await signOrders(signer, { site: fleet.site, log: 'l', first_seq: 1, orders: [] });
+  const orders = await signDocument(signer, 'holdfast-orders', { ...asked, time });
   await t.rejects(verifyTime(orders, trust, asked), refused);
   await t.rejects(verifyTime('no JWS', trust, asked), refused);
 });
