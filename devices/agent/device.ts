@@ -9,7 +9,9 @@ import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import { buildTopic, parseTopic } from '@holdfast/protos/mqtt/topics';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import { Boot } from './boot.js';
+import { CertificateRenewal } from './certificate-renewal.js';
 import { type CommandHandler, Commands, commandFilter } from './commands.js';
+import { DeviceKeys } from './device-keys.js';
 import { GatewayTime } from './gateway-time.js';
 import { GatewayTrust } from './gateway-trust.js';
 import type { HealthReading } from './health.js';
@@ -105,6 +107,13 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
   );
 
   const time = new GatewayTime({ session, log, clock: systemClock() }, { device });
+  const renewal = new CertificateRenewal({
+    keys: await DeviceKeys.open(dataDir, log),
+    trust,
+    session,
+    now: () => time.now(),
+    log,
+  });
   const telemetry = new TelemetryQueue(
     {
       log,
@@ -234,6 +243,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
   await updates.updater.open();
   health.open();
   session.open();
+  renewal.open();
 
   return {
     id: device,
@@ -247,6 +257,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
       health.close();
       older?.close();
       await updates.close();
+      await renewal.close();
       await session.close();
       await telemetry.close();
     },

@@ -48,6 +48,7 @@ export const enrol = async (
     secret: code.secret,
     csr,
     model: options.model,
+    renews: true,
     ...(options.deviceId !== undefined && { device_id: options.deviceId }),
     ...(options.serialNo !== undefined && { serial_no: options.serialNo }),
     ...(options.firmwareVersion !== undefined && { firmware_version: options.firmwareVersion }),

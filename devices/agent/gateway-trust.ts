@@ -5,18 +5,35 @@ import { type ServerTrust, verifiedAgent } from '@holdfast/provisioning/pki/firs
 import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
 import type { Credentials } from './identity.js';
 
+/** Chain and key in PEM. */
+export interface ClientCertificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
 export class GatewayTrust {
   readonly #root: ServerTrust['root'];
   readonly #site: string;
   readonly #clock: Clock;
-  readonly client: { readonly cert: string; readonly key: string };
+  #client: ClientCertificate;
 
-  constructor({ identity, key }: Credentials) {
+  constructor(credentials: Credentials) {
+    const { identity } = credentials;
     this.#root = parseCertificate(identity.root);
     this.#site = identity.site;
     // A Pi has no clock of its own: below the time it was enrolled at, dates say nothing.
     this.#clock = systemClock({ floorMs: parseCertificate(identity.certificate).notBefore });
-    this.client = { cert: `${identity.certificate}\n${identity.siteCa}`, key };
+    this.#client = clientOf(credentials);
+  }
+
+  /** What this device shows of itself; another object after each renewal. */
+  get client(): ClientCertificate {
+    return this.#client;
+  }
+
+  /** For connections from now on. */
+  adopt(credentials: Credentials): void {
+    this.#client = clientOf(credentials);
   }
 
   /** For one connection: dates are checked by the clock of now. */
@@ -30,6 +47,11 @@ export class GatewayTrust {
   }
 
   httpsAgent(): Agent {
-    return verifiedAgent(this.now(), { client: this.client });
+    return verifiedAgent(this.now(), { client: this.#client });
   }
 }
+
+const clientOf = ({ identity, key }: Credentials): ClientCertificate => ({
+  cert: `${identity.certificate}\n${identity.siteCa}`,
+  key,
+});

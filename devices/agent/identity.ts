@@ -1,5 +1,5 @@
 /**
- * Who this device is and whom it trusts: the record `identity.json` and the key beside it, `device.key`.
+ * Who this device is and whom it trusts: the record `identity.json` and the key beside it that it names.
  *
  * Errors: `NOT_ENROLLED` when there is none yet.
  */
@@ -15,6 +15,8 @@ const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535));
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 const pem = v.pipe(v.string(), v.startsWith('-----BEGIN CERTIFICATE-----'), v.maxLength(32_768));
 
+const fileName = v.pipe(v.string(), v.regex(/^device[A-Za-z0-9_-]*\.key$/, 'Expected a key file'));
+
 const identitySchema = v.object({
   fleet: text,
   site: text,
@@ -24,6 +26,12 @@ const identitySchema = v.object({
   certificate: pem,
   siteCa: pem,
   root: pem,
+  /** The file with its key: `device.key` until the certificate was renewed for the first time. */
+  keyFile: v.exactOptional(fileName),
+  /** The file with the key that a new certificate is being asked for. */
+  nextKeyFile: v.exactOptional(fileName),
+  /** The certificate before the last renewal, and its key. */
+  previous: v.exactOptional(v.object({ certificate: pem, keyFile: fileName })),
   /** Tried one after the other. */
   gateways: v.pipe(v.array(v.object({ host: text, mqtts: port, https: port })), v.minLength(1)),
 });
@@ -31,7 +39,9 @@ const identitySchema = v.object({
 export type DeviceIdentity = v.InferOutput<typeof identitySchema>;
 export type GatewayAddress = DeviceIdentity['gateways'][number];
 
-export const keyPath = (dataDir: string): string => join(dataDir, 'device.key');
+export const firstKeyFile = 'device.key';
+/** Where a device that enrols has its key. */
+export const keyPath = (dataDir: string): string => join(dataDir, firstKeyFile);
 
 export const openIdentityRecord = (
   dataDir: string,
@@ -56,5 +66,6 @@ export const loadCredentials = async (dataDir: string, log: Log): Promise<Creden
     const message = `${dataDir} holds no identity. Enrol with: holdfast-device enroll CODE --data ${dataDir}`;
     throw new HoldfastError('NOT_ENROLLED', message);
   }
-  return { identity, key: privatePem(await readKeyFile(keyPath(dataDir))) };
+  const path = join(dataDir, identity.keyFile ?? firstKeyFile);
+  return { identity, key: privatePem(await readKeyFile(path)) };
 };

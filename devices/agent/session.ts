@@ -12,7 +12,7 @@ import { backoff } from '@holdfast/provisioning/time/backoff';
 import { withDeadline } from '@holdfast/provisioning/time/deadline';
 import { wait } from '@holdfast/provisioning/time/wait';
 import { MqttClient } from 'mqtt';
-import type { GatewayTrust } from './gateway-trust.js';
+import type { ClientCertificate, GatewayTrust } from './gateway-trust.js';
 import type { GatewayAddress } from './identity.js';
 import type { Log } from './log.js';
 
@@ -42,7 +42,16 @@ export interface SessionOptions {
   readonly publishTimeoutMs?: number;
 }
 
+/** A verified connection over which nothing was said yet. */
+interface Dialled {
+  readonly socket: MqttClient['stream'];
+  /** The certificate of this device that it was made with. */
+  readonly shown: ClientCertificate;
+}
+
 const connectTimeoutMs = 15_000;
+/** How long what is under way may take before the session goes over to another connection. */
+const drainTimeoutMs = 5_000;
 const endTimeoutMs = 1_000;
 /** A connection that lasted this long was one; the next attempts begin early again. */
 const steadyAfterMs = 10_000;
@@ -52,7 +61,14 @@ export class DeviceSession {
   readonly #options: Required<SessionOptions>;
   readonly #closing = new AbortController();
   readonly #unacknowledged = new Set<(reason: HoldfastError) => void>();
+  readonly #underWay = new Set<Promise<void>>();
   #client: MqttClient | null = null;
+  /** The certificate that the connection of now was made with. */
+  #shown: ClientCertificate | null = null;
+  /** The connection that the session goes over to, and the one that it came from. */
+  #heir: Dialled | null = null;
+  #predecessor: MqttClient | null = null;
+  #supersede: () => void = () => undefined;
   #gateway: GatewayAddress;
   #running: Promise<void> | null = null;
 
@@ -80,6 +96,11 @@ export class DeviceSession {
     return this.#gateway;
   }
 
+  /** Whether the certificate was renewed since this connection was made. */
+  get isOutdated(): boolean {
+    return this.#client !== null && this.#shown !== this.#deps.trust.client;
+  }
+
   open(): void {
     this.#running ??= this.#keepConnected();
   }
@@ -87,11 +108,32 @@ export class DeviceSession {
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#running;
+    this.#dismissPredecessor();
   }
 
   /** Ends this connection; the next comes after the usual wait. */
   reconnect(): void {
     this.#client?.stream.destroy();
+  }
+
+  /**
+   * Goes over to a connection made with the certificate of now. That is made first; then what is under way may finish, and the gateway
+   * hands the session with all that it queues from one to the other. Errors: those of the connection; the session stays as it is.
+   */
+  async takeOver(): Promise<void> {
+    const before = this.#client;
+    if (before === null || !this.isOutdated) return;
+    const heir = await this.#dial(this.#gateway, this.#closing.signal);
+    if (this.#client !== before) {
+      // It broke meanwhile; the next is made with the new certificate anyway.
+      heir.socket.destroy();
+      return;
+    }
+    this.#heir = heir;
+    this.#client = null;
+    this.#deps.handlers.disconnected();
+    await withDeadline(this.#acknowledged(), drainTimeoutMs).catch(() => undefined);
+    this.#supersede();
   }
 
   /** Resolves when the gateway acknowledged it, and so has it on disk. */
@@ -106,6 +148,9 @@ export class DeviceSession {
         .then(() => resolve(), reject)
         .finally(() => this.#unacknowledged.delete(reject));
     });
+    this.#underWay.add(acknowledged);
+    const done = () => this.#underWay.delete(acknowledged);
+    acknowledged.then(done, done);
     const doing = `publishing to ${topic}`;
     await withDeadline(acknowledged, this.#options.publishTimeoutMs, { doing }).catch((error) => {
       // Whoever sent it sends it again with the next connection: so this one, which does not serve, must end.
@@ -114,38 +159,62 @@ export class DeviceSession {
     });
   }
 
+  async #acknowledged(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
+  }
+
   async #keepConnected(): Promise<void> {
     const { signal } = this.#closing;
     const { gateways, firstRetryMs, mostRetryMs } = this.#options;
-    let delays = backoff({ firstMs: firstRetryMs, mostMs: mostRetryMs });
-    for (let attempt = 0; !signal.aborted; attempt += 1) {
-      this.#gateway = gateways[attempt % gateways.length] ?? this.#gateway;
+    const newDelays = () => backoff({ firstMs: firstRetryMs, mostMs: mostRetryMs });
+    let delays = newDelays();
+    let attempt = 0;
+    while (!signal.aborted) {
+      const heir = this.#heir;
+      this.#heir = null;
+      if (heir === null) this.#gateway = gateways[attempt % gateways.length] ?? this.#gateway;
       const begunAt = performance.now();
-      const reason = await this.#connectOnce(this.#gateway, signal).catch(messageOf);
-      if (signal.aborted) return;
+      const reason = await this.#connectOnce(heir, signal).catch(messageOf);
+      if (signal.aborted) break;
+      if (performance.now() - begunAt > steadyAfterMs) delays = newDelays();
+      // It goes on at once over the connection that is there.
+      if (this.#heir !== null) continue;
+      attempt += 1;
       this.#deps.log.info({ reason, gateway: this.#gateway.host }, 'not connected');
-      if (performance.now() - begunAt > steadyAfterMs) {
-        delays = backoff({ firstMs: firstRetryMs, mostMs: mostRetryMs });
-      }
       await wait(delays.next().value ?? mostRetryMs, signal).catch(() => undefined);
     }
+    this.#heir?.socket.destroy();
   }
 
-  /** One connection from its beginning to its end; gives why it ended. */
-  async #connectOnce({ host, mqtts }: GatewayAddress, signal: AbortSignal): Promise<string> {
-    const { trust, handlers } = this.#deps;
+  async #dial({ host, mqtts }: GatewayAddress, signal: AbortSignal): Promise<Dialled> {
+    const { trust } = this.#deps;
+    const shown = trust.client;
     const { socket } = await connectVerified({
       host,
       port: mqtts,
       trust: trust.now(),
-      client: trust.client,
+      client: shown,
       timeoutMs: connectTimeoutMs,
       signal,
     });
+    return { socket, shown };
+  }
+
+  /** One connection from its beginning to its end; gives why it ended. */
+  async #connectOnce(heir: Dialled | null, signal: AbortSignal): Promise<string> {
+    const { handlers } = this.#deps;
+    const { socket, shown } = heir ?? (await this.#dial(this.#gateway, signal));
     const client = this.#speak(socket);
     let reason = 'the connection ended';
     const closed = new Promise<void>((resolve) => {
       client.once('close', () => resolve());
+    });
+    let isSuperseded = false;
+    const superseded = new Promise<void>((resolve) => {
+      this.#supersede = () => {
+        isSuperseded = this.#heir !== null;
+        resolve();
+      };
     });
     client.on('error', (error) => {
       reason = messageOf(error);
@@ -161,9 +230,11 @@ export class DeviceSession {
         connectTimeoutMs,
         { signal, doing: 'the MQTT handshake' },
       );
+      this.#shown = shown;
       this.#client = client;
       handlers.connected();
-      await closed;
+      this.#dismissPredecessor();
+      await Promise.race([closed, superseded]);
       return reason;
     } finally {
       signal.removeEventListener('abort', end);
@@ -174,9 +245,20 @@ export class DeviceSession {
       const lost = new HoldfastError('CONNECTION_FAILED', 'The connection ended first');
       for (const reject of this.#unacknowledged) reject(lost);
       this.#unacknowledged.clear();
-      await endClient(client);
-      socket.destroy();
+      this.#dismissPredecessor();
+      if (isSuperseded && !signal.aborted) {
+        // The gateway cuts it when the session begins on the other one.
+        this.#predecessor = client;
+      } else {
+        await endClient(client);
+        socket.destroy();
+      }
     }
+  }
+
+  #dismissPredecessor(): void {
+    this.#predecessor?.stream.destroy();
+    this.#predecessor = null;
   }
 
   #speak(socket: MqttClient['stream']): MqttClient {

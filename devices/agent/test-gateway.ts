@@ -8,9 +8,12 @@ import { createHash } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import { createServer as createTls } from 'node:tls';
+import { createServer as createTls, type TLSSocket } from 'node:tls';
+import { type Certificate, normaliseSerial } from '@holdfast/provisioning/pki/certificate';
+import { encodeCertsOnly } from '@holdfast/provisioning/pki/certs-only';
 import { formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { parseRequest } from '@holdfast/provisioning/pki/csr';
+import { nameField } from '@holdfast/provisioning/pki/distinguished-name';
 import { issueDevice } from '@holdfast/provisioning/pki/issue';
 import { createTestFleet, type TestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import { generate, type IPublishPacket, type Packet, parser } from 'mqtt-packet';
@@ -33,6 +36,15 @@ export class TestGateway {
   readonly #servers: { close(): unknown }[] = [];
   readonly ports = { mqtts: 0, https: 0 };
   connections = 0;
+  /** How long the certificates live that it gives. */
+  lifetimeMs = 86_400_000;
+  /** What a renewal is refused with; null grants it. */
+  refusal: { readonly status: number; readonly code: string; readonly message: string } | null =
+    null;
+  /** The certificates given at renewals, and those that connections of MQTT were made with. */
+  readonly renewed: Certificate[] = [];
+  readonly shown: string[] = [];
+  readonly #sessions = new Map<string, Socket>();
   #messageId = 1;
 
   private constructor(fleet: TestFleet) {
@@ -83,6 +95,10 @@ export class TestGateway {
     while (this.connections < count) await once(this.#changes, 'connected');
   }
 
+  async renewals(count: number): Promise<void> {
+    while (this.renewed.length < count) await once(this.#changes, 'renewed');
+  }
+
   /** Cuts every connection, as a crash would. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy();
@@ -101,7 +117,14 @@ export class TestGateway {
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
       request.on('end', () => {
-        void this.#answer(request.url ?? '', Buffer.concat(chunks).toString()).then((answer) => {
+        const body = Buffer.concat(chunks).toString();
+        const { refusal } = this;
+        if (request.url?.endsWith('/simplereenroll') === true && refusal !== null) {
+          response.writeHead(refusal.status);
+          response.end(JSON.stringify(refusal));
+          return;
+        }
+        void this.#answer(request.url ?? '', body).then((answer) => {
           response.writeHead(answer === null ? 404 : 200);
           response.end(answer ?? '{}');
         });
@@ -121,12 +144,14 @@ export class TestGateway {
   }
 
   async #answer(url: string, body: string): Promise<string | Buffer | null> {
+    if (url.startsWith('/.well-known/est/')) return this.#answerEst(url, body);
     if (url !== '/api/v1/enroll') return this.#firmware.get(url) ?? null;
     // Written by the agent under test, and read as a test reads.
     const asked = JSON.parse(body) as { csr: string; device_id: string };
     const { publicKey } = await parseRequest(asked.csr);
     const { fleet, site, siteCa, root } = this.fleet;
-    const options = { device: asked.device_id, now: Date.now() };
+    const { lifetimeMs } = this;
+    const options = { device: asked.device_id, now: Date.now(), lifetimeMs };
     const certificate = await issueDevice(siteCa, publicKey, options);
     return JSON.stringify({
       fleet,
@@ -139,7 +164,24 @@ export class TestGateway {
     });
   }
 
-  #serve(socket: Socket): void {
+  /** Without a look at who asks: that is the real gateway's. */
+  async #answerEst(url: string, body: string): Promise<string | null> {
+    const { root, siteCa } = this.fleet;
+    if (url.endsWith('/cacerts')) return toBase64([siteCa.certificate, root.certificate]);
+    const { publicKey, subject } = await parseRequest(Buffer.from(body, 'base64'));
+    const device = nameField(subject ?? [], 'commonName') ?? '';
+    const { lifetimeMs } = this;
+    const certificate = await issueDevice(siteCa, publicKey, {
+      device,
+      now: Date.now(),
+      lifetimeMs,
+    });
+    this.renewed.push(certificate);
+    this.#changes.emit('renewed');
+    return toBase64([certificate]);
+  }
+
+  #serve(socket: TLSSocket): void {
     const packets = parser({ protocolVersion: 4 });
     packets.on('packet', (packet: Packet) => this.#receive(socket, packet));
     socket.on('data', (chunk: Buffer) => packets.parse(chunk));
@@ -147,9 +189,13 @@ export class TestGateway {
     socket.on('close', () => this.#sockets.delete(socket));
   }
 
-  #receive(socket: Socket, packet: Packet): void {
+  #receive(socket: TLSSocket, packet: Packet): void {
     switch (packet.cmd) {
       case 'connect':
+        // Whoever had the session is cut.
+        this.#sessions.get(packet.clientId)?.destroy();
+        this.#sessions.set(packet.clientId, socket);
+        this.shown.push(normaliseSerial(socket.getPeerCertificate().serialNumber));
         socket.write(generate({ cmd: 'connack', returnCode: 0, sessionPresent: false }));
         break;
       case 'subscribe': {
@@ -180,3 +226,6 @@ export class TestGateway {
     this.#changes.emit('said');
   }
 }
+
+const toBase64 = (certificates: readonly Certificate[]): string =>
+  Buffer.from(encodeCertsOnly(certificates)).toString('base64');

@@ -1,0 +1,94 @@
+import { join } from 'node:path';
+import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
+import t, { type Test } from 'tap';
+import { type AgentOptions, openAgent } from './agent.js';
+import { enrol } from './enrol.js';
+import { loadCredentials } from './identity.js';
+import { silentLog } from './log.js';
+import { type Said, TestGateway } from './test-gateway.js';
+import { makeDirectory } from './update/update-fixture.js';
+
+const setUp = async (t: Test, lifetimeMs: number) => {
+  const gateway = await TestGateway.open();
+  gateway.lifetimeMs = lifetimeMs;
+  const directory = await makeDirectory();
+  const dataDir = join(directory.path, 'device');
+  await enrol({ log: silentLog }, { dataDir, code: gateway.code, deviceId: 'dev-1', model: 'pi' });
+  t.teardown(async () => {
+    await gateway.close();
+    await directory.remove();
+  });
+  const logged: string[] = [];
+  const note = (_: object, message: string) => void logged.push(message);
+  const log = { info: note, warn: note, error: note };
+  const run = async (options: Partial<AgentOptions> = {}) => {
+    const credentials = await loadCredentials(dataDir, log);
+    const agent = await openAgent(
+      { credentials, log },
+      { dataDir, signal: AbortSignal.timeout(60_000), healthIntervalS: 0.05, ...options },
+    );
+    t.teardown(() => agent.close());
+    return agent;
+  };
+  return { gateway, dataDir, logged, run };
+};
+
+const seqs = (said: readonly Said[]): number[] => {
+  const boots = new Map<unknown, Set<number>>();
+  for (const { topic, body } of said) {
+    if (!topic.startsWith('dt/dev-1/telemetry/')) continue;
+    // As the agent under test writes it: one point, or several.
+    const { values = [body] } = body as { values?: unknown[] };
+    for (const value of values) {
+      const { boot, seq } = value as { boot: string; seq: number };
+      const known = boots.get(boot) ?? new Set();
+      boots.set(boot, known.add(seq));
+    }
+  }
+  t.equal(boots.size, 1);
+  return [...(boots.values().next().value ?? [])].sort((a, b) => a - b);
+};
+
+t.test(
+  'renews at half of its life, and its session goes over without losing a point',
+  async (t) => {
+    const { gateway, dataDir, run, logged } = await setUp(t, 6_000);
+    await run();
+    await gateway.renewals(2);
+    await gateway.connected(3);
+    const before = gateway.said.length;
+    await gateway.heard((said) => gateway.said.indexOf(said) > before + 20);
+    const { identity } = await loadCredentials(dataDir, silentLog);
+    const { shown, renewed, said } = gateway;
+    t.equal(shown.length, 3, 'one connection for each certificate');
+    t.same(
+      shown.slice(1),
+      renewed.slice(0, 2).map(({ serial }) => serial),
+    );
+    t.equal(parseCertificate(identity.certificate).serial, renewed.at(-1)?.serial);
+    t.notOk(logged.includes('not connected'), 'the session never broke');
+    const points = seqs(said);
+    t.equal((points.at(-1) ?? 0) - (points[0] ?? 0) + 1, points.length, 'no point is missing');
+  },
+);
+
+t.test(
+  'one that was off past its expiry asks at once, and says what to do when refused',
+  async (t) => {
+    const { gateway, run, logged } = await setUp(t, 1);
+    gateway.lifetimeMs = 86_400_000;
+    gateway.refusal = {
+      status: 403,
+      code: 'CERTIFICATE_EXPIRED',
+      message: 'Enrol with a new code: holdfast device claim dev-1',
+    };
+    await run();
+    while (!logged.some((line) => /could not be renewed.*holdfast device claim dev-1/.test(line))) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    gateway.refusal = null;
+    await gateway.renewals(1);
+    await gateway.connected(2);
+    t.equal(gateway.shown.at(-1), gateway.renewed[0]?.serial);
+  },
+);
