@@ -1,6 +1,7 @@
 /** Wires the gateway together. Its parts know each other only by what is handed to them here. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { formatAddress, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
 import { privatePem } from '@holdfast/provisioning/pki/keys';
@@ -153,7 +154,7 @@ export const openGateway = async (
     { version, ...configuration.link },
   );
 
-  const { certificate, enrolment, identify } = await openTrust(
+  const { certificate, claims, enrolment, identify } = await openTrust(
     { ...deps, identity, site, clock, plan, fence, devices },
     {
       dataDir,
@@ -201,7 +202,10 @@ export const openGateway = async (
       updates,
       commands,
       createClaim: async (device, lifetimeMs) => {
-        const { secret, expiresAt } = await enrolment.createClaim(device, lifetimeMs);
+        fence.check();
+        const [made] = await claims.make([{ device, model: null, lifetimeMs }]);
+        if (made === undefined) throw new HoldfastError('INTERNAL', 'no code was made');
+        const { secret, expiresAt } = made;
         const address = formatAddress({ host, port: ports.https });
         const code = formatClaimCode({ kind: 'device', secret, rootSha256: root.sha256, address });
         return { code, expiresAt };

@@ -14,6 +14,7 @@ import { enrolment } from './migrations/0008-enrolment.js';
 import { broker } from './migrations/0009-broker.js';
 import { trust } from './migrations/0010-trust.js';
 import { orderChain } from './migrations/0011-order-chain.js';
+import { claims } from './migrations/0012-claims.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -27,6 +28,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   broker,
   trust,
   orderChain,
+  claims,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

@@ -159,7 +159,7 @@ const decideByCode = (state: EnrolmentState, wish: EnrolmentWish): EnrolmentDeci
   // A code that names its device was made to replace it; any other may not take a name that is in use.
   const mayBeInUse = claim.device_id !== null;
   const known = state.device(device);
-  if (known !== undefined && !mayBeInUse) return inUse(device);
+  if (known !== undefined && !mayBeInUse) return idInUse(device);
   if (known !== undefined && nextLifecycle(known.lifecycle, 'enrolled') === undefined) {
     return barred(device, known);
   }
@@ -187,7 +187,7 @@ const decideByManufacturer = (
       `${id} may enrol the models ${models.join(', ')} here, ${model === undefined ? 'and the device does not say which it is' : `not ${model}`}`,
     );
   }
-  if (state.device(device) !== undefined) return inUse(device);
+  if (state.device(device) !== undefined) return idInUse(device);
   return grant(device, model, false);
 };
 
@@ -233,7 +233,7 @@ const barred = (device: string, { lifecycle }: KnownDevice): EnrolmentRefusal =>
 const noDeviceId = (device: string): EnrolmentRefusal =>
   refuse('REQUEST_INVALID', `'${device}' is no device id: 1 to 64 of letters, digits, _ and -`);
 
-const inUse = (device: string): EnrolmentRefusal =>
+export const idInUse = (device: string): EnrolmentRefusal =>
   refuse(
     'RESOURCE_EXISTS',
     `there is a device ${device} already. Take another id, or replace that device with a code for it: holdfast device claim ${device}`,

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ManufacturersBody } from '@holdfast/protos/link/plan-documents';
 import type { EnrolmentRequest } from '@holdfast/protos/local/enrolment';
 import { createSecret, hashClaim } from '@holdfast/provisioning/pki/claim-code';
 import { createRequest } from '@holdfast/provisioning/pki/csr';
@@ -8,12 +9,17 @@ import { issueRoot, issueSiteCa } from '@holdfast/provisioning/pki/issue';
 import { createKey } from '@holdfast/provisioning/pki/keys';
 import { verifyChain } from '@holdfast/provisioning/pki/verify';
 import { openStore } from '@holdfast/provisioning/storage/store';
+import type { Write } from '@holdfast/provisioning/storage/write';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
 import t, { type Test } from 'tap';
 import { writeDevice } from '../devices/device-rows.js';
 import { newDevice } from '../devices/devices.js';
 import { siteMigrations } from '../store/site-migrations.js';
+import type { KnownDevice } from './decide-enrolment.js';
 import { DeviceEnrolment } from './device-enrolment.js';
+import { Manufacturers } from './manufacturers.js';
+import { Revocations } from './revocations.js';
+import { SiteClaims } from './site-claims.js';
 
 const start = Date.UTC(2026, 0, 1);
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -43,23 +49,47 @@ const openSite = async (t: Test) => {
       expires_at: start + 86_400_000,
     },
   ];
-  const known = new Set<string>();
+  const site = {
+    read: store.read,
+    commit: (write: Write) => store.commits.commit(write),
+  };
+  const known = new Map<string, KnownDevice>();
+  const claims = new SiteClaims({ store: site, clock, planned: () => codes, site: 'farm' });
+  const revocations = await Revocations.open({ site, clock, log: silent });
+  const manufacturers: ManufacturersBody['manufacturers'] = [];
   const enrolment = new DeviceEnrolment(
     {
-      site: { read: store.read, commit: (write) => store.commits.commit(write) },
+      site,
       clock,
       siteCa: { certificate: siteCa, key: siteCaKey },
       root,
-      planClaims: () => codes,
+      claims,
+      manufacturers: new Manufacturers({
+        clock,
+        planned: () => manufacturers,
+        isRevoked: revocations.isRevoked,
+      }),
+      revocations,
       admit: ({ device }, at) => [writeDevice(newDevice(device, 'native', at))],
-      admitted: ({ device }) => known.add(device),
-      isKnown: (device) => known.has(device),
+      admitted: ({ device, model }) => known.set(device, { model, lifecycle: 'provisioning' }),
+      known: (device) => known.get(device),
       requireWritable: () => undefined,
       ports: () => ({ mqtts: 8883, https: 8443 }),
     },
     { fleet: 'fleet', site: 'farm' },
   );
-  return { store, clock, root, siteCa, planned, enrolment };
+  const makeClaim = async (
+    device: string | null,
+    lifetimeMs: number,
+    model: string | null = null,
+  ): Promise<string> => {
+    const [made] = await claims.make([{ device, model, lifetimeMs }]);
+    return made?.secret ?? '';
+  };
+  return {
+    ...{ store, clock, root, siteCa, planned, enrolment, claims, makeClaim },
+    ...{ known, codes, manufacturers, revocations },
+  };
 };
 
 const requestWith = async (secret: string, more: Partial<EnrolmentRequest> = {}) => {
@@ -104,29 +134,29 @@ t.test('answers the same again to the same key, and nobody else', async (t) => {
 });
 
 t.test('takes a code made on site, once, and only while it lasts', async (t) => {
-  const { enrolment, clock } = await openSite(t);
-  const claim = await enrolment.createClaim(null, 60_000);
-  await t.rejects(enrolment.enrol(await requestWith(claim.secret), 'a'), /--id ID/);
-  const request = await requestWith(claim.secret, { device_id: 'valve' });
+  const { enrolment, clock, makeClaim } = await openSite(t);
+  const claim = await makeClaim(null, 60_000);
+  await t.rejects(enrolment.enrol(await requestWith(claim), 'a'), /--id ID/);
+  const request = await requestWith(claim, { device_id: 'valve' });
   t.equal((await enrolment.enrol(request, 'a')).device_id, 'valve');
 
-  const other = await enrolment.createClaim(null, 60_000);
+  const other = await makeClaim(null, 60_000);
   await t.rejects(
-    enrolment.enrol(await requestWith(other.secret, { device_id: 'valve' }), 'a'),
+    enrolment.enrol(await requestWith(other, { device_id: 'valve' }), 'a'),
     { code: 'RESOURCE_EXISTS' },
     'a name that is in use is not given away',
   );
   clock.advance(60_001);
-  await t.rejects(enrolment.enrol(await requestWith(other.secret, { device_id: 'tap' }), 'a'), {
+  await t.rejects(enrolment.enrol(await requestWith(other, { device_id: 'tap' }), 'a'), {
     code: 'CLAIM_EXPIRED',
   });
 });
 
 t.test('gives one id to one device, also when two ask for it at the same moment', async (t) => {
-  const { enrolment, store } = await openSite(t);
+  const { enrolment, store, makeClaim } = await openSite(t);
   const requests = await Promise.all(
     [1, 2].map(async () => {
-      const { secret } = await enrolment.createClaim(null, 60_000);
+      const secret = await makeClaim(null, 60_000);
       return requestWith(secret, { device_id: 'valve' });
     }),
   );
@@ -144,7 +174,7 @@ t.test('gives one id to one device, also when two ask for it at the same moment'
 });
 
 t.test('refuses ids and keys that are none, and says what to do', async (t) => {
-  const { enrolment, planned } = await openSite(t);
+  const { enrolment, planned, makeClaim } = await openSite(t);
   await t.rejects(enrolment.enrol(await requestWith(createSecret()), 'a'), {
     code: 'CLAIM_UNKNOWN',
   });
@@ -152,22 +182,30 @@ t.test('refuses ids and keys that are none, and says what to do', async (t) => {
     code: 'CERTIFICATE_REQUEST_INVALID',
   });
   await t.rejects(enrolment.enrol(await requestWith(planned, { device_id: 'valve' }), 'a'), /pump/);
-  await t.rejects(enrolment.createClaim('a/b', 1), /no device id/);
+  await t.rejects(makeClaim('a/b', 1), /no device id/);
 });
 
-t.test('slows down who guesses, and nobody else', async (t) => {
-  const { enrolment, planned, clock } = await openSite(t);
+t.test('slows down who guesses, and nobody beside it', async (t) => {
+  const { enrolment, planned, clock, makeClaim } = await openSite(t);
+  const guess = async () => enrolment.enrol(await requestWith(createSecret()), 'nat');
   for (let attempt = 0; attempt < 10; attempt += 1) {
-    await t.rejects(enrolment.enrol(await requestWith(createSecret()), 'bad'), {
-      code: 'CLAIM_UNKNOWN',
-    });
+    await t.rejects(guess(), { code: 'CLAIM_UNKNOWN' });
   }
-  await t.rejects(enrolment.enrol(await requestWith(planned), 'bad'), {
-    code: 'TOO_MANY_ATTEMPTS',
-  });
-  t.equal((await enrolment.enrol(await requestWith(planned), 'good')).device_id, 'pump');
+  await t.rejects(guess(), { code: 'TOO_MANY_ATTEMPTS', data: { retryAfterMs: 6_000 } });
+  const good = await enrolment.enrol(await requestWith(planned), 'nat');
+  t.equal(good.device_id, 'pump', 'a good code comes through from behind the same address');
   clock.advance(6_000);
-  await t.rejects(enrolment.enrol(await requestWith(createSecret()), 'bad'), {
-    code: 'CLAIM_UNKNOWN',
-  });
+  await t.rejects(guess(), { code: 'CLAIM_UNKNOWN' });
+
+  const valve = await requestWith(await makeClaim('valve', 60_000));
+  const flood = { ...valve, secret: createSecret() };
+  const results = new Set<string>();
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    await enrolment.enrol(flood, 'nat').catch(({ code }) => results.add(code));
+  }
+  t.same([...results], ['TOO_MANY_ATTEMPTS']);
+  await t.rejects(enrolment.enrol(valve, 'nat'), { code: 'TOO_MANY_ATTEMPTS' }, 'nor looked at');
+  t.equal(await enrolment.enrol(flood, 'other').catch(({ code }) => code), 'CLAIM_UNKNOWN');
+  clock.advance(200);
+  t.equal((await enrolment.enrol(valve, 'nat')).device_id, 'valve', 'a moment later again');
 });

@@ -4,16 +4,20 @@ import type { EnrolmentAnswer } from '@holdfast/protos/local/enrolment';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { schedule } from 'node-cron';
+import type { Device } from '../devices/device.js';
 import type { Devices } from '../devices/devices.js';
 import type { Fence } from '../link/fence.js';
 import type { Plan } from '../link/plan.js';
 import type { SiteStore } from '../store/site-store.js';
+import type { KnownDevice } from './decide-enrolment.js';
 import { DeviceEnrolment } from './device-enrolment.js';
 import type { GatewayIdentity } from './gateway-identity.js';
 import { identifyDevice } from './identify-device.js';
 import type { DeviceIdentity, Refusal } from './identity.js';
+import { Manufacturers } from './manufacturers.js';
 import { Revocations } from './revocations.js';
 import { machineHosts, ServerCertificate } from './server-certificate.js';
+import { SiteClaims } from './site-claims.js';
 
 export interface TrustDependencies {
   readonly identity: GatewayIdentity;
@@ -37,11 +41,13 @@ export interface TrustOptions {
 export interface Trust {
   readonly revocations: Revocations;
   readonly certificate: ServerCertificate;
+  readonly claims: SiteClaims;
   readonly enrolment: DeviceEnrolment;
   readonly identify: (socket: TLSSocket) => DeviceIdentity | Refusal;
 }
 
 const hourly = '17 * * * *';
+const daily = '23 3 * * *';
 
 /** To be called before the doors are opened. */
 export const openTrust = async (
@@ -73,21 +79,41 @@ export const openTrust = async (
     isRevoked: revocations.isRevoked,
     clock,
   });
+  const claims = new SiteClaims({
+    store: site,
+    clock,
+    planned: () => plan.current()?.documents.claims.get('claims')?.body.codes ?? [],
+    site: record.site,
+  });
+  const pruneClaims = () =>
+    claims.prune().catch((err: unknown) => log.error({ err }, 'codes could not be pruned'));
+  const pruning = schedule(daily, pruneClaims, { suppressMissedWarning: true });
+  onClose('pruning of codes', () => pruning.destroy());
+  const manufacturers = new Manufacturers({
+    clock,
+    planned: () =>
+      plan.current()?.documents.manufacturers.get('manufacturers')?.body.manufacturers ?? [],
+    isRevoked: revocations.isRevoked,
+  });
   const enrolment = new DeviceEnrolment(
     {
       site,
       clock,
       siteCa,
       root,
-      planClaims: () =>
-        [...(plan.current()?.documents.claims.values() ?? [])].flatMap(({ body }) => body.codes),
+      claims,
+      manufacturers,
+      revocations,
       admit: devices.admit,
       admitted: devices.admitted,
-      isKnown: (device) => devices.get(device) !== undefined,
+      known: (device) => knownDevice(devices.get(device)),
       requireWritable: () => fence.check(),
       ports,
     },
     record,
   );
-  return { revocations, certificate, enrolment, identify };
+  return { revocations, certificate, claims, enrolment, identify };
 };
+
+const knownDevice = (device: Device | undefined): KnownDevice | undefined =>
+  device && { model: device.model, lifecycle: 'active' };

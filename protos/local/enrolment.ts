@@ -4,13 +4,16 @@ import { isDeviceId } from '../mqtt/device-id.js';
 
 const text = v.pipe(v.string(), v.maxLength(128));
 
-/** What a device sends; the code's secret is the authentication. Sent again with the same key, it gets the same certificate. */
+/**
+ * What a device sends. The code's secret is the authentication, or the certificate of its manufacturer with which it has connected. Sent
+ * again with the same key, it gets the same certificate.
+ */
 export const enrolmentRequest = v.object({
   /** The secret part of the code, as provisioning/pki/claim-code parses it. */
-  secret: v.pipe(v.string(), v.minLength(1), v.maxLength(64)),
+  secret: v.exactOptional(v.pipe(v.string(), v.minLength(1), v.maxLength(64))),
   /** PKCS#10 in PEM. Only its public key is taken. */
   csr: v.pipe(v.string(), v.maxLength(16_384)),
-  /** Needed where the code leaves the id to the device. */
+  /** Needed where the code leaves the id to the device; a manufacturer's certificate says it. */
   device_id: v.exactOptional(v.pipe(v.string(), v.check(isDeviceId, 'Expected a device id'))),
   model: v.pipe(text, v.minLength(1)),
   serial_no: v.exactOptional(text),

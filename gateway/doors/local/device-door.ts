@@ -1,4 +1,4 @@
-/** HTTPS for devices (8443): enrolment, which needs a code and no certificate, and firmware, which needs the certificate. */
+/** HTTPS for devices (8443): enrolment, which needs a code or the manufacturer's certificate, and firmware. */
 import type { TLSSocket } from 'node:tls';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import {
@@ -7,6 +7,7 @@ import {
   enrolmentRequest,
 } from '@holdfast/protos/local/enrolment';
 import { reasonOf } from '@holdfast/protos/mqtt/json-payload';
+import { peerChain } from '@holdfast/provisioning/pki/tls-peer';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import * as v from 'valibot';
 import { ChunkCache } from '../../firmware/chunk-cache.js';
@@ -20,7 +21,11 @@ import type { Route, RouteRequest } from './routes.js';
 
 export interface DeviceDoorDeps {
   readonly enrolment: {
-    enrol(request: EnrolmentRequest, remoteAddress: string): Promise<EnrolmentAnswer>;
+    enrol(
+      request: EnrolmentRequest,
+      remoteAddress: string,
+      presented: readonly Uint8Array[],
+    ): Promise<EnrolmentAnswer>;
   };
   readonly firmware: Pick<FirmwareCache, 'get' | 'isNeeded' | 'drop'>;
   /** Who is at the other end, by certificate. */
@@ -47,7 +52,11 @@ export const openDeviceDoor = (
   const enrol = async ({ body, request }: RouteRequest): Promise<object> => {
     const parsed = v.safeParse(enrolmentRequest, body, { abortEarly: true });
     if (!parsed.success) throw new HoldfastError('REQUEST_INVALID', reasonOf(parsed.issues));
-    return enrolment.enrol(parsed.output, request.socket.remoteAddress ?? '');
+    return enrolment.enrol(
+      parsed.output,
+      request.socket.remoteAddress ?? '',
+      peerChain(socketOf(request)),
+    );
   };
 
   const serve = async ({ request, response, params }: RouteRequest): Promise<undefined> => {

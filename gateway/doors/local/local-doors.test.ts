@@ -28,7 +28,10 @@ import { siteMigrations } from '../../store/site-migrations.js';
 import { siteStore } from '../../store/site-store.js';
 import { DeviceEnrolment } from '../../trust/device-enrolment.js';
 import { identifyDevice } from '../../trust/identify-device.js';
+import { Manufacturers } from '../../trust/manufacturers.js';
 import { createOperatorToken, hashOperatorToken } from '../../trust/operator-token.js';
+import { Revocations } from '../../trust/revocations.js';
+import { SiteClaims } from '../../trust/site-claims.js';
 import { openDeviceDoor } from './device-door.js';
 import { openPeopleDoor } from './people-door.js';
 
@@ -76,18 +79,34 @@ const openSite = async (t: Test) => {
   });
   const tls = { cert: pemChain(server, siteCa.certificate, root), key: privatePem(serverKey) };
   const secret = createSecret();
+  const isRevoked = () => false;
   const enrolment = new DeviceEnrolment(
     {
       site,
       clock,
       siteCa,
       root,
-      planClaims: () => [
-        { hash: hashClaim(secret, 'farm'), device_id: 'pump', model: null, expires_at: now + 1e6 },
-      ],
+      claims: new SiteClaims({
+        store: site,
+        clock,
+        planned: () => [
+          {
+            hash: hashClaim(secret, 'farm'),
+            device_id: 'pump',
+            model: null,
+            expires_at: now + 1e6,
+          },
+        ],
+        site: 'farm',
+      }),
+      manufacturers: new Manufacturers({ clock, planned: () => [], isRevoked }),
+      revocations: await Revocations.open({ site, clock, log }),
       admit: devices.admit,
       admitted: devices.admitted,
-      isKnown: (device) => devices.get(device) !== undefined,
+      known: (device) => {
+        const known = devices.get(device);
+        return known && { model: known.model, lifecycle: 'active' };
+      },
       requireWritable: () => undefined,
       ports: () => ({ mqtts: 8883, https: 8443 }),
     },
