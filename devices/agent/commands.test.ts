@@ -61,6 +61,11 @@ t.test(
     await send('c3', 'measure');
     // The agent itself was killed.
     const again = await open();
+    t.teardown(async () => {
+      await commands.close();
+      await again.close();
+      await remove();
+    });
     await again.started();
     await answers(3);
     t.match(said[2], ['c3', { status: 'failed' }]);

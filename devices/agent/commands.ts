@@ -47,6 +47,7 @@ export class Commands {
   readonly #deps: CommandsDeps;
   readonly #device: string;
   readonly #record: StoredRecord<readonly Entry[]>;
+  readonly #sends = new Set<Promise<void>>();
 
   private constructor(deps: CommandsDeps, device: string, record: StoredRecord<readonly Entry[]>) {
     this.#deps = deps;
@@ -84,6 +85,11 @@ export class Commands {
       if (entry.response !== null || !entry.isReboot || entry.boot === boot) continue;
       await this.#respond(entry.id, { status: 'succeeded', result: { boot } });
     }
+  }
+
+  /** Waits for the answers that are being sent: to be called when the session has ended. */
+  async close(): Promise<void> {
+    await Promise.all(this.#sends);
   }
 
   /** Sends every answer that was not acknowledged. */
@@ -139,13 +145,15 @@ export class Commands {
 
   #send(id: string, response: CommandResponsePayload): void {
     const topic = buildTopic({ kind: 'command_response', device: this.#device, command: id });
-    this.#deps.session
+    const sent = this.#deps.session
       .publish(topic, response)
       .then(() => this.#change(id, { isAnswered: true }))
       .catch((error: unknown) =>
         // `connected` sends it again.
         this.#deps.log.info({ id, error: messageOf(error) }, 'the answer waits'),
-      );
+      )
+      .finally(() => this.#sends.delete(sent));
+    this.#sends.add(sent);
   }
 
   #change(id: string, change: Partial<Entry>): Promise<void> {

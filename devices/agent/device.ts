@@ -259,6 +259,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
       await updates.close();
       await renewal.close();
       await session.close();
+      await commands.close();
       await telemetry.close();
     },
   };
