@@ -4,7 +4,8 @@ import type { Agent } from 'node:https';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { wait } from '@holdfast/provisioning/time/wait';
-import { digestOf, download } from '../agent/update/download.js';
+import { digestOf } from '@holdfast/provisioning/transfer/file-digest';
+import { fetchFirmware } from '../agent/update/fetch-firmware.js';
 import type {
   InstalledApp,
   Slot,
@@ -60,14 +61,14 @@ export class SimulatedPlatform implements UpdatePlatform {
       if (isOld) await rm(join(this.#directory, name), { force: true });
     }
     const { baseUrl, agent } = this.#deps.gateway;
-    await download(
+    await fetchFirmware(
       {
         sha256: job.sha256,
         sizeBytes: job.sizeBytes,
         path: this.#firmware(job),
         url: () => new URL(job.url, baseUrl()).href,
       },
-      { signal, onProgress, httpsAgent: agent() },
+      { signal, onProgress, agent: agent() },
     );
   }
 

@@ -10,7 +10,7 @@ import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { type Wait, wait } from '@holdfast/provisioning/time/wait';
-import { download } from './download.js';
+import { download } from '@holdfast/provisioning/transfer/download';
 
 export interface FirmwareCacheDeps {
   /** The control plane's HTTPS address, and an agent that verifies it and shows the gateway's certificate. */

@@ -2,8 +2,8 @@
 
 import { join } from 'node:path';
 import type { StoredRecord } from '@holdfast/provisioning/storage/record';
+import { digestOf } from '@holdfast/provisioning/transfer/file-digest';
 import { inspectArchive, unpackArchive } from './archive.js';
-import { digestOf } from './download.js';
 import type { UpdateState } from './update-state.js';
 
 export const installInitialApp = async (

@@ -8,9 +8,11 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import type { Agent } from 'node:https';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { partialOf } from '@holdfast/provisioning/transfer/download';
+import { digestOf } from '@holdfast/provisioning/transfer/file-digest';
 import { type AppManifest, manifestName, parseManifest } from './app-manifest.js';
 import { inspectArchive, unpackArchive } from './archive.js';
-import { digestOf, download } from './download.js';
+import { fetchFirmware } from './fetch-firmware.js';
 import type { Supervisor } from './supervisor.js';
 import type { InstalledApp, Slot, Trial, UpdateJob } from './update-state.js';
 import type { UpdatePlatform } from './updater.js';
@@ -41,14 +43,14 @@ export class SlotPlatform implements UpdatePlatform {
   ): Promise<void> {
     await this.#sweep(job);
     const { baseUrl, agent } = this.#deps.gateway;
-    await download(
+    await fetchFirmware(
       {
         sha256: job.sha256,
         sizeBytes: job.sizeBytes,
         path: this.#archive(job),
         url: () => new URL(job.url, baseUrl()).href,
       },
-      { signal, onProgress, ...(agent && { httpsAgent: agent() }) },
+      { signal, onProgress, ...(agent && { agent: agent() }) },
     );
   }
 
@@ -84,7 +86,7 @@ export class SlotPlatform implements UpdatePlatform {
 
   async discard(job: UpdateJob): Promise<void> {
     await rm(this.#archive(job), { force: true });
-    await rm(`${this.#archive(job)}.part`, { force: true });
+    await rm(partialOf(this.#archive(job)), { force: true });
   }
 
   /** What jobs before left behind, when the device stopped before it could clean up. */

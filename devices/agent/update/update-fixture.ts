@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { digestOf } from './download.js';
+import { digestOf } from '@holdfast/provisioning/transfer/file-digest';
 import { packApp } from './pack-app.js';
 import type { UpdateJob } from './update-state.js';
 

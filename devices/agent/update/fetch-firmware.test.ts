@@ -1,12 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { type DownloadRequest, download } from './download.js';
+import { type FirmwareRequest, fetchFirmware } from './fetch-firmware.js';
 
 const firmware = randomBytes(300_000);
 const sha256 = createHash('sha256').update(firmware).digest('hex');
@@ -50,7 +50,7 @@ const setUp = async (t: Test, answers: Answer[]) => {
   });
   const { port } = server.address() as AddressInfo;
   const path = join(directory, 'firmware');
-  const request: DownloadRequest = {
+  const request: FirmwareRequest = {
     sha256,
     sizeBytes: firmware.length,
     path,
@@ -63,7 +63,7 @@ const options = { signal, firstRetryMs: 1 };
 t.test('goes on where it was broken off, and not from the start', async (t) => {
   const { request, froms, path } = await setUp(t, [breakAfter(100_000), breakAfter(100_000)]);
   const percents: number[] = [];
-  await download(request, { ...options, onProgress: (percent) => percents.push(percent) });
+  await fetchFirmware(request, { ...options, onProgress: (percent) => percents.push(percent) });
   t.ok((await readFile(path)).equals(firmware));
   t.equal(froms.length, 3);
   t.ok((froms[1] ?? 0) > 0 && (froms[2] ?? 0) > (froms[1] ?? 0));
@@ -73,7 +73,7 @@ t.test('goes on where it was broken off, and not from the start', async (t) => {
 t.test('resumes what a process before it left', async (t) => {
   const { request, froms, path } = await setUp(t, []);
   await writeFile(`${path}.part`, firmware.subarray(0, 200_000));
-  await download(request, options);
+  await fetchFirmware(request, options);
   t.same(froms, [200_000]);
   t.ok((await readFile(path)).equals(firmware));
   await t.rejects(access(`${path}.part`));
@@ -82,21 +82,21 @@ t.test('resumes what a process before it left', async (t) => {
 t.test('asks for nothing when the whole part is there', async (t) => {
   const { request, froms, path } = await setUp(t, []);
   await writeFile(`${path}.part`, firmware);
-  await download(request, options);
+  await fetchFirmware(request, options);
   t.same(froms, []);
 });
 
 t.test('begins again when the server knows no Range', async (t) => {
   const { request, path } = await setUp(t, [(_request, response) => response.end(firmware)]);
   await writeFile(`${path}.part`, firmware.subarray(0, 10));
-  await download(request, options);
+  await fetchFirmware(request, options);
   t.ok((await readFile(path)).equals(firmware));
 });
 
 t.test('a damaged part costs one whole download, no more', async (t) => {
   const { request, froms, path } = await setUp(t, []);
   await writeFile(`${path}.part`, Buffer.alloc(1_000));
-  await download(request, options);
+  await fetchFirmware(request, options);
   t.same(froms, [1_000, 0]);
   t.ok((await readFile(path)).equals(firmware));
 });
@@ -105,14 +105,14 @@ t.test('other bytes of the right size are never there', async (t) => {
   const { request, path } = await setUp(t, [
     (_request, response) => response.end(randomBytes(firmware.length)),
   ]);
-  await t.rejects(download(request, options), { code: 'UPDATE_DIGEST_MISMATCH' });
+  await t.rejects(fetchFirmware(request, options), { code: 'UPDATE_DIGEST_MISMATCH' });
   await t.rejects(access(path));
   await t.rejects(access(`${path}.part`));
 });
 
 t.test('more bytes than promised are not written', async (t) => {
   const { request, path } = await setUp(t, []);
-  await t.rejects(download({ ...request, sizeBytes: 1_000 }, options), {
+  await t.rejects(fetchFirmware({ ...request, sizeBytes: 1_000 }, options), {
     code: 'UPDATE_DIGEST_MISMATCH',
   });
   await t.rejects(access(path));
@@ -124,17 +124,17 @@ t.test('waits for a gateway that is busy or starting, not for one that refuses',
     (_request, response) =>
       response.writeHead(code).end('no');
   const busy = await setUp(t, [status(503), status(404)]);
-  await download(busy.request, options);
+  await fetchFirmware(busy.request, options);
   t.equal(busy.froms.length, 3);
   const refusing = await setUp(t, [status(403)]);
-  await t.rejects(download(refusing.request, options), { code: 'UPDATE_DOWNLOAD_FAILED' });
+  await t.rejects(fetchFirmware(refusing.request, options), { code: 'UPDATE_DOWNLOAD_FAILED' });
 });
 
 t.test('gives a silent server up and asks again', async (t) => {
   const { request, froms } = await setUp(t, [
     (_request, response) => response.write(firmware.subarray(0, 1_000)),
   ]);
-  await download(request, { ...options, idleMs: 50 });
+  await fetchFirmware(request, { ...options, idleTimeoutMs: 50 });
   t.same(froms, [0, 1_000]);
 });
 
@@ -145,5 +145,21 @@ t.test('ends with its signal', async (t) => {
       response.write(firmware.subarray(0, 1_000), () => stop.abort(new Error('withdrawn')));
     },
   ]);
-  await t.rejects(download(request, { ...options, signal: stop.signal }), { message: 'withdrawn' });
+  await t.rejects(fetchFirmware(request, { ...options, signal: stop.signal }), {
+    message: 'withdrawn',
+  });
+});
+
+t.test('gives up a server that takes a request and never answers it', async (t) => {
+  const { request, froms } = await setUp(t, [() => undefined]);
+  await fetchFirmware(request, { ...options, idleTimeoutMs: 50 });
+  t.same(froms, [0, 0]);
+});
+
+t.test('a full disk ends it: what has no room now has none for hours', async (t) => {
+  const { request, path } = await setUp(t, []);
+  await symlink('/dev/full', `${path}.part`);
+  await t.rejects(fetchFirmware(request, { ...options, deadlineMs: 2_000 }), {
+    code: 'STORE_FULL',
+  });
 });
