@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import t from 'tap';
+import * as v from 'valibot';
 import { loadConfiguration } from './configuration.js';
 import { configurationReference, usageText } from './reference.js';
 import {
@@ -7,6 +8,7 @@ import {
   configuration,
   flag,
   integer,
+  list,
   optionalText,
   port,
   section,
@@ -89,8 +91,12 @@ t.test('tells everything that is wrong at once, and where it came from', async (
   t.equal(error.code, 'CONFIGURATION_INVALID');
   const lines: string[] = error.message.split('\n');
   t.equal(lines.length, 4);
-  t.ok(lines.some((line) => /bad\.yaml: there is no setting "ports\.mqtt"/.test(line)));
-  t.ok(lines.some((line) => /bad\.yaml: link\.mode must be one of grpc, bundle/.test(line)));
+  t.ok(
+    lines.some((line) =>
+      /bad\.yaml:1: there is no setting "ports\.mqtt": do you mean "mqtts"\?/.test(line),
+    ),
+  );
+  t.ok(lines.some((line) => /bad\.yaml:2: link\.mode must be one of grpc, bundle/.test(line)));
   t.ok(lines.some((line) => /HOLDFAST_LINK__KEEPALIVE_MS: .* 1000 to 60000, is "5 s"/.test(line)));
   t.ok(lines.some((line) => /--names\.is-local: .*true or false/.test(line)));
 });
@@ -98,13 +104,89 @@ t.test('tells everything that is wrong at once, and where it came from', async (
 t.test('refuses flags, files and levels it does not know', async (t) => {
   const bad = { code: 'CONFIGURATION_INVALID' };
   const folder = t.testdir({ 'list.yaml': '- a', 'torn.yaml': 'a: [', 'flat.yaml': 'ports: 5' });
-  await t.rejects(load(['--port.mqtts', '1']), { ...bad, message: /--port\.mqtts/ });
+  await t.rejects(load(['--port.mqtts', '1']), {
+    ...bad,
+    message: /"--port\.mqtts": do you mean "--ports\.mqtts"/,
+  });
+  await t.rejects(load(['--link.keepaliveMs', '1']), {
+    ...bad,
+    message: /do you mean "--link\.keepalive-ms"/,
+  });
   await t.rejects(load(['--config', `${folder}/none.yaml`]), { ...bad, message: /none\.yaml/ });
   await t.rejects(load(['--config', `${folder}/list.yaml`]), { ...bad, message: /sections/ });
   await t.rejects(load(['--config', `${folder}/torn.yaml`]), { ...bad, message: /torn\.yaml/ });
   await t.rejects(load(['--config', `${folder}/flat.yaml`]), bad);
   await t.rejects(load(['--config', `${folder}/flat.yaml`, '--ports.mqtts', '1']), bad);
   await t.rejects(load(['--log-level', 'loud']), bad);
+});
+
+t.test('names the line of the file, and what a name may have been meant to be', async (t) => {
+  const folder = t.testdir({
+    'site.yaml': [
+      '# comment',
+      'link:',
+      '  keepalive-ms: 2000',
+      '  colour: red',
+      'names:',
+      '  hosts:',
+      '    - a',
+      '    - 5',
+      'lines:',
+      '  all:',
+      '    - baud: 9600',
+      'prots: {}',
+    ].join('\n'),
+    'twice.yaml': 'link: {}\nnames: {}\nlink: {}\n',
+  });
+  const lined = configuration({
+    ...schema.entries,
+    lines: section('Lines.', {
+      all: list(v.strictObject({ baudRate: v.optional(v.number()), path: v.string() }), {
+        description: 'Lines.',
+      }),
+    }),
+  });
+  const error = await loadConfiguration(lined, {
+    program: 'holdfast-gateway',
+    argv: ['--config', `${folder}/site.yaml`],
+    env: {},
+  }).catch((e) => e);
+  const said = error.message.replaceAll(`${folder}/`, '').split('\n').sort();
+  t.same(said, [
+    'site.yaml:11: lines.all[0].path is missing',
+    'site.yaml:11: there is no setting "lines.all[0].baud"; below lines.all[0] there are baudRate, path',
+    'site.yaml:12: there is no setting "prots": do you mean "ports"?',
+    'site.yaml:3: there is no setting "link.keepalive-ms": do you mean "keepaliveMs"?',
+    'site.yaml:4: there is no setting "link.colour"; below link there are keepaliveMs, proxy, mode',
+    'site.yaml:8: names.hosts[1] must be text, is 5',
+  ]);
+  await t.rejects(load(['--config', `${folder}/twice.yaml`]), {
+    message: /twice\.yaml:3: .*unique/,
+  });
+});
+
+t.test('another file counts where none is named', async (t) => {
+  const asked: unknown[] = [];
+  const options = {
+    program: 'holdfast-gateway',
+    env: {},
+    defaultFile: async (...of: unknown[]) => {
+      asked.push(of);
+      return { name: 'applied', text: 'names: {title: Kept}' };
+    },
+  };
+  const loaded = await loadConfiguration(schema, { ...options, argv: ['run', '--data', '/x'] });
+  t.equal(loaded.configuration.names.title, 'Kept');
+  t.same(asked, [['/x', 'run']]);
+  const folder = t.testdir({ 'a.yaml': 'names: {title: Named}' });
+  const named = await loadConfiguration(schema, {
+    ...options,
+    argv: ['--config', `${folder}/a.yaml`, '--ports.mqtts', '7'],
+  });
+  t.equal(named.configuration.names.title, 'Named');
+  t.equal(named.configFile, `${folder}/a.yaml`);
+  t.same(named.overrides, { 'ports.mqtts': '--ports.mqtts' });
+  t.equal(asked.length, 1);
 });
 
 t.test('a program may have flags of its own', async (t) => {

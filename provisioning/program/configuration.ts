@@ -2,12 +2,21 @@
  * Loads a program's configuration: defaults, then the file, then the environment, then the flags. Whatever is wrong is told at once,
  * each with where it came from.
  */
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import * as v from 'valibot';
-import { parse as parseYaml } from 'yaml';
+import {
+  type ConfigurationFile,
+  type FileText,
+  invalid,
+  isTree,
+  parseConfigurationFile,
+  readFileText,
+  type Tree,
+} from './configuration-file.js';
+import { explainIssue } from './explain-issue.js';
+import { nearestName } from './nearest-name.js';
 import { type ConfigurationSchema, type Setting, settingsOf } from './settings.js';
 
 export interface ProgramFlag {
@@ -23,10 +32,19 @@ export interface LoadOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Flags of the program's own that are no settings, by their name. */
   readonly flags?: Readonly<Record<string, ProgramFlag>>;
+  /** What is read where no file is named; by the folder of the data and the command. */
+  readonly defaultFile?: (
+    dataDir: string,
+    command: string | undefined,
+  ) => Promise<FileText | undefined>;
 }
 
 export interface Loaded<C> {
   readonly configuration: C;
+  /** The file that was named with `--config` or HOLDFAST_CONFIG. */
+  readonly configFile: string | undefined;
+  /** Settings (`link.keepaliveMs`) that a flag or a variable has set, and which one. */
+  readonly overrides: Readonly<Record<string, string>>;
   /** Absolute. */
   readonly dataDir: string;
   /** What is left of the command line: a command and its arguments. */
@@ -58,30 +76,58 @@ export const loadConfiguration = async <S extends ConfigurationSchema>(
   if (!logLevels.includes(logLevel)) {
     throw invalid([`log level: must be one of ${logLevels.join(', ')}, is "${logLevel}"`]);
   }
-  const file = textOf(values.config) ?? env.HOLDFAST_CONFIG;
-  const tree = file === undefined ? {} : await readTree(file);
-  const sources = new Map<string, string>();
+  const dataDir = resolve(textOf(values.data) ?? env.HOLDFAST_DATA ?? defaultDataDir(program));
+  const configFile = textOf(values.config) ?? env.HOLDFAST_CONFIG;
+  const text =
+    configFile === undefined
+      ? await options.defaultFile?.(dataDir, positionals[0])
+      : await readFileText(configFile);
+  const file = text && parseConfigurationFile(text);
+  const tree = file?.tree ?? {};
+  const overrides = new Map<string, string>();
   for (const setting of settings) {
     const flag = textOf(values[flagOf(setting)]);
     const given = flag ?? env[variableOf(setting)];
     if (given === undefined) continue;
-    sources.set(
+    overrides.set(
       setting.path.join('.'),
       flag === undefined ? variableOf(setting) : `--${flagOf(setting)}`,
     );
     put(tree, setting.path, setting.read(given));
   }
-  const parsed = v.safeParse(schema, tree);
-  if (!parsed.success) throw invalid(parsed.issues.map((issue) => explain(issue, sources, file)));
   return {
-    configuration: parsed.output,
-    dataDir: resolve(textOf(values.data) ?? env.HOLDFAST_DATA ?? defaultDataDir(program)),
+    configuration: check(schema, tree, { file, overrides }),
+    configFile,
+    overrides: Object.fromEntries(overrides),
+    dataDir,
     positionals,
     flags: Object.fromEntries(
       Object.entries(values).filter(([name]) => name in (options.flags ?? {})),
     ),
     logLevel,
   };
+};
+
+/** What one file makes of the settings, with nothing else said. Errors: CONFIGURATION_INVALID, a line for each thing. */
+export const readConfiguration = <S extends ConfigurationSchema>(
+  schema: S,
+  text: FileText,
+): v.InferOutput<S> => {
+  const file = parseConfigurationFile(text);
+  return check(schema, file.tree, { file, overrides: new Map() });
+};
+
+const check = <S extends ConfigurationSchema>(
+  schema: S,
+  tree: Tree,
+  from: {
+    readonly file: ConfigurationFile | undefined;
+    readonly overrides: ReadonlyMap<string, string>;
+  },
+): v.InferOutput<S> => {
+  const parsed = v.safeParse(schema, tree);
+  if (parsed.success) return parsed.output;
+  throw invalid(parsed.issues.flatMap((issue) => explainIssue(schema, issue, from)));
 };
 
 /** `holdfast-gateway` → `./.holdfast/gateway`. */
@@ -110,24 +156,18 @@ const parseFlags = (settings: readonly Setting[], { argv, flags }: LoadOptions):
       options: { ...Object.fromEntries(strings), ...builtInFlags, ...flags },
     });
   } catch (error) {
-    throw invalid([messageOf(error)], error);
+    throw invalid([explainFlag(messageOf(error), [...strings.map(([name]) => name)])], error);
   }
 };
 
-type Tree = Record<string, unknown>;
-
-const readTree = async (path: string): Promise<Tree> => {
-  try {
-    const tree: unknown = parseYaml(await readFile(path, 'utf8'), { maxAliasCount: 0 }) ?? {};
-    if (isTree(tree)) return tree;
-  } catch (error) {
-    throw invalid([`${path}: ${messageOf(error)}`], error);
-  }
-  throw invalid([`${path}: must hold sections with settings`]);
+const explainFlag = (message: string, known: readonly string[]): string => {
+  const written = /^Unknown option '--([^']+)'/.exec(message)?.[1];
+  if (written === undefined) return message;
+  const near = nearestName(written, known);
+  return near === undefined
+    ? `there is no flag "--${written}": see --help`
+    : `there is no flag "--${written}": do you mean "--${near}"?`;
 };
-
-const isTree = (value: unknown): value is Tree =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Leaves a section of a wrong type as it is: the schema refuses it. */
 const put = (tree: Tree, [key, ...rest]: readonly string[], value: unknown): void => {
@@ -141,20 +181,5 @@ const put = (tree: Tree, [key, ...rest]: readonly string[], value: unknown): voi
   if (isTree(next)) put(next, rest, value);
 };
 
-const explain = (
-  issue: v.BaseIssue<unknown>,
-  sources: ReadonlyMap<string, string>,
-  file: string | undefined,
-): string => {
-  const path = v.getDotPath(issue) ?? '';
-  const source = sources.get(path) ?? file ?? 'the configuration';
-  // A strict object says "never" of a key it does not know.
-  if (issue.expected === 'never') return `${source}: there is no setting "${path}"`;
-  return `${source}: ${path} ${issue.message}, is ${issue.received}`;
-};
-
 const textOf = (value: unknown): string | undefined =>
   typeof value === 'string' ? value : undefined;
-
-const invalid = (lines: readonly string[], cause?: unknown) =>
-  new HoldfastError('CONFIGURATION_INVALID', lines.join('\n'), { cause });

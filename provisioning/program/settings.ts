@@ -180,9 +180,24 @@ export const settingsOf = (
   return { settings, sections };
 };
 
+/** The names that may stand in one place of the file; empty where there are none. */
+export const keysAt = (
+  schema: ConfigurationSchema,
+  path: readonly (string | number)[],
+): readonly string[] => {
+  let node: Node | undefined = unwrap(schema);
+  for (const key of path) {
+    const inner: unknown = typeof key === 'number' ? node.item : node.entries?.[key];
+    if (inner === undefined) return [];
+    node = unwrap(inner);
+  }
+  return Object.keys(node.entries ?? {});
+};
+
 type Node = v.GenericSchema & {
   readonly wrapped?: unknown;
   readonly entries?: Record<string, unknown>;
+  readonly item?: unknown;
 };
 
 /** Schemas are plain data to valibot; which of these fields are there depends on how they were made, above. */
