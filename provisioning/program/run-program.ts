@@ -4,8 +4,8 @@
  */
 import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type * as v from 'valibot';
-import { withDeadline } from '../time/deadline.js';
-import { type Loaded, loadConfiguration } from './configuration.js';
+import { Closers } from './closers.js';
+import { type Loaded, type LoadOptions, loadConfiguration } from './configuration.js';
 import { LogStream } from './log-stream.js';
 import { createLogger, type Logger } from './logger.js';
 import { formatReadyLine, type ReadyPorts } from './ready.js';
@@ -22,6 +22,7 @@ export interface Program<S extends ConfigurationSchema> extends Usage {
   readonly schema: S;
   /** How long closing may take altogether. */
   readonly closeLimitMs?: number;
+  readonly defaultFile?: NonNullable<LoadOptions['defaultFile']>;
   /** Resolves when the work is over. A program that serves awaits `aborted(context.signal)` at its end. */
   readonly run: (context: ProgramContext<v.InferOutput<S>>) => Promise<void>;
 }
@@ -32,13 +33,11 @@ export interface ProgramContext<C> extends Omit<Loaded<C>, 'logLevel'> {
   readonly signal: AbortSignal;
   /** Registers what is to be closed at the end; the last registered is closed first. */
   onClose(name: string, close: () => Promise<void> | void): void;
-  /** Says that the program serves now. */
+  /** Says that the program serves now, and again when it has begun anew. */
   ready(ports: ReadyPorts): void;
   /** Ends the program because something it cannot do without has failed. */
   fail(error: unknown): void;
 }
-
-const defaultCloseLimitMs = 10_000;
 
 /** Runs the program and ends the process. */
 export const runProgram = async <S extends ConfigurationSchema>(
@@ -66,18 +65,13 @@ export const runProgram = async <S extends ConfigurationSchema>(
 const printAndExit = (text: string): Promise<never> =>
   new Promise(() => process.stdout.write(text, () => process.exit(exitCodes.ok)));
 
-interface Closer {
-  readonly name: string;
-  readonly close: () => Promise<void> | void;
-}
-
 class Life<S extends ConfigurationSchema> {
   readonly #program: Program<S>;
   readonly #loaded: Loaded<v.InferOutput<S>>;
   readonly #log: Logger;
   readonly #stderr = new LogStream({ fd: 2 });
   readonly #stop = new AbortController();
-  readonly #closers: Closer[] = [];
+  readonly #closers: Closers;
   #exitCode: number = exitCodes.ok;
   #isReady = false;
 
@@ -89,6 +83,7 @@ class Life<S extends ConfigurationSchema> {
       level: loaded.logLevel,
       to: this.#stderr,
     });
+    this.#closers = new Closers({ log: this.#log }, { limitMs: program.closeLimitMs });
   }
 
   async live(): Promise<never> {
@@ -99,7 +94,7 @@ class Life<S extends ConfigurationSchema> {
         ...loaded,
         log: this.#log,
         signal: this.#stop.signal,
-        onClose: (name, close) => this.#closers.push({ name, close }),
+        onClose: (name, close) => this.#closers.add(name, close),
         ready: (ports) => {
           this.#isReady = true;
           process.stdout.write(`${formatReadyLine(ports)}\n`);
@@ -112,7 +107,7 @@ class Life<S extends ConfigurationSchema> {
       else if (error !== this.#stop.signal.reason) this.#log.warn({ err: error }, 'interrupted');
     }
     this.#stop.abort();
-    await this.#close();
+    if (!(await this.#closers.close())) this.#exitCode ||= exitCodes.failed;
     await this.#stderr.flush();
     process.exit(this.#exitCode);
   }
@@ -161,27 +156,5 @@ class Life<S extends ConfigurationSchema> {
   #exitNow(code: number): never {
     this.#stderr.flushSync();
     process.exit(code);
-  }
-
-  async #close(): Promise<void> {
-    const limitMs = this.#program.closeLimitMs ?? defaultCloseLimitMs;
-    let closing = '';
-    const closeAll = async () => {
-      for (const { name, close } of this.#closers.reverse()) {
-        closing = name;
-        try {
-          await close();
-        } catch (error) {
-          this.#exitCode ||= exitCodes.failed;
-          this.#log.error({ err: error, part: name }, 'could not be closed');
-        }
-      }
-    };
-    try {
-      await withDeadline(closeAll(), limitMs, { doing: 'closing' });
-    } catch (error) {
-      this.#exitCode ||= exitCodes.failed;
-      this.#log.error({ err: error, part: closing }, 'did not close in time');
-    }
   }
 }
