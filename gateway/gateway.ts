@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { EntryBody, EntryKind } from '@holdfast/protos/link/journal-entries';
 import { formatAddress, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
 import { privatePem } from '@holdfast/provisioning/pki/keys';
@@ -23,6 +24,7 @@ import { shadowDoor } from './doors/native/shadow-door.js';
 import { SerialDoor } from './doors/serial/serial-door.js';
 import { FirmwareCache } from './firmware/firmware-cache.js';
 import { siteStatus } from './health/site-status.js';
+
 import { Commands } from './jobs/commands.js';
 import { grpcDial } from './link/dial.js';
 import { openGrants } from './link/grants.js';
@@ -31,6 +33,8 @@ import { Pruning } from './link/pruning.js';
 import { shadowChanged } from './shadows/shadow-change.js';
 import { performShadowChanges } from './shadows/shadow-effects.js';
 import { openShadows } from './shadows/shadows.js';
+import type { GatewayHealth } from './site-file/gateway-health.js';
+import { journalEntry } from './store/journal.js';
 import { openSite } from './store/site.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openTrust } from './trust/open-trust.js';
@@ -50,11 +54,19 @@ export interface GatewayOptions {
   readonly version: string;
 }
 
+/** A gateway that serves. */
+export interface OpenedGateway {
+  readonly ports: ReadyPorts;
+  health(): GatewayHealth;
+  /** Commits an entry of the audit lane. */
+  journal: <K extends EntryKind<'audit'>>(kind: K, body: EntryBody<'audit', K>) => Promise<void>;
+}
+
 /** Starts what works without a network first, and the link last; resolves when it serves. */
 export const openGateway = async (
   deps: GatewayDependencies,
   { configuration, dataDir, version }: GatewayOptions,
-): Promise<ReadyPorts> => {
+): Promise<OpenedGateway> => {
   const { log, onClose } = deps;
   const { listen, services } = configuration;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
@@ -235,7 +247,11 @@ export const openGateway = async (
   const pruning = new Pruning({ lanes: [lanes.audit, lanes.state], clock, log });
   pruning.open();
   onClose('pruning', () => pruning.close());
-  return { ...ports, ...broker.ports };
+  return {
+    ports: { ...ports, ...broker.ports },
+    health: () => ({ isLinkUp: link.status().connected, lines: serial.lines() }),
+    journal: (kind, body) => site.commit([journalEntry('audit', kind, body, clock.now())]),
+  };
 };
 
 const linkCredentials = ({ link }: GatewayIdentity) => ({

@@ -9,13 +9,19 @@ import { formatLoginCode } from '@holdfast/provisioning/pki/login-code';
 import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
 import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/run-program';
 import { systemClock } from '@holdfast/provisioning/time/clock';
-import { aborted } from '@holdfast/provisioning/time/wait';
 import { type GatewayConfiguration, gatewayConfiguration } from './configuration.js';
-import { openGateway } from './gateway.js';
+import { appliedFile, runGateway } from './site-file/run-gateway.js';
 import { type EnrolledGateway, enrollGateway, resetOperatorToken } from './trust/enroll-gateway.js';
 import { machineAddress } from './trust/server-certificate.js';
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
+
+const flags = {
+  'login-file': {
+    type: 'string',
+    description: 'Write the login code that is shown once into this file (mode 0600) instead',
+  },
+} as const;
 
 type Context = ProgramContext<GatewayConfiguration>;
 
@@ -31,12 +37,8 @@ export const main = (): Promise<never> =>
       'login-code': 'Print a new login code for the local API; the one before is void.',
       'hash-password': 'Read a password on standard input, print its hash for services.users.',
     },
-    flags: {
-      'login-file': {
-        type: 'string',
-        description: 'Write the login code that is shown once into this file (mode 0600) instead',
-      },
-    },
+    flags,
+    defaultFile: appliedFile,
     run: async (context) => {
       const [command = 'run', argument] = context.positionals;
       const work = commands.get(command);
@@ -53,9 +55,7 @@ export const main = (): Promise<never> =>
 type Command = (context: Context, argument: string | undefined) => Promise<void>;
 
 const run: Command = async (context) => {
-  const { signal, ready } = context;
-  ready(await openGateway(context, { ...context, version }));
-  await aborted(signal);
+  await runGateway(context, { version, argv: process.argv.slice(2), env: process.env, flags });
 };
 
 const enroll: Command = async (context, code) => {
@@ -92,7 +92,7 @@ const commands = new Map<string, Command>([
 ]);
 
 const showLogin = async (
-  { configuration, flags }: Context,
+  { configuration, flags: given }: Context,
   { operatorToken, rootSha256 }: EnrolledGateway,
 ): Promise<void> => {
   const host = configuration.names.hosts[0] ?? machineAddress();
@@ -102,7 +102,7 @@ const showLogin = async (
     token: operatorToken,
     rootSha256,
   });
-  const file = flags['login-file'];
+  const file = given['login-file'];
   if (typeof file === 'string') await writeFile(file, `${login}\n`, { mode: 0o600 });
   else {
     // For the person in front of it, so not a line of the log, which is kept and shipped.

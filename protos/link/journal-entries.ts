@@ -17,6 +17,15 @@ const sequence = count;
 
 export const journalBodies = {
   audit: {
+    /** A configuration was applied on site and kept, or rolled back since the gateway was not healthy with it. */
+    site_configuration: v.object({
+      revision: count,
+      sha256: v.string(),
+      /** A name of the gateway's machine. */
+      by: v.string(),
+      result: v.picklist(['confirmed', 'rolled_back']),
+      reason: v.nullable(v.string()),
+    }),
     /** A device got a certificate, or the gateway vouched for its line. */
     device_enrolled: v.object({
       device: id,

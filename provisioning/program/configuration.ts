@@ -64,30 +64,47 @@ export const builtInFlags = {
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
 
+/** What a command line says beside the settings. Errors: CONFIGURATION_INVALID. */
+export const readCommandLine = (
+  schema: ConfigurationSchema,
+  options: LoadOptions,
+): Omit<Loaded<unknown>, 'configuration' | 'overrides'> & {
+  readonly values: CommandLine['values'];
+} => {
+  const { program, env } = options;
+  const { values, positionals } = parseFlags(settingsOf(schema).settings, options);
+  const logLevel = textOf(values['log-level']) ?? env.HOLDFAST_LOG_LEVEL ?? 'info';
+  if (!logLevels.includes(logLevel)) {
+    throw invalid([`log level: must be one of ${logLevels.join(', ')}, is "${logLevel}"`]);
+  }
+  return {
+    values,
+    positionals,
+    logLevel,
+    configFile: textOf(values.config) ?? env.HOLDFAST_CONFIG,
+    dataDir: resolve(textOf(values.data) ?? env.HOLDFAST_DATA ?? defaultDataDir(program)),
+    flags: Object.fromEntries(
+      Object.entries(values).filter(([name]) => name in (options.flags ?? {})),
+    ),
+  };
+};
+
 /** Errors: CONFIGURATION_INVALID, whose message has a line for each thing that is wrong. */
 export const loadConfiguration = async <S extends ConfigurationSchema>(
   schema: S,
   options: LoadOptions,
 ): Promise<Loaded<v.InferOutput<S>>> => {
-  const { program, env } = options;
-  const { settings } = settingsOf(schema);
-  const { values, positionals } = parseFlags(settings, options);
-  const logLevel = textOf(values['log-level']) ?? env.HOLDFAST_LOG_LEVEL ?? 'info';
-  if (!logLevels.includes(logLevel)) {
-    throw invalid([`log level: must be one of ${logLevels.join(', ')}, is "${logLevel}"`]);
-  }
-  const dataDir = resolve(textOf(values.data) ?? env.HOLDFAST_DATA ?? defaultDataDir(program));
-  const configFile = textOf(values.config) ?? env.HOLDFAST_CONFIG;
+  const { values, ...line } = readCommandLine(schema, options);
   const text =
-    configFile === undefined
-      ? await options.defaultFile?.(dataDir, positionals[0])
-      : await readFileText(configFile);
+    line.configFile === undefined
+      ? await options.defaultFile?.(line.dataDir, line.positionals[0])
+      : await readFileText(line.configFile);
   const file = text && parseConfigurationFile(text);
   const tree = file?.tree ?? {};
   const overrides = new Map<string, string>();
-  for (const setting of settings) {
+  for (const setting of settingsOf(schema).settings) {
     const flag = textOf(values[flagOf(setting)]);
-    const given = flag ?? env[variableOf(setting)];
+    const given = flag ?? options.env[variableOf(setting)];
     if (given === undefined) continue;
     overrides.set(
       setting.path.join('.'),
@@ -96,15 +113,9 @@ export const loadConfiguration = async <S extends ConfigurationSchema>(
     put(tree, setting.path, setting.read(given));
   }
   return {
+    ...line,
     configuration: check(schema, tree, { file, overrides }),
-    configFile,
     overrides: Object.fromEntries(overrides),
-    dataDir,
-    positionals,
-    flags: Object.fromEntries(
-      Object.entries(values).filter(([name]) => name in (options.flags ?? {})),
-    ),
-    logLevel,
   };
 };
 

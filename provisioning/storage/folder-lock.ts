@@ -14,13 +14,16 @@ export interface FolderLock {
 /** Long enough for the one before to end, as when a program is started again. */
 const defaultWaitMs = 5_000;
 
-/** Takes the folder, which must exist. Errors: STORE_IN_USE when another program keeps it for longer than `waitMs`. */
+/** Takes the folder, which must exist; under another name, for one thing that is done in it. Errors: STORE_IN_USE when another program keeps it for longer than `waitMs`. */
 export const lockFolder = async (
   folder: string,
-  { waitMs = defaultWaitMs }: { readonly waitMs?: number } = {},
+  {
+    waitMs = defaultWaitMs,
+    name = 'lock',
+  }: { readonly waitMs?: number; readonly name?: string } = {},
 ): Promise<FolderLock> => {
   try {
-    const database = await openDatabase({ path: join(folder, 'lock'), busyTimeoutMs: waitMs });
+    const database = await openDatabase({ path: join(folder, name), busyTimeoutMs: waitMs });
     try {
       await database.exec('BEGIN EXCLUSIVE');
       return database;
