@@ -128,7 +128,8 @@ const identify = (socket: TLSSocket, fleet: TestFleet): Identity | Refusal => {
   try {
     const { root, site, now } = fleet;
     const peer = verifyPeer(socket, { root: root.certificate, role: 'device', at: now, site });
-    return { kind: 'device', site, device: peer.name, serial: peer.serial };
+    const { name: device, serial, issuerSerial } = peer;
+    return { kind: 'device', site, device, serial, issuerSerial };
   } catch (error) {
     return { kind: 'refused', reason: messageOf(error) };
   }

@@ -201,3 +201,13 @@ export const readQueued = (
     'SELECT seq, retain, topic, payload FROM mqtt_queue WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq',
     [JSON.stringify(seqs)],
   );
+
+/** All that is kept of a device's sessions and topics, for the write with which it goes. */
+export const removeDeviceRows = (device: string): Statement[] => [
+  ...['mqtt_queue', 'mqtt_inbox', 'mqtt_subscriptions'].map((table) => ({
+    sql: `DELETE FROM ${table} WHERE session IN (SELECT key FROM mqtt_sessions WHERE device = ?)`,
+    params: [device],
+  })),
+  { sql: 'DELETE FROM mqtt_sessions WHERE device = ?', params: [device] },
+  { sql: 'DELETE FROM mqtt_retained WHERE owner = ?', params: [`device:${device}`] },
+];

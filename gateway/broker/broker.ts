@@ -54,7 +54,8 @@ export interface DropEvent {
     | 'RETAINED_QUOTA'
     | 'SUBSCRIBER_SLOW'
     | 'NOT_AUTHORISED'
-    | 'SESSION_EVICTED';
+    | 'SESSION_EVICTED'
+    | 'DEVICE_GONE';
 }
 
 /** Somebody asked for what is not theirs. */
@@ -107,6 +108,10 @@ export interface Broker {
   publish(message: OutboundMessage): Promise<void>;
   /** Cuts every connection of a device; its sessions stay. */
   disconnect(deviceId: string, reason: string): void;
+  /** Cuts the connections of those who hold no longer, by their certificate; sessions and what waits in them stay. */
+  cut(isToGo: (identity: Identity) => boolean, reason: string): void;
+  /** Cuts a device that will not come back, and drops its sessions with all that waits in them, and what its topics retained. */
+  forget(deviceId: string, reason: string): Promise<void>;
   connectedDevices(): string[];
   /** Takes a renewed server certificate; connections stay. */
   renewCertificate(tls: SecureContextOptions): void;
@@ -185,6 +190,12 @@ export async function openBroker(
       await router.route({ topic, payload, qos, retain }, 'gateway', 'gateway');
     },
     disconnect: (deviceId, reason) => desk.disconnect(deviceId, reason),
+    cut: (isToGo, reason) => desk.cut(isToGo, reason),
+    forget: async (deviceId, reason) => {
+      desk.disconnect(deviceId, reason);
+      await sessions.forgetDevice(deviceId);
+      await store.commits.commit(retained.forget(`device:${deviceId}`));
+    },
     connectedDevices: () => desk.connectedDevices(),
     renewCertificate: (tls) => mqtts?.renewCertificate(tls),
     close: () => {

@@ -1,7 +1,7 @@
 /** Where every client's wish is decided: who it is, which session it has, what it may do. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { authorise, type TopicVerb } from '../trust/authorise.js';
 import { anonymous, type Identity } from '../trust/identity.js';
 import type { BrokerDependencies } from './broker.js';
@@ -46,7 +46,9 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     protocol: Protocol<Connection>,
   ): Promise<void> {
     try {
-      const identity = await this.#deps.identify(socket);
+      const found = this.#deps.identify(socket);
+      // Without a turn in between, in which it could be revoked and nobody would know of this connection.
+      const identity = found instanceof Promise ? await found : found;
       if (identity.kind === 'device') return this.enter(socket, identity, entered, protocol);
       const reason = identity.kind === 'refused' ? identity.reason : 'not a device';
       this.#deps.log.warn({ peer: socket.remoteAddress, reason }, 'a connection was refused');
@@ -95,6 +97,12 @@ export class ClientDesk implements ProtocolHooks<Connection> {
 
   disconnect(device: string, reason: string): void {
     for (const connection of [...(this.#byDevice.get(device) ?? [])]) connection.cut(reason);
+  }
+
+  cut(isToGo: (identity: Identity) => boolean, reason: string): void {
+    for (const connection of [...this.#connections]) {
+      if (connection.identity !== undefined && isToGo(connection.identity)) connection.cut(reason);
+    }
   }
 
   connectedDevices(): string[] {
@@ -190,10 +198,14 @@ export class ClientDesk implements ProtocolHooks<Connection> {
       const also = [...(write ?? []), removeWill(will.clientId, will.connection)];
       await this.#deps.router.route(message, ownerOf(identity), clientId, also);
     } catch (error) {
+      const isFinal = isHoldfastError(error) && !error.isRetryable;
       this.#deps.log.warn(
         { clientId, topic, reason: messageOf(error) },
-        'a will waits for the next start',
+        isFinal ? 'a will was refused' : 'a will waits for the next start',
       );
+      if (isFinal) {
+        await this.#deps.store.commits.commit([removeWill(will.clientId, will.connection)]);
+      }
     }
   }
 

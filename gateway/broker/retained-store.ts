@@ -55,6 +55,16 @@ export class RetainedStore {
     };
   }
 
+  /** What somebody set goes, from memory at once; the write is for the disk. */
+  forget(owner: string): Append[] {
+    if (!this.#used.has(owner)) return [];
+    const own = [...this.#index.matching('#')].filter((one) => one.owner === owner);
+    for (const { topic } of own) this.#put(topic, undefined);
+    return own.map(({ topic, qos }) =>
+      saveRetained({ topic, payload: new Uint8Array(), qos, owner }),
+    );
+  }
+
   matching(filter: string): Iterable<Retained> {
     return this.#index.matching(filter);
   }

@@ -166,6 +166,21 @@ export class SessionRegistry implements SessionHost {
     if (write.length > 0) await this.#deps.store.commits.commit(write);
   }
 
+  /** Ends every session of a device, whose connections are cut. */
+  async forgetDevice(device: string): Promise<void> {
+    const write: Write[number][] = [];
+    for (const session of [...this.#sessions.values()]) {
+      if (session.device !== device) continue;
+      const { length: count, bytes } = session.queue;
+      if (count > 0) {
+        const { clientId } = session;
+        this.#deps.onDropped({ clientId, count, bytes, reason: 'DEVICE_GONE' });
+      }
+      write.push(...this.#end(session));
+    }
+    if (write.length > 0) await this.#deps.store.commits.commit(write);
+  }
+
   /** PUBREC came: kept, so that a restart sends PUBREL and not the message again. */
   async released(session: Session, packetId: number): Promise<void> {
     const outgoing = session.released(packetId);

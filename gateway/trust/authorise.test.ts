@@ -3,7 +3,13 @@ import t from 'tap';
 import { authorise, type TopicVerb } from './authorise.js';
 import type { Identity } from './identity.js';
 
-const device: Identity = { kind: 'device', site: 's', device: 'pump-1', serial: '01' };
+const device: Identity = {
+  kind: 'device',
+  site: 's',
+  device: 'pump-1',
+  serial: '01',
+  issuerSerial: '02',
+};
 const service: Identity = {
   kind: 'service',
   name: 'meter',

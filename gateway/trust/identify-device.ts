@@ -11,14 +11,16 @@ export interface IdentifyDependencies {
   readonly siteCa: Certificate;
   readonly site: string;
   readonly isRevoked: (issuerKeyId: string, serial: string) => boolean;
+  /** Why a device is out of service; undefined when it is not. */
+  readonly refusal: (device: string) => string | undefined;
   readonly clock: Clock;
 }
 
 export const identifyDevice =
-  ({ root, siteCa, site, isRevoked, clock }: IdentifyDependencies) =>
+  ({ root, siteCa, site, isRevoked, refusal, clock }: IdentifyDependencies) =>
   (socket: TLSSocket): DeviceIdentity | Refusal => {
     try {
-      const { name, serial } = verifyPeer(socket, {
+      const { name, serial, issuerSerial } = verifyPeer(socket, {
         root,
         intermediates: [siteCa],
         site,
@@ -26,7 +28,9 @@ export const identifyDevice =
         isRevoked,
         at: clock.trusted ? clock.now() : 'unchecked',
       });
-      return { kind: 'device', site, device: name, serial };
+      const reason = refusal(name);
+      if (reason !== undefined) return { kind: 'refused', reason };
+      return { kind: 'device', site, device: name, serial, issuerSerial };
     } catch (error) {
       return { kind: 'refused', reason: messageOf(error) };
     }

@@ -13,6 +13,8 @@ export interface DeviceIdentity {
   readonly device: string;
   /** The certificate's serial number, hexadecimal: what a revocation names. */
   readonly serial: string;
+  /** The serial number of the site CA's certificate that issued it: it may be revoked itself. */
+  readonly issuerSerial: string;
 }
 
 /** A service of the gateway's own machine, on the loopback listener. */

@@ -38,6 +38,8 @@ export interface CertificateIdentity {
   /** The common name: the device's or gateway's id. */
   readonly name: string;
   readonly serial: string;
+  /** Serial number of the certificate that issued it. */
+  readonly issuerSerial: string;
 }
 
 export type Verdict =
@@ -164,12 +166,13 @@ const checkDates = (chain: Chain, { at, expiredForMs = 0 }: VerifyRequest): Refu
   return undefined;
 };
 
-const identify = ([leaf]: Chain, { root }: VerifyRequest): Verdict => ({
+const identify = ([leaf, issuer]: Chain, { root }: VerifyRequest): Verdict => ({
   identity: {
     // checkRole has seen that both are there.
     fleet: nameField(root.subject, 'organization') ?? '',
     site: nameField(leaf.subject, 'unit') ?? null,
     name: nameField(leaf.subject, 'commonName') ?? '',
     serial: leaf.serial,
+    issuerSerial: issuer?.serial ?? '',
   },
 });

@@ -20,7 +20,13 @@ const log = {
   error: (data: object, message: string) => console.error(message, data),
 };
 const clock = systemClock();
-const device: Identity = { kind: 'device', site: 'bench', device: 'bench', serial: '01' };
+const device: Identity = {
+  kind: 'device',
+  site: 'bench',
+  device: 'bench',
+  serial: '01',
+  issuerSerial: '',
+};
 const unused = (): never => {
   throw new Error('the bench sends telemetry alone');
 };
@@ -53,6 +59,7 @@ const door = openNativeDoor({
   shadows: { handle: unused, connected: async () => undefined },
   publish: unused,
   fence: { check: quiet },
+  lifecycles: { check: () => undefined },
   clock,
   log,
 });

@@ -4,13 +4,13 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { parseJson } from '@holdfast/protos/mqtt/json-payload';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { authorise, type DenialReason } from '../../trust/authorise.js';
-import type { Principal } from '../../trust/identity.js';
+import type { DeviceIdentity, Principal } from '../../trust/identity.js';
 import { sendError } from './http-error.js';
 import { findRoute, type Route } from './routes.js';
 
@@ -44,6 +44,8 @@ export interface HttpDoor {
   readonly port: number;
   /** For new connections. */
   renewCertificate(tls: SecureContextOptions): void;
+  /** Cuts the connections of devices that hold no longer, whatever is under way on them. */
+  cut(isToGo: (device: DeviceIdentity) => boolean): void;
   /** Takes nothing new, gives what is under way a moment, then cuts it. Idempotent. */
   close(): Promise<void>;
 }
@@ -82,11 +84,19 @@ export const openHttpDoor = async (
   server.maxRequestsPerSocket = 10_000;
   server.on('tlsClientError', (_error, socket) => socket.destroy());
 
+  /** Who has shown itself on a connection that is open. */
+  const known = new Map<Socket, DeviceIdentity>();
+  const remember = (socket: Socket, device: DeviceIdentity): void => {
+    if (!known.has(socket)) socket.once('close', () => known.delete(socket));
+    known.set(socket, device);
+  };
+
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     response.setHeader('x-content-type-options', 'nosniff');
     response.setHeader('cache-control', 'no-store');
     const { route, params, query } = findRoute(routes, request);
     const who = identify(request);
+    if (who.kind === 'device') remember(request.socket, who);
     const decision = authorise(who, 'call', route.right);
     if (!decision.allowed) throw refusal(request, { who, route, reason: decision.reason });
     const body = withBody.has(route.method) ? await readBody(request) : null;
@@ -123,6 +133,9 @@ export const openHttpDoor = async (
     // Listening on a host and port, it is no pipe.
     port: (server.address() as AddressInfo).port,
     renewCertificate: (renewed) => server.setSecureContext(renewed),
+    cut: (isToGo) => {
+      for (const [socket, device] of known) if (isToGo(device)) socket.destroy();
+    },
     close: () => (closing ??= close()),
   };
 };

@@ -123,6 +123,7 @@ const openSite = async (t: Test) => {
         siteCa: siteCa.certificate,
         site: 'farm',
         isRevoked: () => false,
+        refusal: () => undefined,
         clock,
       }),
     },
