@@ -36,6 +36,7 @@ import { openShadows } from './shadows/shadows.js';
 import type { GatewayHealth } from './site-file/gateway-health.js';
 import { journalEntry } from './store/journal.js';
 import { openSite } from './store/site.js';
+import { cutSessions } from './trust/cut-sessions.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openTrust } from './trust/open-trust.js';
 import { Updates } from './updates/updates.js';
@@ -86,6 +87,17 @@ export const openGateway = async (
   const { publish } = publisher;
   const devices = await openDevices({ site, clock, log });
   onClose('devices', () => devices.close());
+  const host = configuration.names.hosts[0] ?? '127.0.0.1';
+  const ports = { mqtts: 0, https: 0, console: 0 };
+  const trust = await openTrust(
+    { ...deps, identity, site, clock, plan, fence, devices },
+    {
+      dataDir,
+      hosts: configuration.names.hosts,
+      ports: () => ({ mqtts: ports.mqtts, https: ports.https }),
+    },
+  );
+  const { certificate, claims, enrolment, identify, lifecycles } = trust;
   const shadows = await openShadows({ site, clock, log: store.log });
   onClose('shadows', () => shadows.close());
   const firmware = new FirmwareCache(
@@ -98,8 +110,6 @@ export const openGateway = async (
   );
   await firmware.open();
   onClose('firmware', () => firmware.close());
-  const ports = { mqtts: 0, https: 0, console: 0 };
-  const host = configuration.names.hosts[0] ?? '127.0.0.1';
   const commands = new Commands({
     site,
     outbox,
@@ -130,9 +140,11 @@ export const openGateway = async (
   const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
   const isConnected = (device: string): boolean => (devices.get(device)?.session ?? null) !== null;
   const shadowTopics = shadowDoor({ shadows, publish, isConnected, now: () => clock.now() });
-  const native = openNativeDoor({ dispatch, shadows: shadowTopics, publish, fence, clock, log });
+  const native = openNativeDoor({
+    ...{ dispatch, shadows: shadowTopics, publish, fence, lifecycles, clock, log },
+  });
   const serial = new SerialDoor(
-    { dispatch, shadows, firmware, fence, clock, log },
+    { dispatch, shadows, firmware, fence, lifecycles, clock, log },
     configuration.serial,
   );
   outbox.register(
@@ -166,14 +178,6 @@ export const openGateway = async (
     { version, ...configuration.link },
   );
 
-  const { certificate, claims, enrolment, identify } = await openTrust(
-    { ...deps, identity, site, clock, plan, fence, devices },
-    {
-      dataDir,
-      hosts: configuration.names.hosts,
-      ports: () => ({ mqtts: ports.mqtts, https: ports.https }),
-    },
-  );
   const accounts = new ServiceAccounts(services.users);
   const broker = await openBroker(
     {
@@ -205,6 +209,7 @@ export const openGateway = async (
   );
   onClose('door for devices', () => devicesDoor.close());
   ports.https = devicesDoor.port;
+  cutSessions({ ...trust, broker, devicesDoor, serial, log });
   const peopleDoor = await openPeopleDoor(
     {
       status: () => siteStatus({ version, record, link, devices, firmware, serial, telemetry }),

@@ -317,13 +317,14 @@ const maxImageLine = 4_096;
 
 /**
  * Whether the same frame would be refused again. What is the gateway's own failure gets no answer, and neither does a device of a fenced
- * gateway but to its hello: what it says is for the gateway after this one.
+ * gateway but to its hello, nor one that is disabled: what it says is for the gateway after this one, or for later.
  */
 const isFrameAtFault = (error: unknown): error is HoldfastError =>
   isHoldfastError(error) &&
   !error.isRetryable &&
   errorCodes[error.code].http < 500 &&
-  error.code !== 'GATEWAY_FENCED';
+  error.code !== 'GATEWAY_FENCED' &&
+  error.code !== 'DEVICE_DISABLED';
 
 const shortMessageOf = (error: unknown): string => messageOf(error).slice(0, 200);
 

@@ -1,5 +1,7 @@
 /** A device of the site, as the gateway knows it. */
+import { zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
 import type { Door } from './device-events.js';
+import { bySite, type DeviceLifecycle } from './lifecycle.js';
 
 export interface Device {
   readonly device: string;
@@ -14,7 +16,13 @@ export interface Device {
   readonly session: string | null;
   /** Epoch ms; null when it never was. */
   readonly lastSeen: number | null;
+  /** When it was last heard by a clock that was trusted then, epoch ms; null when it never was. */
+  readonly heardAt: number | null;
+  /** The same by the monotonic clock of this run; null when it was not heard in it. */
+  readonly heardMs: number | null;
+  /** When it last got its identity here. */
   readonly enrolledAt: number;
+  readonly lifecycle: DeviceLifecycle;
 }
 
 export const isOnline = ({ session }: Device): boolean => session !== null;
@@ -23,3 +31,25 @@ export const isOnline = ({ session }: Device): boolean => session !== null;
 export type DeviceFacts = Partial<
   Pick<Device, 'model' | 'serialNo' | 'door' | 'firmwareVersion' | 'boot'>
 >;
+
+export const newDevice = (device: string, door: Door, enrolledAt: number): Device => ({
+  device,
+  model: '',
+  serialNo: '',
+  door,
+  firmwareVersion: null,
+  boot: null,
+  session: null,
+  lastSeen: null,
+  heardAt: null,
+  heardMs: null,
+  enrolledAt,
+  lifecycle: {
+    state: 'active',
+    since: enrolledAt,
+    reason: '',
+    actor: bySite,
+    decidedAt: zeroTime,
+    decidedBy: '',
+  },
+});

@@ -100,5 +100,8 @@ t.test('the gateway vouches for a serial device once', async (t) => {
   const vouched = { device: 'meter', model: 'm', serialNo: '7' };
   await devices.vouch(vouched);
   await devices.vouch(vouched);
-  t.match(await journal('audit'), [{ device: 'meter', door: 'serial', certificate_serial: null }]);
+  t.match(await journal('audit'), [
+    { device: 'meter', from: null, to: 'provisioning' },
+    { device: 'meter', door: 'serial', certificate_serial: null },
+  ]);
 });

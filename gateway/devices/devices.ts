@@ -11,9 +11,10 @@ import type { Clock } from '@holdfast/provisioning/time/clock';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
 import type { AdmittedDevice } from '../trust/device-enrolment.js';
-import { type Device, type DeviceFacts, isOnline } from './device.js';
-import type { Door } from './device-events.js';
-import { type DeviceRow, deviceOf, writeDevice } from './device-rows.js';
+import { type Device, type DeviceFacts, isOnline, newDevice } from './device.js';
+import { type DeviceRow, deviceOf, writeDevice, writeLifecycle } from './device-rows.js';
+import { type DeviceLifecycle, enrolledLifecycle } from './lifecycle.js';
+import { lifecycleEntry } from './lifecycle-entry.js';
 
 export interface DevicesDeps {
   readonly site: SiteStore;
@@ -51,6 +52,7 @@ export class Devices {
   readonly #changed = new Set<string>();
   readonly #seen = new Set<string>();
   readonly #listeners = new Set<(change: DeviceChange) => void>();
+  readonly #heardListeners = new Set<(device: string) => void>();
   #timer: NodeJS.Timeout | undefined;
   readonly #startTimer: NodeJS.Timeout;
   readonly #slowTimer: NodeJS.Timeout;
@@ -97,7 +99,7 @@ export class Devices {
   connected(device: string, session: string, facts: DeviceFacts = {}): void {
     const sessions = this.#sessions.get(device) ?? new Set();
     this.#sessions.set(device, sessions.add(session));
-    this.#change(device, { ...facts, session, lastSeen: this.#deps.clock.now() });
+    this.#change(device, { ...facts, session, ...this.#now() });
   }
 
   disconnected(device: string, session: string): void {
@@ -107,6 +109,7 @@ export class Devices {
     this.#change(device, {
       session: [...sessions].at(-1) ?? null,
       lastSeen: this.#deps.clock.now(),
+      heardMs: this.#deps.clock.monotonic(),
     });
   }
 
@@ -115,18 +118,54 @@ export class Devices {
     const known = this.#devices.get(device);
     if (known === undefined) return;
     // In place: a copy for every message would be the larger part of its cost here.
-    (known as { lastSeen: number | null }).lastSeen = this.#deps.clock.now();
+    const { clock } = this.#deps;
+    const heard = known as { lastSeen: number | null; heardMs: number | null };
+    heard.lastSeen = clock.now();
+    heard.heardMs = clock.monotonic();
     this.#seen.add(device);
+    if (known.lifecycle.state !== 'active') this.#heard(device);
+  }
+
+  /** Told of a sign of life of a device whose lifecycle is another than `active`. Returns how to stop it. */
+  onHeard(listener: (device: string) => void): () => void {
+    this.#heardListeners.add(listener);
+    return () => this.#heardListeners.delete(listener);
+  }
+
+  /** Its lifecycle is another from now on: `writeOf` is for the write that it is committed with. */
+  moved(device: string, lifecycle: DeviceLifecycle): void {
+    const known = this.#devices.get(device) ?? newDevice(device, 'native', lifecycle.since);
+    this.#set({ ...known, lifecycle });
+  }
+
+  readonly moveWrite = (device: string, lifecycle: DeviceLifecycle): Write => {
+    const known = this.#devices.get(device) ?? newDevice(device, 'native', lifecycle.since);
+    const moved = { ...known, lifecycle };
+    return [writeDevice(this.#dated(moved)), writeLifecycle(moved)];
+  };
+
+  /** The device is gone; `removeDevice` was committed. */
+  forgotten(device: string): void {
+    this.#devices.delete(device);
+    this.#sessions.delete(device);
+    this.#changed.delete(device);
+    this.#seen.delete(device);
   }
 
   learned(device: string, facts: DeviceFacts): void {
-    this.#change(device, { ...facts, lastSeen: this.#deps.clock.now() });
+    this.#change(device, { ...facts, ...this.#now() });
   }
 
   /** Enrolment's write gets the device with it; `admitted` follows after the commit. */
-  readonly admit = (admitted: AdmittedDevice, at: number): Write => [
-    writeDevice(this.#admittedOf(admitted, at)),
-  ];
+  readonly admit = (admitted: AdmittedDevice, at: number): Write => {
+    const device = this.#admittedOf(admitted, at);
+    const before = this.#devices.get(device.device)?.lifecycle;
+    return [
+      writeDevice(device),
+      writeLifecycle(device),
+      lifecycleEntry(device.device, before, device.lifecycle, at),
+    ];
+  };
 
   readonly admitted = (admitted: AdmittedDevice, at: number): void => {
     this.#set(this.#admittedOf(admitted, at));
@@ -140,9 +179,15 @@ export class Devices {
       return;
     }
     const at = this.#deps.clock.now();
-    const row: Device = { ...newDevice(device, 'serial', at), model, serialNo };
+    const row: Device = {
+      ...newDevice(device, 'serial', at),
+      ...{ model, serialNo },
+      lifecycle: enrolledLifecycle(known?.lifecycle, this.#reading(at)),
+    };
     await this.#deps.site.commit([
       writeDevice(row),
+      writeLifecycle(row),
+      lifecycleEntry(device, known?.lifecycle, row.lifecycle, at),
       journalEntry(
         'audit',
         'device_enrolled',
@@ -178,9 +223,13 @@ export class Devices {
 
   /** Enrolled anew, it keeps nothing of what it was but its connection. */
   #admittedOf({ device, model, serialNo, firmwareVersion }: AdmittedDevice, at: number): Device {
-    const session = this.#devices.get(device)?.session ?? null;
-    const fresh = newDevice(device, 'native', at);
-    return { ...fresh, model, serialNo, firmwareVersion: firmwareVersion ?? null, session };
+    const before = this.#devices.get(device);
+    return {
+      ...newDevice(device, 'native', at),
+      ...{ model, serialNo, firmwareVersion: firmwareVersion ?? null },
+      session: before?.session ?? null,
+      lifecycle: enrolledLifecycle(before?.lifecycle, this.#reading(at)),
+    };
   }
 
   #change(device: string, changes: Partial<Device>): void {
@@ -192,6 +241,27 @@ export class Devices {
       this.#devices.set(device, after);
       this.#seen.add(device);
     } else this.#set(after);
+    if (after.lifecycle.state !== 'active' && after.session !== null) this.#heard(device);
+  }
+
+  #heard(device: string): void {
+    for (const listener of this.#heardListeners) listener(device);
+  }
+
+  #now(): Pick<Device, 'lastSeen' | 'heardMs'> {
+    const { clock } = this.#deps;
+    return { lastSeen: clock.now(), heardMs: clock.monotonic() };
+  }
+
+  #reading(now: number): { readonly now: number; readonly trusted: boolean } {
+    return { now, trusted: this.#deps.clock.trusted };
+  }
+
+  /** As it is written: when it was last heard is worth something after a restart only by a clock that is trusted. */
+  #dated(device: Device): Device {
+    const { clock } = this.#deps;
+    if (device.heardMs === null || !clock.trusted) return device;
+    return { ...device, heardAt: clock.now() - (clock.monotonic() - device.heardMs) };
   }
 
   #set(device: Device): void {
@@ -228,7 +298,7 @@ export class Devices {
 
   #writeOf(device: Device): (Statement | Append)[] {
     return [
-      writeDevice(device),
+      writeDevice(this.#dated(device)),
       journalEntry(
         'state',
         'device',
@@ -254,18 +324,6 @@ export const openDevices = async (
   const rows = await deps.site.read.all<DeviceRow>('SELECT * FROM devices');
   return new Devices(deps, options, rows.map(deviceOf));
 };
-
-export const newDevice = (device: string, door: Door, enrolledAt: number): Device => ({
-  device,
-  model: '',
-  serialNo: '',
-  door,
-  firmwareVersion: null,
-  boot: null,
-  session: null,
-  lastSeen: null,
-  enrolledAt,
-});
 
 /** Whether nothing is different that anybody waits for; which session it is, is for the running program alone. */
 const isSame = (a: Device, b: Device): boolean =>

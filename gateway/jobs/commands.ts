@@ -10,6 +10,7 @@ import type { CommandPayload, CommandResponsePayload } from '@holdfast/protos/mq
 import { isEntityId } from '@holdfast/protos/mqtt/device-id';
 import type { JsonValue } from '@holdfast/protos/mqtt/json-payload';
 import { buildTopic } from '@holdfast/protos/mqtt/topics';
+import { isServed } from '@holdfast/protos/semantics/lifecycle';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
@@ -210,8 +211,12 @@ export class Commands {
     if (Buffer.byteLength(JSON.stringify(payload ?? null)) > 60_000) {
       throw new HoldfastError('REQUEST_TOO_LARGE', 'the payload of a command is over 60,000 bytes');
     }
-    if (this.#deps.devices.get(device) === undefined) {
+    const known = this.#deps.devices.get(device);
+    if (known === undefined) {
       throw new HoldfastError('RESOURCE_NOT_FOUND', `there is no device ${device} here`);
+    }
+    if (!isServed(known.lifecycle.state)) {
+      throw new HoldfastError('RESOURCE_STATE_WRONG', `${device} is ${known.lifecycle.state}`);
     }
     const open = this.#open.get(device);
     if ((open?.size ?? 0) >= this.#options.maxOpen && !open?.has(command)) {

@@ -15,6 +15,7 @@ import { broker } from './migrations/0009-broker.js';
 import { trust } from './migrations/0010-trust.js';
 import { orderChain } from './migrations/0011-order-chain.js';
 import { claims } from './migrations/0012-claims.js';
+import { lifecycle } from './migrations/0013-lifecycle.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -29,6 +30,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   trust,
   orderChain,
   claims,
+  lifecycle,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

@@ -1,11 +1,13 @@
 /** Opens whom the site trusts and how it shows itself: revocations, its server certificate, who devices are, enrolment. */
 import type { TLSSocket } from 'node:tls';
+import { type SitePolicy, sitePolicy } from '@holdfast/protos/link/site-policy';
 import type { EnrolmentAnswer } from '@holdfast/protos/local/enrolment';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { schedule } from 'node-cron';
 import type { Device } from '../devices/device.js';
 import type { Devices } from '../devices/devices.js';
+import { Lifecycles } from '../devices/lifecycles.js';
 import type { Fence } from '../link/fence.js';
 import type { Plan } from '../link/plan.js';
 import type { SiteStore } from '../store/site-store.js';
@@ -40,14 +42,19 @@ export interface TrustOptions {
 
 export interface Trust {
   readonly revocations: Revocations;
+  readonly lifecycles: Lifecycles;
+  /** What the plan says is allowed, and what holds where it says nothing. */
+  readonly policy: () => SitePolicy;
   readonly certificate: ServerCertificate;
   readonly claims: SiteClaims;
   readonly enrolment: DeviceEnrolment;
   readonly identify: (socket: TLSSocket) => DeviceIdentity | Refusal;
 }
 
+const everyMinute = '* * * * *';
 const hourly = '17 * * * *';
 const daily = '23 3 * * *';
+const quietly = { suppressMissedWarning: true } as const;
 
 /** To be called before the doors are opened. */
 export const openTrust = async (
@@ -57,19 +64,22 @@ export const openTrust = async (
   const { identity, site, clock, log, plan, fence, devices, onClose } = deps;
   const { record, root, siteCa } = identity;
 
+  const policy = () => sitePolicy(plan.current()?.documents.policy.get('policy')?.body);
   const revocations = await Revocations.open({ site, clock, log });
-  await revocations.follow(plan.current()?.documents.revocations.get('revocations')?.body);
-  plan.onChange(({ plan: { documents } }) => {
-    revocations
-      .follow(documents.revocations.get('revocations')?.body)
-      .catch((err: unknown) => log.error({ err }, 'revocations of the plan could not be stored'));
+  const lifecycles = new Lifecycles({
+    ...{ site, devices, revocations, clock, log },
+    inactiveAfterMs: () => policy().inactiveAfterMs,
   });
+  onClose('lifecycles', () => lifecycles.close());
+  await followPlan({ plan, revocations, lifecycles, log });
+  const silence = schedule(everyMinute, () => lifecycles.checkSilence(), quietly);
+  onClose('watch for silence', () => silence.destroy());
 
   const certificate = await ServerCertificate.open(
     { siteCa, root, clock, log, hosts: () => [...hosts, ...machineHosts()] },
     { dataDirectory: dataDir, gatewayId: record.gateway_id },
   );
-  const renewal = schedule(hourly, () => certificate.refresh(), { suppressMissedWarning: true });
+  const renewal = schedule(hourly, () => certificate.refresh(), quietly);
   onClose('renewal of the server certificate', () => renewal.destroy());
 
   const identify = identifyDevice({
@@ -77,6 +87,7 @@ export const openTrust = async (
     siteCa: siteCa.certificate,
     site: record.site,
     isRevoked: revocations.isRevoked,
+    refusal: lifecycles.refusal,
     clock,
   });
   const claims = new SiteClaims({
@@ -87,7 +98,7 @@ export const openTrust = async (
   });
   const pruneClaims = () =>
     claims.prune().catch((err: unknown) => log.error({ err }, 'codes could not be pruned'));
-  const pruning = schedule(daily, pruneClaims, { suppressMissedWarning: true });
+  const pruning = schedule(daily, pruneClaims, quietly);
   onClose('pruning of codes', () => pruning.destroy());
   const manufacturers = new Manufacturers({
     clock,
@@ -112,8 +123,30 @@ export const openTrust = async (
     },
     record,
   );
-  return { revocations, certificate, claims, enrolment, identify };
+  return { revocations, lifecycles, policy, certificate, claims, enrolment, identify };
+};
+
+/** What the plan says of certificates and devices: as it is found, before anybody is let in, and from then on. */
+const followPlan = async ({
+  plan,
+  revocations,
+  lifecycles,
+  log,
+}: Pick<Trust, 'revocations' | 'lifecycles'> &
+  Pick<TrustDependencies, 'plan' | 'log'>): Promise<void> => {
+  const documents = plan.current()?.documents;
+  await revocations.follow(documents?.revocations.get('revocations')?.body);
+  await lifecycles.follow(documents?.device.values() ?? []);
+  plan.onChange(({ plan: { documents }, changed }) => {
+    const follow = async (): Promise<void> => {
+      await revocations.follow(documents.revocations.get('revocations')?.body);
+      await lifecycles.follow(changed.device.set);
+    };
+    follow().catch((err: unknown) =>
+      log.error({ err }, 'what the plan says of devices is taken up at the next start'),
+    );
+  });
 };
 
 const knownDevice = (device: Device | undefined): KnownDevice | undefined =>
-  device && { model: device.model, lifecycle: 'active' };
+  device && { model: device.model, lifecycle: device.lifecycle.state };

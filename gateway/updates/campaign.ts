@@ -1,6 +1,7 @@
 /** Which devices a campaign is for and whose turn it is: pure functions of the plan, the devices and the executions. */
 import type { ExecutionStatus } from '@holdfast/protos/link/execution-status';
 import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import { isServed } from '@holdfast/protos/semantics/lifecycle';
 import { type Device, isOnline } from '../devices/device.js';
 import { isUnderWay } from './execution.js';
 import type { Execution, ExecutionPolicy } from './execution-state.js';
@@ -12,11 +13,12 @@ export interface Campaign {
   readonly firmware: FirmwareBody;
 }
 
-/** Whether the campaign is for this device: everything that its target names fits, and it runs something else. */
+/** Whether the campaign is for this device: everything that its target names fits, it runs something else, and it is in service. */
 export const isTargeted = ({ body, firmware }: Campaign, device: Device): boolean => {
   const { model, device_ids, current_versions } = body.target;
   const { firmwareVersion } = device;
   return (
+    isServed(device.lifecycle.state) &&
     device.model === model &&
     firmware.model === model &&
     firmwareVersion !== firmware.version &&

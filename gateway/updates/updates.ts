@@ -405,8 +405,13 @@ export class Updates {
     if (plan === undefined) return;
     const isEnded = (id: string): boolean =>
       plan.documents.campaign.get(id)?.body.state !== 'running';
+    // One that is disabled may come back to its turn; whatever is retired or deleted will not.
+    const isGone = (device: string): boolean => {
+      const state = this.#deps.devices.get(device)?.lifecycle.state;
+      return state === undefined || state === 'retired';
+    };
     const ended = [...this.#opened.live()].filter(
-      ([{ id }, , execution]) => concerns(execution) && isEnded(id),
+      ([{ id }, device, execution]) => (concerns(execution) && isEnded(id)) || isGone(device),
     );
     await this.#each(ended, ([{ id }, device]) => [id, device, { type: 'cancel' }]);
   }

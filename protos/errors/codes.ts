@@ -78,6 +78,8 @@ export const errorCodes = {
   ),
   CONNECTION_FAILED: row('The other side could not be reached', true, 'UNAVAILABLE', 503),
   DEADLINE_EXCEEDED: row('It took longer than allowed', true, 'DEADLINE_EXCEEDED', 504),
+  DEVICE_DISABLED: row('The device is disabled', false, 'PERMISSION_DENIED', 403),
+  DEVICE_RETIRED: row('The device is retired', false, 'PERMISSION_DENIED', 403),
   FIRMWARE_COMING: row('The firmware is on its way to the site', true, 'UNAVAILABLE', 503),
   GATEWAY_ALREADY_ENROLLED: row(
     'This folder belongs to an enrolled gateway',

@@ -72,8 +72,6 @@ export const journalBodies = {
       /** Of the decision of a person; null where it followed from what the device did. */
       decided_at: v.nullable(hybridTime),
     }),
-    /** A device that was deleted in the cloud is gone here too. */
-    device_removed: v.object({ device: id }),
     /** A database (`site.db` or `telemetry.db`) was found damaged, put aside and made anew. */
     store_rebuilt: v.object({ database: v.string(), reason: v.string(), moved_to: v.string() }),
     /** The plan that is carried out from now on, or the one that was refused. */
@@ -138,6 +136,8 @@ export const journalBodies = {
       model: v.string(),
       door: v.picklist(['native', 'devices', 'serial']),
     }),
+    /** A device that was deleted in the cloud is gone here too: what this lane said of it before is past. */
+    device_removed: v.object({ device: id }),
     /** Leaves of a shadow that were written, each with its stamp: operations of protos/semantics/shadow-merge. */
     shadow: v.object({
       device: id,

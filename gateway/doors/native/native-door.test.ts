@@ -33,12 +33,13 @@ const openDoor = (answer: (event: DeviceEvent) => JobAnswer | undefined = () => 
         if (isFenced) throw new HoldfastError('GATEWAY_FENCED', 'replaced');
       },
     },
+    lifecycles: { check: () => undefined },
     clock,
     log,
   });
   const say = async (topic: string, payload: unknown, device = 'pump') => {
     const message: InboundMessage = {
-      identity: { kind: 'device', site: 's', device, serial: '1' },
+      identity: { kind: 'device', site: 's', device, serial: '1', issuerSerial: '2' },
       clientId: device,
       topic,
       payload: Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload)),

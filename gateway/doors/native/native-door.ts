@@ -22,6 +22,8 @@ export interface NativeDoorDeps {
   readonly publish: (message: OutboundMessage) => Promise<void>;
   /** Throws GATEWAY_FENCED: then nothing of a device is taken. */
   readonly fence: { check(): void };
+  /** Throws when the device is out of service. */
+  readonly lifecycles: { check(device: string): void };
   readonly clock: Clock;
   readonly log: StoreLog;
 }
@@ -163,6 +165,7 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
         return undefined;
       }
       deps.fence.check();
+      deps.lifecycles.check(topic.device);
       return topic.kind === 'telemetry'
         ? takeTelemetry(topic, message.payload)
         : takeOther(topic, message);

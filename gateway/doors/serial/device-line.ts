@@ -27,6 +27,8 @@ export interface DeviceLineDeps {
   readonly firmware: ImageSource;
   /** Throws GATEWAY_FENCED: then nothing of a device is taken. */
   readonly fence: { check(): void };
+  /** Throws when the device is out of service. */
+  readonly lifecycles: { check(device: string): void };
   readonly clock: Clock;
   readonly log: StoreLog;
 }
@@ -144,13 +146,13 @@ export class DeviceLine {
     await this.#whileUp(this.#unanswered.delta(delta?.state, version));
   }
 
-  /** This gateway does not own its site any more. */
-  fenced(error: HoldfastError): void {
+  /** This gateway does not own its site any more, or the device is out of service. */
+  refuse(error: HoldfastError): void {
     this.#serial.refuse(error);
   }
 
   #handlers(): SerialDeviceHandlers {
-    const { dispatch, shadows, fence, clock } = this.#deps;
+    const { dispatch, shadows, clock } = this.#deps;
     const device = this.#device;
     return {
       line: (isUp, reason) => this.#lineChanged(isUp, reason),
@@ -158,15 +160,15 @@ export class DeviceLine {
       welcomed: () => void this.#sendWhatWaits().catch((error) => this.#complain(error)),
       offline: () => this.#leave(),
       telemetry: async (series, points) => {
-        fence.check();
+        this.#check();
         await dispatch({ type: 'telemetry', device, series, points });
       },
       reported: async (state) => {
-        fence.check();
+        this.#check();
         await dispatch({ type: 'state_reported', device, state });
       },
       response: async ({ command_id: command, ...response }) => {
-        fence.check();
+        this.#check();
         await dispatch({ type: 'command_answered', device, command, response });
         this.#unanswered.answered(command);
       },
@@ -181,9 +183,15 @@ export class DeviceLine {
     };
   }
 
+  /** Before anything is taken of the device. */
+  #check(): void {
+    this.#deps.fence.check();
+    this.#deps.lifecycles.check(this.#device);
+  }
+
   async #arrive({ boot, model, version, serial_no }: Hello): Promise<void> {
-    const { dispatch, fence } = this.#deps;
-    fence.check();
+    const { dispatch } = this.#deps;
+    this.#check();
     const before = this.#boot;
     this.#boot = boot;
     this.#version = version;
@@ -226,8 +234,8 @@ export class DeviceLine {
   }
 
   async #takeJobStatus({ job_id: job, ...update }: SerialJobStatus): Promise<void> {
-    const { dispatch, fence } = this.#deps;
-    fence.check();
+    const { dispatch } = this.#deps;
+    this.#check();
     const run = {
       ...(this.#boot === undefined ? {} : { boot_id: this.#boot }),
       ...(this.#version === undefined ? {} : { version: this.#version }),
@@ -243,6 +251,7 @@ export class DeviceLine {
   }
 
   async #image({ job_id: job, offset, length }: SerialFetch): Promise<Uint8Array> {
+    this.#check();
     const { dispatch, firmware } = this.#deps;
     const device = this.#device;
     const answer = await dispatch({ type: 'job_asked', device, job, door: 'serial' });

@@ -51,7 +51,7 @@ export class SerialDoor implements ShadowListener {
   open(): void {
     this.#stop ??= this.#deps.fence.onRaised(({ message }) => {
       const error = new HoldfastError('GATEWAY_FENCED', message);
-      for (const line of this.#lines.values()) line.fenced(error);
+      for (const line of this.#lines.values()) line.refuse(error);
     });
     for (const line of this.#lines.values()) line.open();
   }
@@ -60,6 +60,11 @@ export class SerialDoor implements ShadowListener {
   async close(): Promise<void> {
     this.#stop?.();
     await Promise.all([...this.#lines.values()].map((line) => line.close()));
+  }
+
+  /** Takes nothing more of the device, should it be on a line, until its next hello. */
+  refuse(device: string, error: HoldfastError): void {
+    this.#lines.get(device)?.refuse(error);
   }
 
   /** Every line, as the local API shows it. */

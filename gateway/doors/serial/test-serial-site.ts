@@ -13,6 +13,7 @@ import { systemClock } from '@holdfast/provisioning/time/clock';
 import type { Test } from 'tap';
 import { openDevices } from '../../devices/devices.js';
 import { createDispatch } from '../../devices/dispatch.js';
+import { Lifecycles } from '../../devices/lifecycles.js';
 import { FirmwareCache } from '../../firmware/firmware-cache.js';
 import { Commands } from '../../jobs/commands.js';
 import { openFence } from '../../link/fence.js';
@@ -21,6 +22,7 @@ import { shadowChanged } from '../../shadows/shadow-change.js';
 import { performShadowChanges } from '../../shadows/shadow-effects.js';
 import { openShadows } from '../../shadows/shadows.js';
 import { openSite } from '../../store/site.js';
+import { Revocations } from '../../trust/revocations.js';
 import { Updates } from '../../updates/updates.js';
 import type { SerialLineConfiguration } from './device-line.js';
 import { SerialDoor, type SerialDoorOptions } from './serial-door.js';
@@ -63,6 +65,11 @@ export const openSerialSite = async (
   const fence = await openFence({ store: site, clock }, 1);
   const devices = await openDevices({ site, clock, log }, { writeAfterMs: 20 });
   onClose('devices', () => devices.close());
+  const revocations = await Revocations.open({ site, clock, log });
+  const lifecycles = new Lifecycles({
+    ...{ site, devices, revocations, clock, log },
+    inactiveAfterMs: () => 604_800_000,
+  });
   const shadows = await openShadows({ site, clock, log: store.log });
   onClose('shadows', () => shadows.close());
   const firmware = await openFirmware(join(dataDir, 'firmware'), images);
@@ -98,7 +105,7 @@ export const openSerialSite = async (
   );
   const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
   const door = new SerialDoor(
-    { dispatch, shadows, firmware, fence, clock, log },
+    { dispatch, shadows, firmware, fence, lifecycles, clock, log },
     {
       lines: lines.map((line) => ({ ...line, baudRate })),
       retryDelayMs: () => 20,
