@@ -1,4 +1,5 @@
 /** The settings of a gateway. */
+import { passwordHash, role, userName } from '@holdfast/protos/local/people';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import {
   configuration,
@@ -22,10 +23,17 @@ const serialLine = v.strictObject({
 const service = v.strictObject({
   user: v.pipe(v.string(), v.minLength(1), v.maxLength(64)),
   /** As `holdfast-gateway hash-password` prints it. */
-  passwordHash: v.pipe(v.string(), v.startsWith('scrypt$')),
+  passwordHash,
   /** Topic filters. */
   publish: v.optional(v.array(v.string()), []),
   subscribe: v.optional(v.array(v.string()), []),
+});
+
+const person = v.strictObject({
+  user: userName,
+  role,
+  /** As `holdfast-gateway hash-password` prints it. */
+  passwordHash,
 });
 
 export const gatewayConfiguration = configuration({
@@ -41,6 +49,28 @@ export const gatewayConfiguration = configuration({
       port: port({ default: 1883, description: 'Port of the listener' }),
       users: list(service, {
         description: 'user, passwordHash, and the topic filters to publish and subscribe to',
+      }),
+    },
+  ),
+  people: section(
+    'People who may sign in at this gateway, beside those of the plan and those made here. Where a name stands in several, the plan counts.',
+    {
+      users: list(person, {
+        description: 'user, role (viewer, technician or installer) and passwordHash of each',
+      }),
+      sessionIdleMs: integer({
+        default: 3_600_000,
+        min: 60_000,
+        max: 86_400_000,
+        unit: 'ms',
+        description: 'A session that is not used for so long is over',
+      }),
+      sessionLifetimeMs: integer({
+        default: 43_200_000,
+        min: 60_000,
+        max: 604_800_000,
+        unit: 'ms',
+        description: 'A session is over after so long, used or not',
       }),
     },
   ),

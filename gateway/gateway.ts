@@ -39,6 +39,7 @@ import { openSite } from './store/site.js';
 import { cutSessions } from './trust/cut-sessions.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openTrust } from './trust/open-trust.js';
+import { openPeople } from './trust/people/open-people.js';
 import { Updates } from './updates/updates.js';
 
 export interface GatewayDependencies {
@@ -178,6 +179,7 @@ export const openGateway = async (
     { version, ...configuration.link },
   );
 
+  const people = await openPeople({ ...deps, site, clock, plan }, configuration.people);
   const accounts = new ServiceAccounts(services.users);
   const broker = await openBroker(
     {
@@ -188,6 +190,7 @@ export const openGateway = async (
       authenticateService: (user, password) => accounts.authenticate(user, password),
       handle: native.handle,
       onSession: native.onSession,
+      onRefused: people.access.refused,
     },
     {
       mqtts: { host: listen.host, port: listen.mqttsPort, tls: certificate.credentials },
@@ -204,7 +207,7 @@ export const openGateway = async (
 
   const doorOptions = { host: listen.host, tls: certificate.credentials };
   const devicesDoor = await openDeviceDoor(
-    { enrolment, firmware, identify, log },
+    { enrolment, firmware, identify, onRefused: people.access.refused, log },
     { ...doorOptions, port: listen.httpsPort },
   );
   onClose('door for devices', () => devicesDoor.close());
@@ -229,7 +232,10 @@ export const openGateway = async (
       },
       fence,
       operatorTokenSha256: () => record.operator_token_sha256,
-      findSession: () => undefined,
+      people,
+      onRefused: people.access.refused,
+      noteChange: (change) =>
+        site.commit([journalEntry('audit', 'change_requested', change, clock.now())]),
       now: () => clock.now(),
       monotonic: () => clock.monotonic(),
       log,

@@ -16,6 +16,7 @@ import { trust } from './migrations/0010-trust.js';
 import { orderChain } from './migrations/0011-order-chain.js';
 import { claims } from './migrations/0012-claims.js';
 import { lifecycle } from './migrations/0013-lifecycle.js';
+import { localUsers } from './migrations/0014-local-users.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -31,6 +32,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   orderChain,
   claims,
   lifecycle,
+  localUsers,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

@@ -8,7 +8,8 @@ const nexts: Partial<Record<ErrorCode, string>> = {
   CLAIM_UNKNOWN: 'Make a code on site: holdfast --gateway device claim ID',
   CLAIM_USED: 'Ask for a new code: holdfast device claim ID',
   GATEWAY_FENCED: 'This gateway was replaced; use the new one',
-  NOT_AUTHENTICATED: 'Send the operator token; a new one: holdfast-gateway login-code',
+  NOT_AUTHENTICATED:
+    'Sign in (holdfast gateway login), or draw a new operator token: holdfast-gateway login-code',
   PEER_REFUSED: 'Use the certificate that the device got when it enrolled at this site',
   STORE_FULL: 'Make room on the disk of the gateway',
 };

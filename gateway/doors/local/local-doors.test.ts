@@ -30,6 +30,7 @@ import { DeviceEnrolment } from '../../trust/device-enrolment.js';
 import { identifyDevice } from '../../trust/identify-device.js';
 import { Manufacturers } from '../../trust/manufacturers.js';
 import { createOperatorToken, hashOperatorToken } from '../../trust/operator-token.js';
+import { openPeople } from '../../trust/people/open-people.js';
 import { Revocations } from '../../trust/revocations.js';
 import { SiteClaims } from '../../trust/site-claims.js';
 import { openDeviceDoor } from './device-door.js';
@@ -131,6 +132,10 @@ const openSite = async (t: Test) => {
   );
   const token = createOperatorToken();
   let isFenced = false;
+  const people = await openPeople(
+    { site, clock, log, plan: { current: () => undefined }, onClose: () => undefined },
+    { users: [], sessionIdleMs: 60_000, sessionLifetimeMs: 60_000 },
+  );
   const peopleDoor = await openPeopleDoor(
     {
       status: () => ({ site: 'farm', devices: devices.count() }),
@@ -150,7 +155,8 @@ const openSite = async (t: Test) => {
         },
       },
       operatorTokenSha256: () => hashOperatorToken(token),
-      findSession: () => undefined,
+      people,
+      noteChange: async () => undefined,
       now: clock.now,
       monotonic: clock.monotonic,
     },

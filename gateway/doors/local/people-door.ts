@@ -1,13 +1,8 @@
-/** HTTPS for people (8444): the local API under `/api/v1`, with the operator's token; no certificate is ever asked for. */
+/** HTTPS for people (8444): the local API under `/api/v1`, with a token of somebody who signed in, or the operator's; no certificate is ever asked for. */
 import { randomUUID } from 'node:crypto';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { isDeviceId, isShadowName } from '@holdfast/protos/mqtt/device-id';
-import {
-  isJsonObject,
-  type JsonObject,
-  type JsonValue,
-  reasonOf,
-} from '@holdfast/protos/mqtt/json-payload';
+import { isJsonObject, type JsonObject, type JsonValue } from '@holdfast/protos/mqtt/json-payload';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import type { ShadowOperation } from '@holdfast/protos/semantics/shadow-merge';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
@@ -21,11 +16,14 @@ import type { Shadows } from '../../shadows/shadows.js';
 import type { LatestValue } from '../../telemetry/latest-values.js';
 import type { Right } from '../../trust/rights.js';
 import type { Updates } from '../../updates/updates.js';
+import { type NoteChange, noted } from './change-log.js';
 import { type HttpDoor, type HttpDoorOptions, openHttpDoor } from './http-door.js';
 import { type PeopleGateDeps, peopleGate } from './people-gate.js';
+import { actorOf, type PeopleRoutesDeps, peopleRoutes } from './people-routes.js';
+import { parseBody } from './request-body.js';
 import type { Route, RouteRequest } from './routes.js';
 
-export interface PeopleDoorDeps extends PeopleGateDeps {
+export interface PeopleDoorDeps extends Omit<PeopleGateDeps, 'findSession'>, PeopleRoutesDeps {
   /** What `/api/v1/status` says: at least site, version, link {state, last_contact}, plan {revision, state}, devices {total, online}. */
   readonly status: () => object;
   readonly devices: { get(device: string): Device | undefined; all(): Device[] };
@@ -38,14 +36,12 @@ export interface PeopleDoorDeps extends PeopleGateDeps {
     device: string | null,
     lifetimeMs: number,
   ) => Promise<{ readonly code: string; readonly expiresAt: number }>;
-  /** Throws GATEWAY_FENCED: then nothing can be changed here. */
-  readonly fence: { check(): void };
+  /** Stores who asks for a change, before it is made. */
+  readonly noteChange: NoteChange;
   readonly now: () => number;
   readonly log: StoreLog;
 }
 
-/** Whom the shadow names as the writer of what people change here. */
-const writer = 'site:operator';
 const defaultClaimMs = 86_400_000;
 const defaultCommandMs = 3_600_000;
 const mostPerPage = 1_000;
@@ -117,12 +113,13 @@ export const openPeopleDoor = (
   const patchShadow = async (request: RouteRequest): Promise<object> => {
     fence.check();
     const key = shadowKey(request);
-    const { state, version } = parse(shadowPatch, request.body);
+    const { state, version } = parseBody(shadowPatch, request.body);
     const outcome = await shadows.request({
       ...key,
       type: 'update',
       patch: state,
-      writer,
+      // Whom the shadow names as the writer of what people change here.
+      writer: `site:${actorOf(request.who)}`,
       ...(version === undefined ? {} : { version }),
     });
     if (!outcome.accepted) throw refusalOf(outcome.code, outcome.message);
@@ -132,7 +129,7 @@ export const openPeopleDoor = (
   const postCommand = async (request: RouteRequest): Promise<object> => {
     fence.check();
     const { device } = deviceOf(request);
-    const { command_id, type, payload, expires_at } = parse(newCommand, request.body);
+    const { command_id, type, payload, expires_at } = parseBody(newCommand, request.body);
     const view = await commands.create({
       device,
       command: command_id ?? randomUUID(),
@@ -187,7 +184,7 @@ export const openPeopleDoor = (
 
   const postClaim = async ({ body }: RouteRequest): Promise<object> => {
     fence.check();
-    const { device_id, lifetime_ms } = parse(newClaim, body);
+    const { device_id, lifetime_ms } = parseBody(newClaim, body);
     const claim = await deps.createClaim(device_id ?? null, lifetime_ms ?? defaultClaimMs);
     return { code: claim.code, expires_at: claim.expiresAt };
   };
@@ -226,8 +223,13 @@ export const openPeopleDoor = (
     change('POST', '/claims', 'device.claim', postClaim),
     get('/conflicts', async () => ({ conflicts: (await shadows.conflicts()).map(conflictRow) })),
   ];
+  const { sessions } = deps.people;
   return openHttpDoor(
-    { routes, log: deps.log, ...peopleGate(deps) },
+    {
+      routes: [...routes, ...peopleRoutes(deps)].map((route) => noted(deps.noteChange, route)),
+      log: deps.log,
+      ...peopleGate({ ...deps, findSession: (token) => sessions.find(token) }),
+    },
     { ...options, asksForCertificate: false },
   );
 };
@@ -236,12 +238,6 @@ const pageSizeOf = (text: string | null): number => {
   const size = Number(text ?? mostPerPage);
   if (Number.isSafeInteger(size) && size >= 0) return Math.min(size || mostPerPage, mostPerPage);
   throw new HoldfastError('REQUEST_INVALID', 'page_size is a number');
-};
-
-const parse = <S extends v.GenericSchema>(schema: S, body: unknown): v.InferOutput<S> => {
-  const parsed = v.safeParse(schema, body, { abortEarly: true });
-  if (parsed.success) return parsed.output;
-  throw new HoldfastError('REQUEST_INVALID', reasonOf(parsed.issues));
 };
 
 const refusalOf = (code: number, message: string): HoldfastError => {
