@@ -3,6 +3,7 @@
  * (reference figures: as fast as nginx over TLS, where a stream a response is half of it).
  */
 import { open } from 'node:fs/promises';
+import type { HeldImage } from './held-images.js';
 
 export interface ChunkCacheOptions {
   readonly maxBytes?: number;
@@ -21,8 +22,9 @@ export class ChunkCache {
   }
 
   /** The chunk of this number; shorter at the end of the file. Never write into it. */
-  read(path: string, index: number): Promise<Buffer> {
-    const key = `${index}:${path}`;
+  read({ path, arrival }: HeldImage, index: number): Promise<Buffer> {
+    // A file that came anew has nothing in common with the damaged one whose place it took.
+    const key = `${index}:${arrival}:${path}`;
     const known = this.#chunks.get(key);
     this.#chunks.delete(key);
     const chunk = known ?? this.#load(path, index, key);

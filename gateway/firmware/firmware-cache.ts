@@ -1,8 +1,8 @@
 /**
  * The firmware of the site: each image is fetched once over the WAN, whoever wants it, and kept under its digest. Nobody gets one that
- * was not verified; what a running campaign needs is never evicted.
+ * was not verified since this start; what a running campaign needs is never evicted.
  */
-import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import type { Agent } from 'node:https';
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
@@ -11,6 +11,7 @@ import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { type Wait, wait } from '@holdfast/provisioning/time/wait';
 import { download } from '@holdfast/provisioning/transfer/download';
+import { type HeldImage, HeldImages } from './held-images.js';
 
 export interface FirmwareCacheDeps {
   /** The control plane's HTTPS address, and an agent that verifies it and shows the gateway's certificate. */
@@ -28,25 +29,11 @@ export interface FirmwareCacheOptions {
   readonly retryAfterMs?: { readonly first: number; readonly most: number };
 }
 
-export interface HeldFirmware {
-  readonly sha256: string;
-  readonly path: string;
-  readonly sizeBytes: number;
-}
-
-interface Held extends HeldFirmware {
-  usedAt: number;
-  writtenUsedAt: number;
-}
-
-/** How far the time of last use on disk may be behind, ms. */
-const usedAtEveryMs = 3_600_000;
-const digest = /^[0-9a-f]{64}$/;
-
 export class FirmwareCache {
   readonly #deps: FirmwareCacheDeps;
   readonly #options: FirmwareCacheOptions;
-  readonly #held = new Map<string, Held>();
+  readonly #images: HeldImages;
+  readonly #quarantine: string;
   readonly #listeners = new Set<(sha256: string) => void>();
   readonly #stop = new AbortController();
   #needed = new Map<string, FirmwareBody>();
@@ -59,24 +46,24 @@ export class FirmwareCache {
   constructor(deps: FirmwareCacheDeps, options: FirmwareCacheOptions) {
     this.#deps = deps;
     this.#options = options;
+    const { folder } = options;
+    this.#quarantine = join(folder, 'quarantine');
+    this.#images = new HeldImages(
+      {
+        log: deps.log,
+        now: deps.now,
+        onDamaged: (sha256) => {
+          this.#tell(sha256);
+          this.retry();
+        },
+      },
+      { folder, quarantine: this.#quarantine },
+    );
   }
 
-  /** Finds what is there. Partial files stay for the download that goes on with them. */
-  async open(): Promise<void> {
-    const { folder } = this.#options;
-    await mkdir(folder, { recursive: true });
-    for (const name of await readdir(folder)) {
-      if (!digest.test(name)) continue;
-      const path = join(folder, name);
-      const { size, mtimeMs } = await stat(path);
-      this.#held.set(name, {
-        sha256: name,
-        path,
-        sizeBytes: size,
-        usedAt: mtimeMs,
-        writtenUsedAt: mtimeMs,
-      });
-    }
+  /** Finds what is there, and looks through it meanwhile. Partial files stay for the download that goes on with them. */
+  open(): Promise<void> {
+    return this.#images.open();
   }
 
   /** Ends the download under way; its partial file stays. Idempotent. */
@@ -85,9 +72,11 @@ export class FirmwareCache {
     this.#current?.end.abort(this.#stop.signal.reason);
     this.#sleep?.abort();
     await this.#fetching;
+    await this.#images.close();
   }
 
-  readonly isHeld = (sha256: string): boolean => this.#held.has(sha256);
+  /** One that is still to be looked through counts as held. */
+  readonly isHeld = (sha256: string): boolean => this.#images.has(sha256);
 
   /** Whether a running campaign needs it: then it comes, if it is not here. */
   isNeeded(sha256: string): boolean {
@@ -100,9 +89,7 @@ export class FirmwareCache {
   }
 
   get bytes(): number {
-    let bytes = 0;
-    for (const { sizeBytes } of this.#held.values()) bytes += sizeBytes;
-    return bytes;
+    return this.#images.bytes;
   }
 
   /** What is needed from now on, all of it: fetched one after the other, and not evicted. */
@@ -131,29 +118,18 @@ export class FirmwareCache {
     return () => this.#listeners.delete(listener);
   }
 
-  /** An image to serve; undefined when it is not here. */
-  get(sha256: string): HeldFirmware | undefined {
-    const held = this.#held.get(sha256);
-    if (held === undefined) return undefined;
-    held.usedAt = this.#deps.now();
-    if (held.usedAt - held.writtenUsedAt > usedAtEveryMs) {
-      held.writtenUsedAt = held.usedAt;
-      // Only the order of eviction after a restart is lost with it.
-      utimes(held.path, held.usedAt / 1_000, held.usedAt / 1_000).catch(() => undefined);
-    }
-    return held;
+  /** An image to serve; undefined when it is not here. STORE_UNAVAILABLE when it cannot be read now. */
+  get(sha256: string): Promise<HeldImage | undefined> {
+    return this.#images.get(sha256);
   }
 
-  /** An image turned out damaged on disk: it is removed, and fetched again when it is needed. */
-  async drop(sha256: string): Promise<void> {
-    if (!(await this.#remove(sha256))) return;
-    this.#deps.log.error({ sha256 }, 'a firmware image was damaged on disk and is removed');
-    this.#tell(sha256);
-    this.retry();
+  /** An image could not be read as it should: if it is damaged, it is put aside, and fetched again when it is needed. */
+  check(sha256: string): Promise<void> {
+    return this.#images.check(sha256);
   }
 
   get #missing(): FirmwareBody | undefined {
-    for (const [sha256, body] of this.#needed) if (!this.#held.has(sha256)) return body;
+    for (const [sha256, body] of this.#needed) if (!this.#images.has(sha256)) return body;
     return undefined;
   }
 
@@ -189,26 +165,25 @@ export class FirmwareCache {
     const { sha256, size_bytes: sizeBytes, path: sourcePath } = firmware;
     await this.#makeRoom(sizeBytes);
     const { source } = this.#deps;
-    const { folder, idleTimeoutMs } = this.#options;
-    const path = join(folder, sha256);
+    const { idleTimeoutMs } = this.#options;
     const end = new AbortController();
     this.#current = { sha256, end };
     try {
       await download({
         url: new URL(sourcePath, source.address).href,
         agent: source.agent,
-        path,
+        path: this.#images.pathOf(sha256),
         sha256,
         sizeBytes,
-        quarantine: join(folder, 'quarantine'),
+        quarantine: this.#quarantine,
         ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
-        signal: end.signal,
+        // It may have been closed while room was made.
+        signal: AbortSignal.any([end.signal, this.#stop.signal]),
       });
     } finally {
       this.#current = undefined;
     }
-    const now = this.#deps.now();
-    this.#held.set(sha256, { sha256, path, sizeBytes, usedAt: now, writtenUsedAt: now });
+    this.#images.add(sha256, sizeBytes);
     this.#deps.log.info({ sha256, sizeBytes }, 'a firmware image is here and verified');
     this.#tell(sha256);
   }
@@ -216,12 +191,10 @@ export class FirmwareCache {
   /** Evicts the least recently used of what nobody needs. */
   async #makeRoom(bytes: number): Promise<void> {
     const { quotaBytes } = this.#options;
-    const evictable = [...this.#held.values()]
-      .filter(({ sha256 }) => !this.#needed.has(sha256))
-      .sort((a, b) => a.usedAt - b.usedAt);
+    const evictable = this.#images.byUse().filter(({ sha256 }) => !this.#needed.has(sha256));
     for (const { sha256 } of evictable) {
       if (this.bytes + bytes <= quotaBytes) break;
-      await this.#remove(sha256);
+      await this.#images.remove(sha256);
       this.#tell(sha256);
     }
     await this.#removeStalePartials();
@@ -240,14 +213,6 @@ export class FirmwareCache {
       if (name.endsWith('.part') && !this.#needed.has(sha256))
         await rm(join(folder, name), { force: true });
     }
-  }
-
-  async #remove(sha256: string): Promise<boolean> {
-    const held = this.#held.get(sha256);
-    if (held === undefined) return false;
-    this.#held.delete(sha256);
-    await rm(held.path, { force: true });
-    return true;
   }
 
   #tell(sha256: string): void {

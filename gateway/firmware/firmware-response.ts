@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { rangeOf } from '@holdfast/provisioning/transfer/byte-range';
 import type { ChunkCache } from './chunk-cache.js';
-import type { HeldFirmware } from './firmware-cache.js';
+import type { HeldImage } from './held-images.js';
 
 /** A client that takes nothing for so long is cut, ms. */
 const stalledAfterMs = 60_000;
@@ -15,9 +15,10 @@ const stalledAfterMs = 60_000;
 export const sendFirmware = async (
   request: IncomingMessage,
   response: ServerResponse,
-  { sha256, path, sizeBytes }: HeldFirmware,
+  image: HeldImage,
   chunks: ChunkCache,
 ): Promise<void> => {
+  const { sha256, path, sizeBytes } = image;
   const tag = `"${sha256}"`;
   response.setHeader('accept-ranges', 'bytes');
   response.setHeader('etag', tag);
@@ -47,7 +48,7 @@ export const sendFirmware = async (
   const { chunkBytes } = chunks;
   for (let at = from; at <= to; ) {
     const index = Math.floor(at / chunkBytes);
-    const chunk = await chunks.read(path, index);
+    const chunk = await chunks.read(image, index);
     const start = at - index * chunkBytes;
     const part = chunk.subarray(start, Math.min(chunk.length, to - index * chunkBytes + 1));
     if (part.length === 0) throw new Error(`${path} is shorter than it was`);

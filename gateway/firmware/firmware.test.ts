@@ -63,6 +63,9 @@ const openSource = async (
   return { requests, source: { address, agent }, root };
 };
 
+/** It moves with every look. */
+let now = Date.now();
+
 const openCache = async (
   t: Test,
   source: { address: string; agent: ReturnType<typeof verifiedAgent> },
@@ -70,7 +73,7 @@ const openCache = async (
 ) => {
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'firmware-')));
   const cache = new FirmwareCache(
-    { source, log, now: Date.now },
+    { source, log, now: () => ++now },
     { folder, quotaBytes: 10_000_000, retryAfterMs: { first: 1, most: 5 }, ...options },
   );
   await cache.open();
@@ -172,7 +175,7 @@ t.test('what is not what was promised is given to nobody, put aside and said', a
   problems.push(cache.problem ?? '');
   t.match(problems[0], /is not/);
   t.notOk(cache.isHeld(sha256));
-  t.equal(cache.get(sha256), undefined);
+  t.equal(await cache.get(sha256), undefined);
   t.same(await readdir(join(folder, 'quarantine')), [sha256]);
   cache.retry();
   await held(cache, sha256);
@@ -232,6 +235,65 @@ t.test(
   },
 );
 
+t.test('what was damaged at rest is given to nobody, put aside and fetched again', async (t) => {
+  const { source, requests } = await openSource(t, (request, response) =>
+    send(request, response, image),
+  );
+  const folder = await mkdtemp(join(tmpdir(), 'firmware-'));
+  const damaged = Buffer.from(image);
+  damaged[2_000_000] = (damaged[2_000_000] ?? 0) ^ 1;
+  await writeFile(join(folder, sha256), damaged);
+  const { cache } = await openCache(t, source, { folder });
+  t.equal(await cache.get(sha256), undefined);
+  t.same(await readFile(join(folder, 'quarantine', sha256)), damaged);
+  t.equal(requests.length, 0, 'nobody needs it');
+  cache.need([firmwareOf(image)]);
+  await held(cache, sha256);
+  t.same(await readFile((await cache.get(sha256))?.path ?? ''), image);
+});
+
+t.test('what nobody asks for is looked through too', async (t) => {
+  const { source } = await openSource(t, (request, response) => send(request, response, image));
+  const folder = await mkdtemp(join(tmpdir(), 'firmware-'));
+  await writeFile(join(folder, sha256), image.subarray(0, 1_000));
+  const { cache } = await openCache(t, source, { folder });
+  cache.need([firmwareOf(image)]);
+  while ((await stat(join(folder, sha256)).catch(() => undefined))?.size !== image.length) {
+    await new Promise<void>((resolve) => {
+      const stop = cache.onChange(() => {
+        stop();
+        resolve();
+      });
+    });
+  }
+  t.ok(cache.isHeld(sha256));
+});
+
+t.test('what could not be read is looked at before it is thrown away', async (t) => {
+  const { source, requests } = await openSource(t, (request, response) =>
+    send(request, response, image),
+  );
+  const { cache, folder } = await openCache(t, source);
+  cache.need([firmwareOf(image)]);
+  await held(cache, sha256);
+  await cache.check(sha256);
+  t.ok(cache.isHeld(sha256), 'it is whole: the trouble was another');
+  t.equal(requests.length, 1);
+  await truncate(join(folder, sha256), 10);
+  await cache.check(sha256);
+  await held(cache, sha256);
+  t.equal(requests.length, 2);
+  t.same(await readFile(join(folder, sha256)), image);
+});
+
+t.test('closes at once also when a download is about to begin', async (t) => {
+  const { source, requests } = await openSource(t, () => undefined);
+  const { cache } = await openCache(t, source, { idleTimeoutMs: 60_000 });
+  cache.need([firmwareOf(image)]);
+  await cache.close();
+  t.equal(requests.length, 0);
+});
+
 t.test('the quota evicts what was used longest ago, and never what is needed', async (t) => {
   const images = [1, 2, 3].map(() => randomBytes(4_000));
   const [a, b, c] = images.map((bytes, i) => firmwareOf(bytes, `${i}`)) as [
@@ -256,9 +318,8 @@ t.test('the quota evicts what was used longest ago, and never what is needed', a
   await warned;
   t.match(cache.problem, /no room/);
   t.ok(cache.isHeld(a.sha256) && cache.isHeld(b.sha256) && !cache.isHeld(c.sha256));
-  cache.get(a.sha256);
-  await new Promise((resolve) => setTimeout(resolve, 2));
-  cache.get(b.sha256);
+  await cache.get(a.sha256);
+  await cache.get(b.sha256);
   cache.need([c]);
   await held(cache, c.sha256);
   t.notOk(cache.isHeld(a.sha256));
@@ -270,11 +331,15 @@ t.test('serves the whole, ranges and heads from few shared chunks', async (t) =>
   t.teardown(() => rm(folder, { recursive: true }));
   const path = join(folder, sha256);
   await writeFile(path, image);
+  let arrival = 1;
   const chunks = new ChunkCache({ maxBytes: 200_000, chunkBytes: 65_536 });
   const { source } = await openSource(t, (request, response) => {
-    sendFirmware(request, response, { sha256, path, sizeBytes: image.length }, chunks).catch(() =>
-      response.destroy(),
-    );
+    sendFirmware(
+      request,
+      response,
+      { sha256, path, sizeBytes: image.length, arrival },
+      chunks,
+    ).catch(() => response.destroy());
   });
   const ask = async (headers: Record<string, string>, method = 'GET') => {
     const request = httpsGet(source.address, { agent: source.agent, headers, method });
@@ -305,4 +370,7 @@ t.test('serves the whole, ranges and heads from few shared chunks', async (t) =>
   t.equal((await ask({ 'if-none-match': etag })).status, 304);
   await truncate(path, 10);
   await t.rejects(ask({ range: 'bytes=2000000-' }), 'a damaged file is never passed off as whole');
+  await writeFile(path, image);
+  arrival += 1;
+  t.ok((await ask({ range: 'bytes=2000000-' })).body.equals(image.subarray(2_000_000)));
 });

@@ -27,7 +27,7 @@ export interface DeviceDoorDeps {
       presented: readonly Uint8Array[],
     ): Promise<EnrolmentAnswer>;
   };
-  readonly firmware: Pick<FirmwareCache, 'get' | 'isNeeded' | 'drop'>;
+  readonly firmware: Pick<FirmwareCache, 'get' | 'isNeeded' | 'check'>;
   /** Who is at the other end, by certificate. */
   readonly identify: (socket: TLSSocket) => DeviceIdentity | Refusal;
   readonly onRefused?: (refusal: {
@@ -61,7 +61,7 @@ export const openDeviceDoor = (
 
   const serve = async ({ request, response, params }: RouteRequest): Promise<undefined> => {
     const sha256 = params.get('sha256') ?? '';
-    const held = firmware.get(sha256);
+    const held = await firmware.get(sha256);
     if (held === undefined) {
       if (!firmware.isNeeded(sha256)) {
         throw new HoldfastError('RESOURCE_NOT_FOUND', 'there is no such firmware here');
@@ -75,7 +75,7 @@ export const openDeviceDoor = (
     } catch (error) {
       response.destroy();
       log.error({ sha256, reason: messageOf(error) }, 'firmware could not be read');
-      await firmware.drop(sha256);
+      await firmware.check(sha256);
     }
     return undefined;
   };

@@ -311,7 +311,9 @@ t.test('firmware that is not here is on its way, unknown, or damaged', async (t)
     json: { code: 'FIRMWARE_COMING' },
   });
   await truncate(join(folder, sha256), 1_000);
+  const changed = new Promise((resolve) => firmware.onChange(resolve));
   await t.rejects(get(sha256));
+  t.equal(await changed, sha256);
   t.notOk(firmware.isHeld(sha256), 'what cannot be read is dropped');
 });
 

@@ -4,7 +4,7 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
 import { parseUpdateDocument, type UpdateDocument } from '@holdfast/protos/mqtt/update-document';
 import type { JobAnswer } from '../../devices/device-events.js';
-import type { HeldFirmware } from '../../firmware/firmware-cache.js';
+import type { HeldImage } from '../../firmware/held-images.js';
 
 export interface ImagePart {
   readonly offset: number;
@@ -38,9 +38,9 @@ export const refusalOf = ({ code, message }: JobAnswer & { readonly accepted: fa
   new HoldfastError(code === 404 ? 'RESOURCE_NOT_FOUND' : 'RESOURCE_CONFLICT', message);
 
 export interface ImageSource {
-  get(sha256: string): HeldFirmware | undefined;
-  /** It turned out damaged. */
-  drop(sha256: string): Promise<void>;
+  get(sha256: string): Promise<HeldImage | undefined>;
+  /** It could not be read as it should. */
+  check(sha256: string): Promise<void>;
 }
 
 /** REQUEST_INVALID behind its end, STORE_UNAVAILABLE while it is not here. */
@@ -52,7 +52,7 @@ export const readImage = async (
   if (offset >= sizeBytes) {
     throw new HoldfastError('REQUEST_INVALID', `The image has ${sizeBytes} bytes`);
   }
-  const held = firmware.get(sha256);
+  const held = await firmware.get(sha256);
   if (held === undefined) throw new HoldfastError('STORE_UNAVAILABLE', 'The image is not here');
   const part = Buffer.alloc(Math.min(length, sizeBytes - offset));
   const file = await open(held.path, 'r');
@@ -67,7 +67,7 @@ export const readImage = async (
     await file.close();
   }
   if (read < part.length) {
-    await firmware.drop(sha256);
+    await firmware.check(sha256);
     throw new HoldfastError('STORE_UNAVAILABLE', 'The image is not whole any more');
   }
   return part;
