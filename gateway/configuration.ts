@@ -1,6 +1,7 @@
 /** The settings of a gateway. */
 import { passwordHash, role, userName } from '@holdfast/protos/local/people';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
+import type { TokenOptions } from '@holdfast/provisioning/pki/pkcs11';
 import {
   configuration,
   integer,
@@ -100,6 +101,18 @@ export const gatewayConfiguration = configuration({
       description: 'All images together; what a running campaign needs is never evicted',
     }),
   }),
+  pkcs11: section(
+    'The key of the site CA in a hardware token; by default it lies in the data folder. To be set before the enrolment.',
+    {
+      module: text({
+        default: '',
+        description: 'PKCS#11 library of the token, as /usr/lib/softhsm/libsofthsm2.so',
+      }),
+      token: text({ default: '', description: 'Label of the token' }),
+      pinFile: text({ default: '', description: "File with the PIN of the token's user" }),
+      key: text({ default: 'holdfast-site-ca', description: 'Label of the key, which is made' }),
+    },
+  ),
   link: section('The link to the control plane.', {
     firstRetryMs: integer({
       default: 1_000,
@@ -119,3 +132,7 @@ export const gatewayConfiguration = configuration({
 });
 
 export type GatewayConfiguration = v.InferOutput<typeof gatewayConfiguration>;
+
+/** Where the site CA's key is in hardware; undefined where it is in a file. */
+export const tokenOf = ({ pkcs11 }: GatewayConfiguration): TokenOptions | undefined =>
+  pkcs11.module === '' ? undefined : pkcs11;

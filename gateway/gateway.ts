@@ -13,7 +13,7 @@ import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
 import { openBroker } from './broker/broker.js';
 import { LatePublisher } from './broker/late-publisher.js';
 import { ServiceAccounts } from './broker/service-accounts.js';
-import type { GatewayConfiguration } from './configuration.js';
+import { type GatewayConfiguration, tokenOf } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
@@ -74,7 +74,10 @@ export const openGateway = async (
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const lock = await lockFolder(dataDir);
   onClose('data folder', () => lock.close());
-  const identity = await loadGatewayIdentity(dataDir, log);
+  const identity = await loadGatewayIdentity(
+    { dataDirectory: dataDir, token: tokenOf(configuration) },
+    log,
+  );
   const { record, root } = identity;
   // It is at least the time at which this gateway was enrolled.
   const clock = systemClock({ floorMs: identity.link.certificate.notBefore });

@@ -9,7 +9,7 @@ import { formatLoginCode } from '@holdfast/provisioning/pki/login-code';
 import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
 import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/run-program';
 import { systemClock } from '@holdfast/provisioning/time/clock';
-import { type GatewayConfiguration, gatewayConfiguration } from './configuration.js';
+import { type GatewayConfiguration, gatewayConfiguration, tokenOf } from './configuration.js';
 import { appliedFile, runGateway } from './site-file/run-gateway.js';
 import { type EnrolledGateway, enrollGateway, resetOperatorToken } from './trust/enroll-gateway.js';
 import { machineAddress } from './trust/server-certificate.js';
@@ -59,7 +59,7 @@ const run: Command = async (context) => {
 };
 
 const enroll: Command = async (context, code) => {
-  const { dataDir, log, signal } = context;
+  const { configuration, dataDir, log, signal } = context;
   if (code === undefined) {
     throw new HoldfastError(
       'CONFIGURATION_INVALID',
@@ -68,7 +68,7 @@ const enroll: Command = async (context, code) => {
   }
   const enrolled = await enrollGateway(
     { clock: systemClock(), log },
-    { code, dataDirectory: dataDir, version, signal },
+    { code, dataDirectory: dataDir, token: tokenOf(configuration), version, signal },
   );
   const { site, fleet, gateway_id, epoch } = enrolled.record;
   process.stdout.write(`${JSON.stringify({ enrolled: true, site, fleet, gateway_id, epoch })}\n`);

@@ -95,7 +95,7 @@ interface Leaf {
   readonly issue: (key: KeyPair) => Promise<Certificate>;
 }
 
-const openLeaf = async (folder: string, name: string, leaf: Leaf): Promise<Authority> => {
+const openLeaf = async (folder: string, name: string, leaf: Leaf): Promise<Authority<KeyPair>> => {
   const path = join(folder, `${name}.crt`);
   const key = await loadOrCreateKey(join(folder, `${name}.key`));
   const found = await readCertificateFile(path);

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { writeKeyFile } from '@holdfast/provisioning/pki/keys';
 import { createTestFleet, type TestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import { connect, type IClientOptions, type MqttClient } from 'mqtt';
-import { keyFiles, openGatewayRecord } from '../trust/gateway-identity.js';
+import { linkKeyFile, openGatewayRecord } from '../trust/gateway-identity.js';
 import { hashOperatorToken } from '../trust/operator-token.js';
+import { siteCaKeyFile } from '../trust/site-ca-key.js';
 
 export interface EnrolledSite {
   /** Data of the gateway. */
@@ -56,8 +57,8 @@ export const openEnrolledSite = async (): Promise<EnrolledSite> => {
 /** Leaves what an enrolment leaves. */
 export const enrol = async (fleet: TestFleet, folder: string): Promise<void> => {
   const { certificate, key } = await fleet.gateway('gw-1');
-  await writeKeyFile(join(folder, keyFiles.gateway), key);
-  await writeKeyFile(join(folder, keyFiles.siteCa), fleet.siteCa.key);
+  await writeKeyFile(join(folder, linkKeyFile), key);
+  await writeKeyFile(join(folder, siteCaKeyFile), fleet.siteCa.key);
   const stored = await openGatewayRecord(folder, silent);
   const nowhere = `127.0.0.1:${await freePort()}`;
   await stored.update(() => ({

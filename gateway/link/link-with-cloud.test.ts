@@ -84,9 +84,15 @@ class Fleet {
     });
     await enrollGateway(
       { clock: systemClock(), log: silent },
-      { code, dataDirectory, version: '0.0.0', signal: AbortSignal.timeout(patienceMs) },
+      {
+        ...{ code, dataDirectory, token: undefined, version: '0.0.0' },
+        signal: AbortSignal.timeout(patienceMs),
+      },
     );
-    const { record, root, link } = await loadGatewayIdentity(dataDirectory, silent);
+    const { record, root, link } = await loadGatewayIdentity(
+      { dataDirectory, token: undefined },
+      silent,
+    );
     return {
       dir: dataDirectory,
       address: this.wan.address,

@@ -23,17 +23,17 @@ import {
 import { loadOrCreateKey } from '@holdfast/provisioning/pki/keys';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
-import { type GatewayRecord, keyFiles, openGatewayRecord } from './gateway-identity.js';
+import { type GatewayRecord, linkKeyFile, openGatewayRecord } from './gateway-identity.js';
 import { createOperatorToken, hashOperatorToken } from './operator-token.js';
+import { createSiteCaKey, type SiteCaKeyOptions } from './site-ca-key.js';
 
 export interface EnrollGatewayDependencies {
   readonly clock: Clock;
   readonly log: StoreLog;
 }
 
-export interface EnrollGatewayOptions {
+export interface EnrollGatewayOptions extends SiteCaKeyOptions {
   readonly code: string;
-  readonly dataDirectory: string;
   /** Of this program. */
   readonly version: string;
   readonly signal: AbortSignal;
@@ -51,7 +51,7 @@ const callTimeoutMs = 30_000;
 /** Errors: CLAIM_CODE_INVALID, GATEWAY_ALREADY_ENROLLED, PEER_REFUSED, CONNECTION_FAILED, and what the control plane answers. */
 export const enrollGateway = async (
   { clock, log }: EnrollGatewayDependencies,
-  { code, dataDirectory, version, signal }: EnrollGatewayOptions,
+  { code, dataDirectory, token, version, signal }: EnrollGatewayOptions,
 ): Promise<EnrolledGateway> => {
   const claim = parseClaimCode(code, 'gateway');
   const stored = await openGatewayRecord(dataDirectory, log);
@@ -62,8 +62,8 @@ export const enrollGateway = async (
     );
   }
   await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
-  const gatewayKey = await loadOrCreateKey(join(dataDirectory, keyFiles.gateway));
-  const siteCaKey = await loadOrCreateKey(join(dataDirectory, keyFiles.siteCa));
+  const gatewayKey = await loadOrCreateKey(join(dataDirectory, linkKeyFile));
+  const siteCaKey = await createSiteCaKey({ dataDirectory, token });
   const address = claim.address ?? '';
   const trust: ServerTrust = {
     role: 'control-plane',

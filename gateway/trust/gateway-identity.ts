@@ -8,6 +8,7 @@ import { type KeyPair, readKeyFile } from '@holdfast/provisioning/pki/keys';
 import { openRecord, type StoredRecord } from '@holdfast/provisioning/storage/record';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import * as v from 'valibot';
+import { openSiteCaKey, type SiteCaKeyOptions } from './site-ca-key.js';
 
 const schema = v.object({
   fleet: v.string(),
@@ -32,11 +33,11 @@ export interface GatewayIdentity {
   /** Signs device certificates and the gateway's own server certificate. */
   readonly siteCa: Authority;
   /** Authenticates the link. */
-  readonly link: Authority;
+  readonly link: Authority<KeyPair>;
   readonly root: Authority['certificate'];
 }
 
-export const keyFiles = { gateway: 'gateway.key.pem', siteCa: 'site-ca.key.pem' } as const;
+export const linkKeyFile = 'gateway.key.pem';
 
 export const openGatewayRecord = async (
   dataDirectory: string,
@@ -53,7 +54,7 @@ export const openGatewayRecord = async (
 
 /** Errors: GATEWAY_NOT_ENROLLED, KEY_INVALID, STORE_CORRUPT. */
 export const loadGatewayIdentity = async (
-  dataDirectory: string,
+  { dataDirectory, token }: SiteCaKeyOptions,
   log: StoreLog,
 ): Promise<GatewayIdentity> => {
   const { data: record } = await openGatewayRecord(dataDirectory, log);
@@ -63,16 +64,13 @@ export const loadGatewayIdentity = async (
       `${dataDirectory} holds no gateway yet. Get a code with "holdfast gateway code SITE", then: holdfast-gateway enroll CODE --data ${dataDirectory}`,
     );
   }
-  const key = (file: string): Promise<KeyPair> => readKeyFile(join(dataDirectory, file));
+  const siteCa = parseCertificate(record.site_ca_certificate);
   return {
     record,
-    siteCa: {
-      certificate: parseCertificate(record.site_ca_certificate),
-      key: await key(keyFiles.siteCa),
-    },
+    siteCa: { certificate: siteCa, key: await openSiteCaKey({ dataDirectory, token }, siteCa) },
     link: {
       certificate: parseCertificate(record.gateway_certificate),
-      key: await key(keyFiles.gateway),
+      key: await readKeyFile(join(dataDirectory, linkKeyFile)),
     },
     root: parseCertificate(record.root_certificate),
   };

@@ -95,6 +95,7 @@ export const errorCodes = {
     'FAILED_PRECONDITION',
     409,
   ),
+  HARDWARE_KEY_FAILED: row('The token does not sign', true, 'UNAVAILABLE', 503),
   INTERNAL: row('Holdfast made a mistake', false, 'INTERNAL', 500),
   JOURNAL_HOLE: row('Entries of the journal are missing', false, 'DATA_LOSS', 500),
   KEY_INVALID: row('The private key is missing or damaged', false, 'FAILED_PRECONDITION', 500),

@@ -1,9 +1,9 @@
 /** Certificate revocation lists (RFC 5280, 5), written in DER directly: the library takes 19 s for 10,000 entries, this 0.2 s. */
-import { sign } from 'node:crypto';
 import { AsnConvert } from '@peculiar/asn1-schema';
 import * as der from './der.js';
 import { encodeName } from './distinguished-name.js';
 import type { Authority } from './issue.js';
+import { signWith } from './signing-key.js';
 
 export interface RevokedCertificate {
   /** Hexadecimal. */
@@ -24,10 +24,10 @@ export interface CrlContent {
 const ecdsaWithSha256 = der.sequence(der.objectId('1.2.840.10045.4.3.2'));
 
 /** A version 2 list in PEM, as OpenSSL reads it (`X509 CRL`; the library would write `CRL`). */
-export const createCrl = (
+export const createCrl = async (
   { certificate, key }: Authority,
   { number, thisUpdate, nextUpdate, revoked }: CrlContent,
-): string => {
+): Promise<string> => {
   const entries = revoked.map(({ serial, at }) =>
     der.sequence(
       der.integer(Buffer.from(serial.padStart(serial.length + (serial.length % 2), '0'), 'hex')),
@@ -46,7 +46,11 @@ export const createCrl = (
       der.sequence(authorityKeyId(certificate.extensions.subjectKeyId ?? ''), crlNumber(number)),
     ),
   );
-  const signature = sign('sha256', list, key.privateKey);
+  const signed = await signWith(key, list);
+  const signature = der.sequence(
+    der.integer(signed.subarray(0, 32)),
+    der.integer(signed.subarray(32)),
+  );
   const crl = der.sequence(list, ecdsaWithSha256, der.bitString(signature));
   const lines = crl.toString('base64').match(/.{1,64}/g) ?? [];
   return ['-----BEGIN X509 CRL-----', ...lines, '-----END X509 CRL-----', ''].join('\n');

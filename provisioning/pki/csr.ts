@@ -12,8 +12,7 @@ import {
   type NameParts,
   parseName,
 } from './distinguished-name.js';
-import type { KeyPair } from './keys.js';
-import { signingAlgorithm, toWebKeys } from './web-keys.js';
+import { generatorKey, type SigningKey, signingAlgorithm } from './signing-key.js';
 
 /** What a request has that may be used. */
 export interface CertificateRequest {
@@ -28,12 +27,16 @@ export interface CertificateRequest {
 const mostBytes = 16 * 1024;
 
 /** A request in DER for these parts of a name. */
-export const createRequest = async (key: KeyPair, subject: NameParts): Promise<Uint8Array> => {
-  const request = await Pkcs10CertificateRequestGenerator.create({
-    name: new Name(encodeName(distinguishedName(subject))),
-    keys: await toWebKeys(key),
-    signingAlgorithm,
-  });
+export const createRequest = async (key: SigningKey, subject: NameParts): Promise<Uint8Array> => {
+  const { handle, crypto } = generatorKey(key);
+  const request = await Pkcs10CertificateRequestGenerator.create(
+    {
+      name: new Name(encodeName(distinguishedName(subject))),
+      keys: { privateKey: handle, publicKey: handle },
+      signingAlgorithm,
+    },
+    crypto,
+  );
   return new Uint8Array(request.rawData);
 };
 

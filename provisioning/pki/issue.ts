@@ -9,6 +9,7 @@ import {
   Name,
   PublicKey,
   SubjectKeyIdentifierExtension,
+  type X509CertificateCreateWithKeyParams,
   X509CertificateGenerator,
 } from '@peculiar/x509';
 import { type Certificate, parseCertificate } from './certificate.js';
@@ -22,12 +23,12 @@ import {
 import { caUsage, leaf, namesOf, onlyNamesWithin } from './extension-writers.js';
 import type { KeyPair } from './keys.js';
 import { keyUsages } from './oids.js';
-import { signingAlgorithm, toWebKeys } from './web-keys.js';
+import { generatorKey, type SigningKey, signingAlgorithm } from './signing-key.js';
 
 /** A certificate and the key that signs with it. */
-export interface Authority {
+export interface Authority<K extends SigningKey = SigningKey> {
   readonly certificate: Certificate;
-  readonly key: KeyPair;
+  readonly key: K;
 }
 
 const dayMs = 86_400_000;
@@ -163,7 +164,7 @@ export const issueDevice = (
   });
 
 interface Order {
-  readonly by: { readonly key: KeyPair; readonly name: DistinguishedName };
+  readonly by: { readonly key: SigningKey; readonly name: DistinguishedName };
   readonly subject: NameParts;
   readonly publicKey: KeyObject;
   readonly period: readonly [now: number, lifetimeMs: number];
@@ -173,22 +174,23 @@ interface Order {
 const issue = async ({ by, subject, publicKey, period, extensions }: Order) => {
   const [now, lifetimeMs] = period;
   const subjectKey = toPublicKey(publicKey);
-  const { privateKey } = await toWebKeys(by.key);
-  const certificate = await X509CertificateGenerator.create({
+  const { handle, crypto } = generatorKey(by.key);
+  const content: X509CertificateCreateWithKeyParams = {
     serialNumber: randomSerial(),
     subject: new Name(encodeName(distinguishedName(subject))),
     issuer: new Name(encodeName(by.name)),
     notBefore: new Date(now - backdatedMs(lifetimeMs)),
     notAfter: new Date(now + lifetimeMs),
     publicKey: subjectKey,
-    signingKey: privateKey,
+    signingKey: handle,
     signingAlgorithm,
     extensions: [
       ...extensions,
       await SubjectKeyIdentifierExtension.create(subjectKey),
       await AuthorityKeyIdentifierExtension.create(toPublicKey(by.key.publicKey)),
     ],
-  });
+  };
+  const certificate = await X509CertificateGenerator.create(content, crypto);
   return parseCertificate(new Uint8Array(certificate.rawData));
 };
 

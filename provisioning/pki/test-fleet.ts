@@ -17,7 +17,7 @@ import {
   issueSiteCa,
 } from './issue.js';
 import { createKey, type KeyPair, privatePem } from './keys.js';
-import { signingAlgorithm, toWebKeys } from './web-keys.js';
+import { generatorKey, signingAlgorithm } from './signing-key.js';
 
 export interface TestFleetOptions {
   readonly fleet?: string;
@@ -38,7 +38,7 @@ export interface TestFleet {
   readonly site: string;
   readonly now: number;
   readonly root: Authority;
-  readonly siteCa: Authority;
+  readonly siteCa: Authority<KeyPair>;
   planSigner(): Promise<Credentials>;
   /** For localhost and 127.0.0.1. */
   controlPlane(): Promise<Credentials>;
@@ -105,15 +105,17 @@ export const forge = async (
   const key = await createKey();
   const spki = (publicKey ?? key.publicKey).export({ type: 'spki', format: 'der' });
   const { notBefore } = by.certificate;
-  const certificate = await X509CertificateGenerator.create({
+  const { handle, crypto } = generatorKey(by.key);
+  const content = {
     subject: new Name(encodeName(distinguishedName(subject))),
     issuer: new Name(encodeName(by.certificate.subject)),
     notBefore: new Date(notBefore),
     notAfter: new Date(notBefore + 86_400_000),
     publicKey: new PublicKey(new Uint8Array(spki)),
-    signingKey: (await toWebKeys(by.key)).privateKey,
+    signingKey: handle,
     signingAlgorithm,
     extensions: [...extensions],
-  });
+  };
+  const certificate = await X509CertificateGenerator.create(content, crypto);
   return { certificate: parseCertificate(new Uint8Array(certificate.rawData)), key };
 };

@@ -134,9 +134,9 @@ t.test('OpenSSL and we refuse the same', async (t) => {
 t.test('OpenSSL reads our revocation lists and goes by them', async (t) => {
   const [kept, revoked] = [await fleet.device('kept'), await fleet.device('revoked')];
   const at = { thisUpdate: now, nextUpdate: now + 86_400_000 };
-  const ofRoot = createCrl(root, { ...at, number: 1, revoked: [] });
+  const ofRoot = await createCrl(root, { ...at, number: 1, revoked: [] });
   const many = Array.from({ length: 300 }, (_, i) => ({ serial: (i + 1).toString(16), at: now }));
-  const ofSite = createCrl(siteCa, {
+  const ofSite = await createCrl(siteCa, {
     ...at,
     number: 70_000,
     revoked: [...many, { serial: revoked.certificate.serial, at: now }],

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { generateKeyPairSync, webcrypto } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import {
   BasicConstraintsExtension,
   ExtendedKeyUsageExtension,
@@ -14,7 +14,6 @@ import { createKey } from './keys.js';
 import { keyUsages } from './oids.js';
 import { createTestFleet, forge } from './test-fleet.js';
 import { type Role, type VerifyRequest, verifyChain } from './verify.js';
-import { signingAlgorithm, toWebKeys } from './web-keys.js';
 
 const dayMs = 86_400_000;
 const fleet = await createTestFleet();
@@ -238,10 +237,3 @@ t.test(
     t.equal(verify({ certificate: device.certificate, intermediates }).refused, 'chain');
   },
 );
-
-t.test('WebCrypto and Node agree on the keys', async (t) => {
-  const { privateKey, publicKey } = await toWebKeys(device.key);
-  const data = Buffer.from('x');
-  const signature = await webcrypto.subtle.sign(signingAlgorithm, privateKey, data);
-  t.ok(await webcrypto.subtle.verify(signingAlgorithm, publicKey, signature, data));
-});
