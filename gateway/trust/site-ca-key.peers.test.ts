@@ -83,6 +83,6 @@ t.test('a gateway starts with the key of its site CA in a token, and only with i
   await t.rejects(startChild({ bin, args, env }), { message: /site-ca\.key\.pem/ });
   const other = { ...inToken, HOLDFAST_PKCS11__KEY: 'another' };
   await t.rejects(startChild({ bin, args, env: { ...env, ...other } }), {
-    message: /no private key "another"/,
+    message: /no private key .*another/,
   });
 });
