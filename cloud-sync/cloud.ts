@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { signOrders } from '@holdfast/provisioning/documents/orders';
 import { signPlanHead } from '@holdfast/provisioning/documents/plan';
+import { signTime } from '@holdfast/provisioning/documents/time';
 import { formatAddress } from '@holdfast/provisioning/pki/claim-code';
 import type { Logger } from '@holdfast/provisioning/program/logger';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
@@ -127,6 +128,7 @@ export const openCloud = async (
       ...foundation,
       root,
       signOrders: (batch) => signOrders(authority.planSigner, batch),
+      signTime: (time) => signTime(authority.planSigner, time),
     },
     { host, port: configuration.listen.linkPort, certificate, ...configuration.link },
   );

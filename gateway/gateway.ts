@@ -174,7 +174,6 @@ export const openGateway = async (
       dial: grpcDial({
         address: record.link_address,
         root,
-        rootPem: root.pem,
         client: () => linkCredentials(identity),
         clock,
       }),

@@ -3,6 +3,7 @@
  * `meeting`, the journal in `up-lanes`, plan and orders in `down-lanes`.
  */
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { SignedTime } from '@holdfast/provisioning/documents/time';
 import type { Signals } from '../bus/signals.js';
 import { type PlanAnswer, recordPlanAnswer } from '../sites/plan-answer.js';
 import type { Contacts, LiveConnection } from './contacts.js';
@@ -20,6 +21,7 @@ export interface ConnectionDependencies
     DownLanesDependencies {
   readonly contacts: Contacts;
   readonly signals: Signals;
+  readonly signTime: (time: SignedTime) => Promise<string>;
   readonly log: {
     info(data: object, message: string): void;
     warn(data: object, message: string): void;
@@ -32,6 +34,8 @@ export interface ConnectionOptions {
   readonly windowBytes: number;
   readonly keepaliveMs: number;
 }
+
+const nonceBytes = 16;
 
 export class Connection implements LiveConnection {
   readonly gateway: GatewayIdentity;
@@ -46,6 +50,7 @@ export class Connection implements LiveConnection {
   #heardAt: number;
   #phase: 'greeting' | 'live' | 'fenced' | 'refused' = 'greeting';
   #down: DownLanes | undefined;
+  #isTellingTime = false;
 
   constructor(
     deps: ConnectionDependencies,
@@ -262,9 +267,27 @@ export class Connection implements LiveConnection {
         this.#down?.ordersCommitted(log, requireCount(seq, 'seq'));
         return;
       }
+      case 'timeAsked':
+        this.#tellTime(message.value.nonce);
+        return;
       case 'hello':
         throw new HoldfastError('REQUEST_INVALID', 'a connection begins with one hello');
     }
+  }
+
+  /** One answer is made at a time: a gateway that asks faster than that is not served for it. */
+  #tellTime(nonce: Uint8Array): void {
+    if (this.#phase !== 'live' || this.#isTellingTime) return;
+    if (nonce.length !== nonceBytes) throw new HoldfastError('REQUEST_INVALID', 'no such nonce');
+    this.#isTellingTime = true;
+    const { signTime, now } = this.#deps;
+    const { site } = this.gateway;
+    signTime({ site, nonce: Buffer.from(nonce).toString('hex'), time: now() })
+      .then((jws) => this.#stream.say({ $case: 'signedTime', value: { jws } }))
+      .catch((error: unknown) => this.#giveUp(error))
+      .finally(() => {
+        this.#isTellingTime = false;
+      });
   }
 
   #recordPlan(answer: PlanAnswer): void {

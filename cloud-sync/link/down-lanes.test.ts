@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { OrderBatch } from '@holdfast/protos/gen/holdfast/v1/link';
 import { signOrders, verifyOrders } from '@holdfast/provisioning/documents/orders';
 import { signPlanHead } from '@holdfast/provisioning/documents/plan';
+import { signTime, verifyTime } from '@holdfast/provisioning/documents/time';
 import { createKey, privatePem } from '@holdfast/provisioning/pki/keys';
 import t from 'tap';
 import { Signals } from '../bus/signals.js';
@@ -45,6 +46,7 @@ const openLink = async (t: { teardown(end: () => unknown): unknown }) => {
       contacts: new Contacts(),
       root: root.certificate,
       signOrders: (batch) => signOrders(planSigner, batch),
+      signTime: (time) => signTime(planSigner, time),
     },
     { host: '127.0.0.1', port: 0, certificate: authority.server },
   );
@@ -87,7 +89,7 @@ const openLink = async (t: { teardown(end: () => unknown): unknown }) => {
     const [order] = await readOrders(engine.read, 'a', { after: seq - 1, maxBytes: 1 });
     return Buffer.from(order?.chain ?? '', 'hex');
   };
-  return { dial, append, read, chainAt };
+  return { dial, append, read, chainAt, root: root.certificate };
 };
 
 const command = (id: string): NewOrder => ({
@@ -132,4 +134,19 @@ t.test('keeps to the window that the gateway gave', async (t) => {
   t.notOk(link.has('orders'), 'nothing more until it is acknowledged');
   link.say({ $case: 'ordersCommitted', value: { log: first.log, seq: 1n } });
   t.same(await read(await link.next('orders')), [[2, '2']]);
+});
+
+t.test('tells a gateway that asks what time it is, signed', async (t) => {
+  const { dial, root } = await openLink(t);
+  const link = dial();
+  link.hello();
+  await link.next('welcome');
+  const nonce = Buffer.alloc(16, 7);
+  const before = now();
+  link.say({ $case: 'timeAsked', value: { nonce } });
+  const { jws } = await link.next('signedTime');
+  const time = await verifyTime(jws, { root }, { site: 'a', nonce: nonce.toString('hex') });
+  t.ok(time >= before && time <= now());
+  link.say({ $case: 'timeAsked', value: { nonce: Buffer.alloc(3) } });
+  t.equal((await link.next('refused')).code, 'REQUEST_INVALID');
 });

@@ -1,16 +1,12 @@
 /** One stream to the control plane over gRPC and mutual TLS, as the link uses it. */
-import { isIP } from 'node:net';
-import type { PeerCertificate } from 'node:tls';
-import { credentials } from '@grpc/grpc-js';
-import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import {
   type CloudMessage,
   type GatewayMessage,
   LinkClient,
 } from '@holdfast/protos/gen/holdfast/v1/link';
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
-import { serverIdentityCheck } from '@holdfast/provisioning/pki/first-contact';
-import { presentedChain, verifyPresented } from '@holdfast/provisioning/pki/tls-peer';
+import { VerifiedChannel } from '@holdfast/provisioning/pki/verified-channel';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 
 export interface LinkCall {
@@ -31,12 +27,13 @@ export type Dial = (handlers: CallHandlers) => LinkCall;
 export interface DialOptions {
   /** Of the control plane's link, as `cloud.example:7443`. */
   readonly address: string;
-  /** The fleet's root, and in PEM. */
+  /** The fleet's root. */
   readonly root: Certificate;
-  readonly rootPem: string;
   /** Our certificate chain and key in PEM; asked for at each connection, since they are renewed. */
   readonly client: () => { readonly cert: string; readonly key: string };
   readonly clock: Clock;
+  /** The control plane is who it should be, but not certified for what time it is here. */
+  readonly onDatesRefused?: () => void;
 }
 
 /** A plan head, an order batch or some documents; what is longer is not ours. */
@@ -46,35 +43,24 @@ export const grpcDial =
   (options: DialOptions): Dial =>
   (handlers) => {
     const { clock, root, address } = options;
-    const { cert, key } = options.client();
     const host = address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
-    const trust = {
-      root,
+    const tls = new VerifiedChannel({
+      trust: { root, role: 'control-plane', at: clock.trusted ? clock.now() : 'unchecked' },
       host,
-      role: 'control-plane',
-      at: clock.trusted ? clock.now() : 'unchecked',
-    } as const;
-    const check = (peer: PeerCertificate): Error | undefined =>
-      serverIdentityCheck(trust)(host, peer);
-    // While the clock is not trusted OpenSSL's look at dates is not either: then our verifier alone decides, below.
-    const tls = credentials.createSsl(
-      Buffer.from(options.rootPem),
-      Buffer.from(key),
-      Buffer.from(cert),
-      { rejectUnauthorized: clock.trusted, checkServerIdentity: (_, peer) => check(peer) },
-    );
+      client: options.client(),
+      onRefused: (error) => {
+        if (isOfDates(error)) options.onDatesRefused?.();
+      },
+    });
     const client = new LinkClient(address, tls, {
       // A connection of our own: a half-open one must not be taken up by the next attempt.
       'grpc.use_local_subchannel_pool': 1,
       'grpc.enable_retries': 0,
-      // An address is no server name (RFC 6066), and Node says so on stderr at each attempt. Who the server is, is checked by `host`.
-      ...(isIP(host) !== 0 && { 'grpc.ssl_target_name_override': 'control-plane' }),
       'grpc.max_receive_message_length': maxMessageBytes,
       'grpc.max_send_message_length': maxMessageBytes,
     });
     const stream = client.connect();
     let isOver = false;
-    let isVerified = false;
     const close = (): void => {
       if (isOver) return;
       isOver = true;
@@ -87,17 +73,7 @@ export const grpcDial =
       handlers.onBroken(reason);
     };
     stream.on('data', ({ message }: CloudMessage) => {
-      if (isOver) return;
-      try {
-        if (!isVerified) {
-          const peer = stream.getAuthContext()?.sslPeerCertificate;
-          verifyPresented(peer ? presentedChain(peer) : [], trust);
-          isVerified = true;
-        }
-      } catch (error) {
-        return fail(messageOf(error));
-      }
-      if (message) handlers.onMessage(message);
+      if (!isOver && message) handlers.onMessage(message);
     });
     stream.on('error', (error) => fail(messageOf(error)));
     stream.on('end', () => fail('the control plane ended the stream'));
@@ -108,3 +84,7 @@ export const grpcDial =
       close,
     };
   };
+
+const isOfDates = (error: unknown): boolean =>
+  isHoldfastError(error, 'PEER_REFUSED') &&
+  (error.data.reason === 'expired' || error.data.reason === 'not-yet-valid');

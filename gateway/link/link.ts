@@ -25,6 +25,7 @@ import type { LinkStatus } from './link-status.js';
 import { Meeting } from './meeting.js';
 import type { Orders } from './orders.js';
 import type { Plan } from './plan.js';
+import type { TimeQuestion } from './time-question.js';
 
 export interface LinkDeps {
   /** `audit`, `state`, `telemetry`: in the order in which they are sent. */
@@ -33,6 +34,7 @@ export interface LinkDeps {
   readonly orders: Orders;
   readonly fence: Fence;
   readonly dial: Dial;
+  readonly time?: TimeQuestion;
   /** Told each time the control plane has welcomed us: the WAN is there. */
   readonly onUp?: () => void;
   readonly clock: Clock;
@@ -114,6 +116,7 @@ export class Link {
     clearTimeout(this.#gatherTimer);
     for (const stop of this.#stopListening.splice(0)) stop();
     this.#step({ type: 'stopped' });
+    this.#deps.time?.close();
     await this.#over;
     await this.#journal.idle();
     await this.#refreshing;

@@ -9,6 +9,7 @@ import { type Committed, type JournalSender, laneNameOf } from './journal-sender
 import type { Orders } from './orders.js';
 import type { Plan } from './plan.js';
 import { PlanExchange, type PlanMessage } from './plan-exchange.js';
+import type { TimeQuestion } from './time-question.js';
 
 type InMessage = NonNullable<CloudMessage['message']>;
 type OrderBatch = Extract<InMessage, { $case: 'orders' }>['value'];
@@ -17,6 +18,7 @@ export interface MeetingDeps {
   readonly journal: JournalSender;
   readonly plan: Plan;
   readonly orders: Orders;
+  readonly time?: Pick<TimeQuestion, 'begin' | 'receive' | 'end'>;
   /** What earlier connections left under way: one plan or order is worked on at a time. */
   readonly before: Promise<unknown>;
 }
@@ -69,6 +71,8 @@ export class Meeting {
 
   /** The control plane welcomes us, and says where it stands and how much may be under way. */
   begin(welcome: Extract<InMessage, { $case: 'welcome' }>['value']): void {
+    // First: what waits behind a backlog is old when it is answered.
+    this.#deps.time?.begin((nonce) => this.#call.send({ $case: 'timeAsked', value: { nonce } }));
     this.#carryJournal(welcome.windowBytes);
     this.#deps.journal.stands(welcome.journal.flatMap(committedOf));
   }
@@ -81,6 +85,7 @@ export class Meeting {
     if (!isBegun) this.#carryJournal(handOverWindowBytes);
     this.#plan.close();
     this.#orders.close();
+    this.#deps.time?.end();
   }
 
   deliver(message: InMessage): void {
@@ -109,12 +114,16 @@ export class Meeting {
       case 'orders':
         this.#orders.put(message.value, message.value.jws.length);
         return;
+      case 'signedTime':
+        void this.#deps.time?.receive(message.value.jws);
+        return;
     }
   }
 
   /** The connection is over. Resolves when nothing of it is under way any more; the next one may come before. */
   async end(): Promise<void> {
     this.#deps.journal.part();
+    this.#deps.time?.end();
     this.#plan.close();
     this.#orders.close();
     await Promise.all([this.#deps.before, this.#plan.idle(), this.#orders.idle()]);

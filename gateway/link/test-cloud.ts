@@ -24,6 +24,7 @@ import {
   writePlanDocument,
 } from '@holdfast/provisioning/documents/plan';
 import { type DocumentSigner, signDocument } from '@holdfast/provisioning/documents/signature';
+import { signTime } from '@holdfast/provisioning/documents/time';
 import type { TestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import { laneNameOf, wireLaneOf } from './journal-sender.js';
 import type { Position } from './lane.js';
@@ -66,6 +67,9 @@ export class TestCloud {
   hellos: GatewayHello[] = [];
   planAnswers: { generation: number; revision: number; refusedCode: string }[] = [];
   documentsAsked = 0;
+  timeAsked = 0;
+  /** What it says when it is asked for the time; nothing while it is undefined. */
+  time: number | undefined;
   /** Answers every hello with this, while it is set. */
   refusal: { code: string; message: string } | undefined;
   /** Takes batches in but says nothing of it. */
@@ -258,6 +262,9 @@ export class TestCloud {
         this.planAnswers.push(answer);
         break;
       }
+      case 'timeAsked':
+        await this.#tellTime(Buffer.from(message.value.nonce).toString('hex'));
+        break;
       case 'pong':
         this.#pongs += 1;
         break;
@@ -267,6 +274,14 @@ export class TestCloud {
     }
     this.#heard += 1;
     this.#changed();
+  }
+
+  async #tellTime(nonce: string): Promise<void> {
+    this.timeAsked += 1;
+    if (this.time === undefined) return;
+    const { site } = this.#fleet;
+    const jws = await signTime(this.#signer, { site, nonce, time: this.time });
+    this.#say({ $case: 'signedTime', value: { jws } });
   }
 
   async #welcome(hello: GatewayHello): Promise<void> {

@@ -2,9 +2,11 @@
 import { join } from 'node:path';
 import { verifyPlanHead } from '@holdfast/provisioning/documents/plan';
 import { verifyDocument } from '@holdfast/provisioning/documents/signature';
+import { verifyTime } from '@holdfast/provisioning/documents/time';
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
 import { openStore, type Store } from '@holdfast/provisioning/storage/store';
 import { systemClock } from '@holdfast/provisioning/time/clock';
+import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
 import { journalEntry } from '../store/journal.js';
 import { siteMigrations } from '../store/site-migrations.js';
 import { siteStore } from '../store/site-store.js';
@@ -16,6 +18,7 @@ import { Link, type LinkOptions } from './link.js';
 import { type Orders, openOrders } from './orders.js';
 import { openPlan, type Plan } from './plan.js';
 import { openSealedLane, type SealedLane } from './sealed-lane.js';
+import { TimeQuestion } from './time-question.js';
 
 export interface TestGatewayOptions extends Partial<LinkOptions> {
   readonly dir: string;
@@ -26,6 +29,8 @@ export interface TestGatewayOptions extends Partial<LinkOptions> {
   readonly root: Certificate;
   readonly tls: { readonly cert: string; readonly key: string };
   readonly epoch?: number;
+  /** By default the machine's, believed as it is. */
+  readonly clock?: TrustedClock;
   /** Carries orders out; by default each `command` becomes a row of the table `commands`. */
   readonly onCommand?: (command: string) => void;
 }
@@ -49,7 +54,8 @@ const silent = { info: () => undefined, warn: () => undefined, error: () => unde
 
 export const openTestGateway = async (options: TestGatewayOptions): Promise<TestGateway> => {
   const { dir, address, fleet, site, root, tls, epoch = 1, onCommand, ...linkOptions } = options;
-  const clock = systemClock();
+  const { clock: asked } = options;
+  const clock = asked ?? systemClock();
   const store = await openStore({
     path: join(dir, 'site.db'),
     migrations: siteMigrations,
@@ -100,9 +106,34 @@ export const openTestGateway = async (options: TestGatewayOptions): Promise<Test
       },
     ]);
   });
-  const dial = grpcDial({ address, root, rootPem: root.pem, client: () => tls, clock });
+  const dial = grpcDial({
+    address,
+    root,
+    client: () => tls,
+    clock,
+    onDatesRefused: () => asked?.contradict(),
+  });
+  const time =
+    asked &&
+    new TimeQuestion(
+      {
+        clock: asked,
+        log: silent,
+        verify: (jws, nonce) => verifyTime(jws, { root }, { site, nonce }),
+      },
+      { againMs: 20 },
+    );
   const link = new Link(
-    { lanes: [audit, state, telemetry.lane], plan, orders, fence, dial, clock, log: silent },
+    {
+      lanes: [audit, state, telemetry.lane],
+      plan,
+      orders,
+      fence,
+      dial,
+      clock,
+      log: silent,
+      ...(time && { time }),
+    },
     { version: '0.0.0', firstRetryMs: 10, mostRetryMs: 50, refusedRetryMs: 100, ...linkOptions },
   );
   return {

@@ -15,12 +15,9 @@ import {
 import { type Certificate, parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { parseAddress, parseClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { createRequest } from '@holdfast/provisioning/pki/csr';
-import {
-  fetchRoot,
-  type ServerTrust,
-  serverIdentityCheck,
-} from '@holdfast/provisioning/pki/first-contact';
+import { fetchRoot, type ServerTrust } from '@holdfast/provisioning/pki/first-contact';
 import { loadOrCreateKey } from '@holdfast/provisioning/pki/keys';
+import { VerifiedChannel } from '@holdfast/provisioning/pki/verified-channel';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { type GatewayRecord, linkKeyFile, openGatewayRecord } from './gateway-identity.js';
@@ -120,9 +117,7 @@ const callEnroll = async (
   signal: AbortSignal,
   request: EnrollGatewayRequest,
 ): Promise<EnrollGatewayResponse> => {
-  const credentials = grpc.credentials.createSsl(Buffer.from(trust.root.pem), null, null, {
-    checkServerIdentity: serverIdentityCheck(trust),
-  });
+  const credentials = new VerifiedChannel({ trust, host: parseAddress(address).host });
   const client = new SitesClient(address, credentials);
   try {
     return await new Promise((resolve, reject) => {

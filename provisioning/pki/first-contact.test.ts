@@ -3,27 +3,12 @@ import { createServer as createHttps, request } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createServer as createTcp } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
-import {
-  Client,
-  credentials,
-  Metadata,
-  Server,
-  ServerCredentials,
-  type ServerUnaryCall,
-  type sendUnaryData,
-} from '@grpc/grpc-js';
 import axios from 'axios';
 import t, { type Test } from 'tap';
 import { pemChain } from './certificate.js';
-import {
-  connectVerified,
-  fetchRoot,
-  type ServerTrust,
-  serverIdentityCheck,
-  verifiedAgent,
-} from './first-contact.js';
+import { connectVerified, fetchRoot, type ServerTrust, verifiedAgent } from './first-contact.js';
 import { type Credentials, createTestFleet } from './test-fleet.js';
-import { presentedChain, verifyPeer, verifyPresented } from './tls-peer.js';
+import { verifyPeer } from './tls-peer.js';
 
 const fleet = await createTestFleet();
 const stranger = await createTestFleet();
@@ -165,77 +150,4 @@ t.test('a server says by the same verifier who its client is', async (t) => {
     peer.destroy();
     socket.destroy();
   }
-});
-
-t.test('gRPC trusts the control plane alone, once the root is known', async (t) => {
-  const path = '/holdfast.v1.Sites/Echo';
-  const definition = {
-    Echo: {
-      path,
-      requestStream: false,
-      responseStream: false,
-      requestSerialize: (value: Buffer) => value,
-      requestDeserialize: (value: Buffer) => value,
-      responseSerialize: (value: Buffer) => value,
-      responseDeserialize: (value: Buffer) => value,
-    },
-  };
-  const gateway = await fleet.gateway('gateway-1');
-  const call = async (own: Credentials): Promise<string> => {
-    const server = new Server();
-    let peer = '';
-    server.addService(definition, {
-      Echo: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
-        const presented = call.getAuthContext().sslPeerCertificate;
-        peer = verifyPresented(presented ? presentedChain(presented) : [], {
-          root: fleet.root.certificate,
-          role: 'gateway',
-          at: fleet.now,
-        }).name;
-        callback(null, call.request);
-      },
-    });
-    const [key, chain] = [Buffer.from(own.tls.key), Buffer.from(own.tls.cert)];
-    const rootPem = Buffer.from(fleet.root.certificate.pem);
-    const port = await new Promise<number>((resolve, reject) => {
-      const secure = ServerCredentials.createSsl(
-        rootPem,
-        [{ private_key: key, cert_chain: chain }],
-        true,
-      );
-      server.bindAsync('127.0.0.1:0', secure, (error, port) =>
-        error ? reject(error) : resolve(port),
-      );
-    });
-    t.teardown(() => server.forceShutdown());
-    const root = fleet.root.certificate;
-    const check = serverIdentityCheck({ role: 'control-plane', root, at: fleet.now });
-    const channel = credentials.createSsl(
-      rootPem,
-      Buffer.from(gateway.tls.key),
-      Buffer.from(gateway.tls.cert),
-      { checkServerIdentity: check },
-    );
-    const client = new Client(`127.0.0.1:${port}`, channel);
-    t.teardown(() => client.close());
-    const echo = (value: Buffer) => value;
-    await new Promise((resolve, reject) => {
-      const options = { deadline: Date.now() + 5_000 };
-      client.makeUnaryRequest(
-        path,
-        echo,
-        echo,
-        Buffer.from('x'),
-        new Metadata(),
-        options,
-        (error, value) => (error ? reject(error) : resolve(value)),
-      );
-    });
-    return peer;
-  };
-  t.equal(await call(await fleet.controlPlane()), 'gateway-1');
-  // Its name and its chain are good, and it is still only a gateway.
-  await t.rejects(call(await fleet.gatewayServer('gateway-1')), {
-    message: /not certified by this kind/,
-  });
 });

@@ -5,11 +5,11 @@
 import { Agent, type AgentOptions } from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
-import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { connect, type TLSSocket } from 'node:tls';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { withDeadline } from '../time/deadline.js';
 import { type Certificate, parseCertificate } from './certificate.js';
-import { peerChain, presentedChain, verifyPeer, verifyPresented } from './tls-peer.js';
+import { peerChain, verifyPeer } from './tls-peer.js';
 import type { CertificateIdentity, VerifyRequest } from './verify.js';
 
 export interface ServerTrust extends Pick<VerifyRequest, 'at' | 'site' | 'isRevoked'> {
@@ -75,21 +75,6 @@ export const verifiedAgent = (
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(client && { client }),
   });
-
-/**
- * The check for TLS clients that verify the chain themselves (`ca: root.pem`), as grpc-js and mqtt do: adds what OpenSSL does not
- * know, above all that a site CA cannot stand in for the control plane.
- */
-export const serverIdentityCheck =
-  (trust: ServerTrust & { readonly root: Certificate }) =>
-  (host: string, peer: PeerCertificate): Error | undefined => {
-    try {
-      verifyPresented(presentedChain(peer), { ...trust, host });
-      return undefined;
-    } catch (error) {
-      return error instanceof Error ? error : new Error(messageOf(error));
-    }
-  };
 
 /** Nobody listens any longer for what may still come of it. */
 const drop = (socket: TLSSocket): void => {

@@ -2,41 +2,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { NtpState } from './machine-time.js';
+import { ManualMachine } from './manual-machine.js';
 import { openClock, type TrustedClock, type TrustedClockOptions } from './trusted-clock.js';
 
 const noon = Date.UTC(2026, 0, 20, 12);
 const day = 86_400_000;
 
-/** A machine whose clocks stand still until a test moves them. */
-class Machine {
-  system = noon;
-  uptime = 10_000;
-  bootId = 'first';
-  battery: number | null = null;
-  synchronised: NtpState | null = null;
-
-  readonly read = () => ({ system: this.system, monotonic: this.uptime });
-  readonly boot = async () => this.bootId;
-  readonly rtc = async () => this.battery;
-  readonly ntp = async () => this.synchronised;
-
-  pass(ms: number): void {
-    this.system += ms;
-    this.uptime += ms;
-  }
-
-  restart(system: number): void {
-    this.bootId = `after ${this.bootId}`;
-    this.system = system;
-    this.uptime = 5_000;
-  }
-}
-
 const fixture = async (t: Test, options: Partial<TrustedClockOptions> = {}) => {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-clock-'));
   const path = join(folder, 'clock.json');
-  const machine = new Machine();
+  const machine = new ManualMachine(noon);
   const said: string[] = [];
   const write = (_: object, message: string) => void said.push(message);
   const log = { info: write, warn: write, error: write };
@@ -156,14 +131,14 @@ t.test(
     isFull = false;
     clock.tick();
     await settle();
-    t.same(told, [{ boot: 'first', offset: noon - 10_000, source: 'signed' }]);
+    t.same(told, [{ boot: 'start 1', offset: noon - 10_000, source: 'signed' }]);
     clock.tick();
     await settle();
     t.equal(told.length, 1);
     machine.system += day;
     clock.tick();
     await settle();
-    t.same(told[1], { boot: 'first', reason: 'jumped', step: day });
+    t.same(told[1], { boot: 'start 1', reason: 'jumped', step: day });
     await clock.close();
     const again = await open();
     again.report(journal);
