@@ -19,6 +19,7 @@ import { registerCampaignEffects } from './campaigns/campaign-effects.js';
 import { campaignService } from './campaigns/campaign-service.js';
 import { type FleetAuthority, openFleetAuthority } from './certificates/fleet-authority.js';
 import { recordFleet } from './certificates/fleet-record.js';
+import { revocationsDocument } from './certificates/revocations.js';
 import { registerCommandEffects } from './commands/command-effects.js';
 import { commandService } from './commands/command-service.js';
 import type { CloudConfiguration } from './configuration.js';
@@ -28,6 +29,8 @@ import { EffectRegistry } from './effects/effect-registry.js';
 import { registerSiteEffects } from './effects/site-effects.js';
 import { registerTelemetryEffects } from './effects/telemetry-effects.js';
 import { claimsDocument, manufacturersDocument } from './enrolment/enrolment-documents.js';
+import { registerEnrolmentEffects } from './enrolment/enrolment-effects.js';
+import { enrolmentService } from './enrolment/enrolment-service.js';
 import { FirmwareLibrary } from './firmware/firmware-library.js';
 import { firmwareRoute } from './firmware/firmware-route.js';
 import { firmwareService } from './firmware/firmware-service.js';
@@ -219,9 +222,11 @@ const registerParts = async (
   plans.register(siteDocument);
   plans.register(claimsDocument(now));
   plans.register(manufacturersDocument);
+  plans.register(revocationsDocument);
   plans.register(campaignDocuments);
   registerSiteEffects(foundation);
   registerDeviceEffects(foundation);
+  registerEnrolmentEffects(foundation);
   registerTelemetryEffects(effects);
   registerShadowEffects(foundation);
   registerCampaignEffects(foundation);
@@ -240,6 +245,7 @@ const registerParts = async (
           addresses,
         }),
         deviceService({ ...foundation, root: authority.root.certificate }),
+        enrolmentService({ ...foundation, root: authority.root.certificate }),
       ],
     },
     { services: [shadowService(foundation), commandService(foundation)] },

@@ -1,51 +1,13 @@
-/** What the journal says of devices: that they enrolled, and what is known of them now. */
+/** What the journal says is known of devices now. */
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import { ensureDevice } from '../devices/device-records.js';
-import type { PlanPublisher } from '../sites/plan-publisher.js';
 import type { EffectRegistry, EntryProblem } from './effect-registry.js';
 
 export interface DeviceEffectsDependencies {
   readonly effects: EffectRegistry;
-  readonly plans: PlanPublisher;
 }
 
-export const registerDeviceEffects = ({ effects, plans }: DeviceEffectsDependencies): void => {
-  effects.register('audit', 'device_enrolled', async ({ tx, site, now }, entries) => {
-    const problems: EntryProblem[] = [];
-    let usedCodes = 0n;
-    for (const { seq, at, body } of entries) {
-      if (!isDeviceId(body.device)) {
-        problems.push({ seq, problem: 'body: no device id' });
-        continue;
-      }
-      await ensureDevice(tx, site, body.device);
-      await tx.db
-        .updateTable('devices')
-        .set({
-          model: body.model,
-          serial_no: body.serial_no,
-          door: body.door,
-          certificate_serial: body.certificate_serial,
-          enrolled_at: at,
-        })
-        .where('site_id', '=', site)
-        .where('device_id', '=', body.device)
-        .execute();
-      if (body.claim_hash === null) continue;
-      const used = await tx.db
-        .updateTable('claim_codes')
-        .set({ used_at: now })
-        .where('hash', '=', body.claim_hash)
-        .where('site_id', '=', site)
-        .where('used_at', 'is', null)
-        .executeTakeFirst();
-      usedCodes += used.numUpdatedRows;
-    }
-    // The plan names the codes that are still open.
-    if (usedCodes > 0n) await plans.request(tx, [site]);
-    return problems;
-  });
-
+export const registerDeviceEffects = ({ effects }: DeviceEffectsDependencies): void => {
   effects.register('state', 'device', async ({ tx, site, isFenced }, entries) => {
     const problems: EntryProblem[] = [];
     for (const { seq, body } of entries) {

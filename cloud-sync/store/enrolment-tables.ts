@@ -48,9 +48,11 @@ const steps = (schema: SchemaModule): Compilable[] => [
   schema.alterTable('claim_codes').addColumn('serial_no', 'text', (c) => c.notNull().defaultTo('')),
   schema.alterTable('claim_codes').addColumn('used_by', 'text'),
   schema.alterTable('claim_codes').addColumn('deleted_at', 'bigint'),
+  schema.createIndex('claim_codes_by_device').on('claim_codes').columns(['site_id', 'device_id']),
   schema.alterTable('devices').addColumn('confirmed_at', 'bigint'),
   schema.alterTable('devices').addColumn('enrolment_problem', 'text'),
   schema.alterTable('devices').addColumn('manufacturer_id', 'text'),
+  schema.createIndex('devices_by_id').on('devices').column('device_id'),
   schema
     .createTable('manufacturers')
     .addColumn('manufacturer_id', 'text', (c) => c.primaryKey())

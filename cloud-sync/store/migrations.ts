@@ -6,6 +6,7 @@ import { linkTables } from './link-tables.js';
 import type { PortableMigration } from './migration.js';
 import { orderChain } from './order-chain.js';
 import { registryTables } from './registry-tables.js';
+import { revocationTables } from './revocation-tables.js';
 import { shadowTables } from './shadow-tables.js';
 
 export const migrations: readonly PortableMigration[] = [
@@ -15,5 +16,6 @@ export const migrations: readonly PortableMigration[] = [
   commandTables,
   shadowTables,
   enrolmentTables,
+  revocationTables,
   orderChain,
 ];

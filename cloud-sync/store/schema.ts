@@ -4,6 +4,7 @@ import type { CommandTables } from './command-tables.js';
 import type { EnrolmentTables } from './enrolment-tables.js';
 import type { LinkTables } from './link-tables.js';
 import type { RegistryTables } from './registry-tables.js';
+import type { RevocationTables } from './revocation-tables.js';
 import type { ShadowTables } from './shadow-tables.js';
 
 export interface Schema
@@ -12,4 +13,5 @@ export interface Schema
     CampaignTables,
     CommandTables,
     EnrolmentTables,
+    RevocationTables,
     ShadowTables {}

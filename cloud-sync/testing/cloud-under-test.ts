@@ -14,6 +14,7 @@ import { fromServiceError } from '@holdfast/protos/errors/service-error';
 import { CampaignsClient } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import { CommandsClient } from '@holdfast/protos/gen/holdfast/v1/commands';
 import { DevicesClient } from '@holdfast/protos/gen/holdfast/v1/devices';
+import { EnrollmentClient } from '@holdfast/protos/gen/holdfast/v1/enrollment';
 import { FirmwareClient } from '@holdfast/protos/gen/holdfast/v1/firmware';
 import { ShadowsClient } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { SitesClient } from '@holdfast/protos/gen/holdfast/v1/sites';
@@ -39,6 +40,7 @@ export interface ApiUnderTest {
   readonly campaigns: CampaignsClient;
   readonly commands: CommandsClient;
   readonly devices: DevicesClient;
+  readonly enrollment: EnrollmentClient;
   readonly firmware: FirmwareClient;
   readonly shadows: ShadowsClient;
   readonly sites: SitesClient;
@@ -125,6 +127,7 @@ export const openApi = async (loginCode: string, port?: number): Promise<ApiUnde
     campaigns: new CampaignsClient(address, channel),
     commands: new CommandsClient(address, channel),
     devices: new DevicesClient(address, channel),
+    enrollment: new EnrollmentClient(address, channel),
     firmware: new FirmwareClient(address, channel),
     shadows: new ShadowsClient(address, channel),
     sites: new SitesClient(address, channel),

@@ -13,22 +13,26 @@ export type DistinguishedName = readonly (readonly [type: string, value: string]
 
 export type NameType = keyof typeof nameTypes;
 
-/** A part that is undefined is left out; the order is that of the arguments' meaning: O, OU, CN. */
+/** A part that is undefined is left out; the order is that of the arguments' meaning: O, OU, CN, serial number. */
 export interface NameParts {
   readonly organization?: string | undefined;
   readonly unit?: string | undefined;
   readonly commonName?: string | undefined;
+  /** Of a device, as its manufacturer counts (IEEE 802.1AR). */
+  readonly serialNumber?: string | undefined;
 }
 
 export const distinguishedName = ({
   organization,
   unit,
   commonName,
+  serialNumber,
 }: NameParts): DistinguishedName => {
   const parts: [string, string | undefined][] = [
     [nameTypes.organization, organization],
     [nameTypes.unit, unit],
     [nameTypes.commonName, commonName],
+    [nameTypes.serialNumber, serialNumber],
   ];
   return parts.filter((part): part is [string, string] => part[1] !== undefined);
 };

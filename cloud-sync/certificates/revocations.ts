@@ -1,0 +1,67 @@
+/** What the control plane knows to be revoked, by whomever, and tells the sites in their plans. A revocation is never taken back. */
+import type { RevocationsBody } from '@holdfast/protos/link/plan-documents';
+import type { RevocationReason } from '@holdfast/protos/semantics/revocation-reason';
+import type { PlanDocumentProvider } from '../sites/plan-documents.js';
+import type { WriteTransaction } from '../store/sql-engine.js';
+
+export interface Revocation {
+  /** Subject key id of the issuer, and serial number; lower-case hexadecimal. */
+  readonly issuerKeyId: string;
+  readonly serial: string;
+  /** Whose plan names it; null for every site's. */
+  readonly site: string | null;
+  readonly device: string | null;
+  readonly reason: RevocationReason;
+  /** As `cloud:admin`. */
+  readonly actor: string;
+  /** Epoch ms. */
+  readonly at: number;
+  readonly expiresAt: number | null;
+}
+
+/** Whether it is new. The caller asks for the plans of the sites that it concerns. */
+export const recordRevocation = async (
+  { db }: WriteTransaction,
+  { issuerKeyId, serial, site, device, reason, actor, at, expiresAt }: Revocation,
+): Promise<boolean> => {
+  const result = await db
+    .insertInto('revocations')
+    .values({
+      issuer_key_id: issuerKeyId,
+      serial,
+      site_id: site,
+      device_id: device,
+      reason,
+      actor,
+      revoked_at: at,
+      expires_at: expiresAt,
+    })
+    .onConflict((c) => c.columns(['issuer_key_id', 'serial']).doNothing())
+    .executeTakeFirst();
+  return result.numInsertedOrUpdatedRows === 1n;
+};
+
+export const revocationsDocument: PlanDocumentProvider = async (db, site) => {
+  const rows = await db
+    .selectFrom('revocations')
+    .selectAll()
+    .where((eb) => eb.or([eb('site_id', '=', site), eb('site_id', 'is', null)]))
+    .orderBy('issuer_key_id')
+    .orderBy('serial')
+    .execute();
+  if (rows.length === 0) return [];
+  const body: RevocationsBody = {
+    certificates: rows.map((row) => ({
+      issuer_key_id: row.issuer_key_id,
+      serial: row.serial,
+      at: row.revoked_at,
+      // Only `recordRevocation` writes it.
+      reason: row.reason as RevocationReason,
+      actor: row.actor,
+      device: row.device_id,
+      expires_at: row.expires_at,
+    })),
+    root_crl: null,
+  };
+  return [{ kind: 'revocations', id: 'revocations', body }];
+};
