@@ -10,6 +10,7 @@ import type { Logger } from '@holdfast/provisioning/program/logger';
 import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
 import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
+import { cronSchedule, type Schedule } from '@holdfast/provisioning/time/schedule';
 import { openBroker } from './broker/broker.js';
 import { LatePublisher } from './broker/late-publisher.js';
 import { ServiceAccounts } from './broker/service-accounts.js';
@@ -48,6 +49,8 @@ export interface GatewayDependencies {
   readonly onClose: (name: string, close: () => Promise<void> | void) => void;
   /** Ends the program because something it cannot do without has failed. */
   readonly fail: (error: unknown) => void;
+  /** Cron's, unless a test holds the clock. */
+  readonly schedule?: Schedule;
 }
 
 export interface GatewayOptions {
@@ -69,7 +72,7 @@ export const openGateway = async (
   deps: GatewayDependencies,
   { configuration, dataDir, version }: GatewayOptions,
 ): Promise<OpenedGateway> => {
-  const { log, onClose } = deps;
+  const { log, onClose, schedule = cronSchedule } = deps;
   const { listen, services } = configuration;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const lock = await lockFolder(dataDir);
@@ -94,7 +97,7 @@ export const openGateway = async (
   const host = configuration.names.hosts[0] ?? '127.0.0.1';
   const ports = { mqtts: 0, https: 0, console: 0 };
   const trust = await openTrust(
-    { ...deps, identity, site, clock, plan, fence, devices },
+    { ...deps, identity, site, clock, schedule, plan, fence, devices },
     {
       dataDir,
       hosts: configuration.names.hosts,
@@ -257,7 +260,7 @@ export const openGateway = async (
 
   link.open();
   onClose('link', () => link.close());
-  const pruning = new Pruning({ lanes: [lanes.audit, lanes.state], clock, log });
+  const pruning = new Pruning({ lanes: [lanes.audit, lanes.state], clock, schedule, log });
   pruning.open();
   onClose('pruning', () => pruning.close());
   return {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { chainStart } from '@holdfast/protos/semantics/journal-chain';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
+import { cronSchedule } from '@holdfast/provisioning/time/schedule';
 import t, { type Test } from 'tap';
 import { journalEntry } from '../store/journal.js';
 import { siteMigrations } from '../store/site-migrations.js';
@@ -23,7 +24,10 @@ const fixture = async (t: Test, options: PruningOptions = {}) => {
     log: quiet,
   });
   const lane = await openSealedLane({ store, clock }, 'state');
-  const pruning = new Pruning({ lanes: [lane], clock, log: quiet }, options);
+  const pruning = new Pruning(
+    { lanes: [lane], clock, schedule: cronSchedule, log: quiet },
+    options,
+  );
   t.teardown(async () => {
     await pruning.close();
     await store.close();

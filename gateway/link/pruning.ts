@@ -4,12 +4,13 @@
  */
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
-import { type ScheduledTask, schedule } from 'node-cron';
+import type { Schedule, Scheduled } from '@holdfast/provisioning/time/schedule';
 import type { PruneLimits, SealedLane } from './sealed-lane.js';
 
 export interface PruningDeps {
   readonly lanes: readonly Pick<SealedLane, 'lane' | 'prune'>[];
   readonly clock: Clock;
+  readonly schedule: Schedule;
   readonly log: StoreLog;
 }
 
@@ -26,7 +27,7 @@ const defaults = { cron: '*/10 * * * *', keepMs: 7 * 86_400_000, keepEntries: 1_
 export class Pruning {
   readonly #deps: PruningDeps;
   readonly #options: Required<PruningOptions>;
-  #task: ScheduledTask | undefined;
+  #task: Scheduled | undefined;
   #running: Promise<void> | undefined;
 
   constructor(deps: PruningDeps, options: PruningOptions = {}) {
@@ -35,10 +36,7 @@ export class Pruning {
   }
 
   open(): void {
-    this.#task = schedule(this.#options.cron, () => this.run(), {
-      // It would tell the console of turns missed while the machine slept.
-      suppressMissedWarning: true,
-    });
+    this.#task = this.#deps.schedule(this.#options.cron, () => this.run());
   }
 
   /** Prunes now; one at a time. Never rejects: what could not be pruned is tried at the next turn. */
@@ -51,7 +49,7 @@ export class Pruning {
 
   /** Idempotent. */
   async close(): Promise<void> {
-    await this.#task?.destroy();
+    await this.#task?.stop();
     await this.#running;
   }
 

@@ -4,7 +4,7 @@ import { type SitePolicy, sitePolicy } from '@holdfast/protos/link/site-policy';
 import type { EnrolmentAnswer } from '@holdfast/protos/local/enrolment';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
-import { schedule } from 'node-cron';
+import type { Schedule } from '@holdfast/provisioning/time/schedule';
 import type { Device } from '../devices/device.js';
 import type { Devices } from '../devices/devices.js';
 import { Lifecycles } from '../devices/lifecycles.js';
@@ -29,6 +29,7 @@ export interface TrustDependencies {
   readonly plan: Plan;
   readonly fence: Fence;
   readonly devices: Devices;
+  readonly schedule: Schedule;
   readonly onClose: (name: string, close: () => Promise<void> | void) => void;
 }
 
@@ -54,14 +55,13 @@ export interface Trust {
 const everyMinute = '* * * * *';
 const hourly = '17 * * * *';
 const daily = '23 3 * * *';
-const quietly = { suppressMissedWarning: true } as const;
 
 /** To be called before the doors are opened. */
 export const openTrust = async (
   deps: TrustDependencies,
   { dataDir, hosts, ports }: TrustOptions,
 ): Promise<Trust> => {
-  const { identity, site, clock, log, plan, fence, devices, onClose } = deps;
+  const { identity, site, clock, schedule, log, plan, fence, devices, onClose } = deps;
   const { record, root, siteCa } = identity;
 
   const policy = () => sitePolicy(plan.current()?.documents.policy.get('policy')?.body);
@@ -72,15 +72,15 @@ export const openTrust = async (
   });
   onClose('lifecycles', () => lifecycles.close());
   await followPlan({ plan, revocations, lifecycles, log });
-  const silence = schedule(everyMinute, () => lifecycles.checkSilence(), quietly);
-  onClose('watch for silence', () => silence.destroy());
+  const silence = schedule(everyMinute, () => lifecycles.checkSilence());
+  onClose('watch for silence', () => silence.stop());
 
   const certificate = await ServerCertificate.open(
     { siteCa, root, clock, log, hosts: () => [...hosts, ...machineHosts()] },
     { dataDirectory: dataDir, gatewayId: record.gateway_id },
   );
-  const renewal = schedule(hourly, () => certificate.refresh(), quietly);
-  onClose('renewal of the server certificate', () => renewal.destroy());
+  const renewal = schedule(hourly, () => certificate.refresh());
+  onClose('renewal of the server certificate', () => renewal.stop());
 
   const identify = identifyDevice({
     root,
@@ -98,8 +98,8 @@ export const openTrust = async (
   });
   const pruneClaims = () =>
     claims.prune().catch((err: unknown) => log.error({ err }, 'codes could not be pruned'));
-  const pruning = schedule(daily, pruneClaims, quietly);
-  onClose('pruning of codes', () => pruning.destroy());
+  const pruning = schedule(daily, pruneClaims);
+  onClose('pruning of codes', () => pruning.stop());
   const manufacturers = new Manufacturers({
     clock,
     planned: () =>
