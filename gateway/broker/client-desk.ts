@@ -186,7 +186,15 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   /** Publishes a will and removes it, in one commit; it stays stored when that fails. */
   async publishWill(will: WillRow, clientId: string = will.clientId): Promise<void> {
     const { identity, topic, payload, qos, retain } = will;
-    if (identity === null || !authorise(identity, 'will', topic).allowed) return;
+    if (identity === null || !this.#may(identity, 'will', topic)) {
+      // Its right is gone for good: kept, it would be asked for at every start.
+      await this.#deps.store.commits
+        .commit([removeWill(will.clientId, will.connection)])
+        .catch((error: unknown) =>
+          this.#deps.log.warn({ clientId, topic, reason: messageOf(error) }, 'a will stays stored'),
+        );
+      return;
+    }
     const message: Message = { topic, payload, qos, retain };
     try {
       const write = await this.#deps.handle({
