@@ -261,7 +261,8 @@ export class Devices {
   #dated(device: Device): Device {
     const { clock } = this.#deps;
     if (device.heardMs === null || !clock.trusted) return device;
-    return { ...device, heardAt: clock.now() - (clock.monotonic() - device.heardMs) };
+    const silentMs = Math.round(clock.monotonic() - device.heardMs);
+    return { ...device, heardAt: clock.now() - silentMs };
   }
 
   #set(device: Device): void {
