@@ -18,7 +18,9 @@ import { type GatewayConfiguration, tokenOf } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
+import { crlRoutes } from './doors/local/crl-routes.js';
 import { openDeviceDoor } from './doors/local/device-door.js';
+import { deviceLifeRoutes } from './doors/local/device-life-routes.js';
 import { openPeopleDoor } from './doors/local/people-door.js';
 import { openNativeDoor } from './doors/native/native-door.js';
 import { shadowDoor } from './doors/native/shadow-door.js';
@@ -37,6 +39,7 @@ import { openShadows } from './shadows/shadows.js';
 import type { GatewayHealth } from './site-file/gateway-health.js';
 import { journalEntry } from './store/journal.js';
 import { openSite } from './store/site.js';
+import { certificatesOf } from './trust/certificate-register.js';
 import { cutSessions } from './trust/cut-sessions.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openTrust } from './trust/open-trust.js';
@@ -104,7 +107,7 @@ export const openGateway = async (
       ports: () => ({ mqtts: ports.mqtts, https: ports.https }),
     },
   );
-  const { certificate, claims, enrolment, identify, lifecycles } = trust;
+  const { certificate, claims, crl, enrolment, identify, lifecycles, revocations } = trust;
   const shadows = await openShadows({ site, clock, log: store.log });
   onClose('shadows', () => shadows.close());
   const firmware = new FirmwareCache(
@@ -212,7 +215,11 @@ export const openGateway = async (
 
   const doorOptions = { host: listen.host, tls: certificate.credentials };
   const devicesDoor = await openDeviceDoor(
-    { enrolment, firmware, identify, onRefused: people.access.refused, log },
+    {
+      ...{ enrolment, firmware, identify, log },
+      routes: crlRoutes({ siteCrl: () => crl.current.pem, rootCrl: trust.rootCrl }),
+      onRefused: people.access.refused,
+    },
     { ...doorOptions, port: listen.httpsPort },
   );
   onClose('door for devices', () => devicesDoor.close());
@@ -220,7 +227,15 @@ export const openGateway = async (
   cutSessions({ ...trust, broker, devicesDoor, serial, log });
   const peopleDoor = await openPeopleDoor(
     {
-      status: () => siteStatus({ version, record, link, devices, firmware, serial, telemetry }),
+      routes: deviceLifeRoutes({
+        ...{ lifecycles, revocations, fence },
+        certificatesOf: (device) => certificatesOf(site.read, device),
+        isKnown: (device) => devices.get(device) !== undefined,
+      }),
+      status: () =>
+        siteStatus({
+          ...{ version, record, link, devices, firmware, serial, telemetry, trust },
+        }),
       devices,
       telemetry,
       shadows,
@@ -258,6 +273,7 @@ export const openGateway = async (
   serial.open();
   onClose('serial lines', () => serial.close());
 
+  trust.revocationAge.watch(() => link.status());
   link.open();
   onClose('link', () => link.close());
   const pruning = new Pruning({ lanes: [lanes.audit, lanes.state], clock, schedule, log });

@@ -3,6 +3,7 @@ import type { SerialLineStatus } from '../doors/serial/device-line.js';
 import type { SerialDoor } from '../doors/serial/serial-door.js';
 import type { Link } from '../link/link.js';
 import type { GatewayRecord } from '../trust/gateway-identity.js';
+import type { Trust } from '../trust/open-trust.js';
 
 export interface SiteStatusSources {
   readonly version: string;
@@ -11,6 +12,7 @@ export interface SiteStatusSources {
   readonly devices: { count(): { readonly total: number; readonly online: number } };
   readonly firmware: { readonly bytes: number; readonly problem: string | undefined };
   readonly serial: Pick<SerialDoor, 'lines'>;
+  readonly trust: Pick<Trust, 'revocations' | 'revocationAge' | 'crl'>;
   readonly telemetry: { status(): { readonly droppedPoints: number } };
 }
 
@@ -37,9 +39,25 @@ export const siteStatus = (sources: SiteStatusSources): object => {
       expires_at: link.plan?.expiresAt ?? null,
     },
     devices: sources.devices.count(),
+    revocations: revocationsView(sources.trust),
     firmware: { bytes: firmware.bytes, problem: firmware.problem ?? null },
     serial_lines: sources.serial.lines().map(lineView),
     telemetry: { dropped_points: sources.telemetry.status().droppedPoints },
+  };
+};
+
+const revocationsView = ({ revocations, revocationAge, crl }: SiteStatusSources['trust']) => {
+  const { asOf, ageMs, mostMs, isStale, stops } = revocationAge.status();
+  return {
+    revoked: revocations.count,
+    as_of: asOf,
+    age_ms: ageMs,
+    most_age_ms: mostMs,
+    stale: isStale,
+    stops_when_stale: stops,
+    crl_number: crl.current.number,
+    crl_signed_at: crl.current.thisUpdate,
+    crl_next_update: crl.current.nextUpdate,
   };
 };
 

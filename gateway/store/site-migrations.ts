@@ -17,6 +17,7 @@ import { orderChain } from './migrations/0011-order-chain.js';
 import { claims } from './migrations/0012-claims.js';
 import { lifecycle } from './migrations/0013-lifecycle.js';
 import { localUsers } from './migrations/0014-local-users.js';
+import { controlPlaneHeard } from './migrations/0015-control-plane-heard.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -33,6 +34,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   claims,
   lifecycle,
   localUsers,
+  controlPlaneHeard,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

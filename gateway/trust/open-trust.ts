@@ -17,9 +17,11 @@ import type { GatewayIdentity } from './gateway-identity.js';
 import { identifyDevice } from './identify-device.js';
 import type { DeviceIdentity, Refusal } from './identity.js';
 import { Manufacturers } from './manufacturers.js';
+import { RevocationAge } from './revocation-age.js';
 import { Revocations } from './revocations.js';
 import { machineHosts, ServerCertificate } from './server-certificate.js';
 import { SiteClaims } from './site-claims.js';
+import { SiteCrl } from './site-crl.js';
 
 export interface TrustDependencies {
   readonly identity: GatewayIdentity;
@@ -44,6 +46,10 @@ export interface TrustOptions {
 export interface Trust {
   readonly revocations: Revocations;
   readonly lifecycles: Lifecycles;
+  readonly crl: SiteCrl;
+  readonly revocationAge: RevocationAge;
+  /** The root's list in PEM, as the plan has it; null before. */
+  readonly rootCrl: () => string | null;
   /** What the plan says is allowed, and what holds where it says nothing. */
   readonly policy: () => SitePolicy;
   readonly certificate: ServerCertificate;
@@ -52,6 +58,7 @@ export interface Trust {
   readonly identify: (socket: TLSSocket) => DeviceIdentity | Refusal;
 }
 
+const dayMs = 86_400_000;
 const everyMinute = '* * * * *';
 const hourly = '17 * * * *';
 const daily = '23 3 * * *';
@@ -71,7 +78,21 @@ export const openTrust = async (
     inactiveAfterMs: () => policy().inactiveAfterMs,
   });
   onClose('lifecycles', () => lifecycles.close());
+  const revocationAge = await RevocationAge.open({ site, plan, policy, clock });
   await followPlan({ plan, revocations, lifecycles, log });
+  const crl = await SiteCrl.open({ site, siteCa: () => siteCa, revocations, clock, log });
+  onClose('revocation list', () => crl.close());
+  const upkeep = async (): Promise<void> => {
+    if (clock.now() - crl.current.thisUpdate >= dayMs) await crl.sign();
+    await revocationAge.note();
+  };
+  const tend = () =>
+    upkeep().catch((err: unknown) => log.error({ err }, 'the revocation list was not tended'));
+  const tending = schedule(hourly, tend);
+  onClose('upkeep of the revocation list', async () => {
+    await tending.stop();
+    await tend();
+  });
   const silence = schedule(everyMinute, () => lifecycles.checkSilence());
   onClose('watch for silence', () => silence.stop());
 
@@ -118,12 +139,20 @@ export const openTrust = async (
       admit: devices.admit,
       admitted: devices.admitted,
       known: (device) => knownDevice(devices.get(device)),
-      requireWritable: () => fence.check(),
+      requireWritable: () => {
+        fence.check();
+        revocationAge.check('enrolment');
+      },
       ports,
     },
     record,
   );
-  return { revocations, lifecycles, policy, certificate, claims, enrolment, identify };
+  const rootCrl = () =>
+    plan.current()?.documents.revocations.get('revocations')?.body.root_crl ?? null;
+  return {
+    ...{ revocations, crl, rootCrl, revocationAge, lifecycles, policy },
+    ...{ certificate, claims, enrolment, identify },
+  };
 };
 
 /** What the plan says of certificates and devices: as it is found, before anybody is let in, and from then on. */

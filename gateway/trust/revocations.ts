@@ -59,6 +59,10 @@ export class Revocations {
   readonly isRevoked = (issuerKeyId: string, serial: string): boolean =>
     this.#revoked.has(keyOf({ issuerKeyId, serial }));
 
+  get count(): number {
+    return this.#revoked.size;
+  }
+
   /** What this issuer's list has to name. */
   of(issuerKeyId: string): Revocation[] {
     return [...this.#revoked.values()].filter((one) => one.issuerKeyId === issuerKeyId);

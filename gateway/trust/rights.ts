@@ -13,6 +13,7 @@ const holders = {
   'est.read': 'anyone',
   'est.enrol': 'anyone',
   'est.renew': 'device',
+  'crl.read': 'anyone',
   'firmware.download': 'device',
   'session.open': 'anyone',
   'session.close': 'viewer',

@@ -158,6 +158,12 @@ export const errorCodes = {
     'FAILED_PRECONDITION',
     409,
   ),
+  REVOCATIONS_STALE: row(
+    'The site has not heard for too long what was revoked',
+    true,
+    'FAILED_PRECONDITION',
+    503,
+  ),
   SERIAL_LINE_BUSY: row('The serial line takes no more for now', true, 'RESOURCE_EXHAUSTED', 503),
   SERIAL_LINE_DOWN: row('The serial line is away', true, 'UNAVAILABLE', 503),
   SITE_CA_EXPIRED: row(

@@ -1,4 +1,5 @@
 /** Certificate revocation lists (RFC 5280, 5), written in DER directly: the library takes 19 s for 10,000 entries, this 0.2 s. */
+import { type RevocationReason, reasonCodes } from '@holdfast/protos/semantics/revocation-reason';
 import { AsnConvert } from '@peculiar/asn1-schema';
 import * as der from './der.js';
 import { encodeName } from './distinguished-name.js';
@@ -10,6 +11,7 @@ export interface RevokedCertificate {
   readonly serial: string;
   /** Epoch ms. */
   readonly at: number;
+  readonly reason?: RevocationReason;
 }
 
 export interface CrlContent {
@@ -28,10 +30,12 @@ export const createCrl = async (
   { certificate, key }: Authority,
   { number, thisUpdate, nextUpdate, revoked }: CrlContent,
 ): Promise<string> => {
-  const entries = revoked.map(({ serial, at }) =>
+  const entries = revoked.map(({ serial, at, reason = 'unspecified' }) =>
     der.sequence(
       der.integer(Buffer.from(serial.padStart(serial.length + (serial.length % 2), '0'), 'hex')),
       der.time(at),
+      // RFC 5280, 5.3.1: left out rather than unspecified.
+      ...(reason === 'unspecified' ? [] : [der.sequence(reasonCode(reasonCodes[reason]))]),
     ),
   );
   const list = der.sequence(
@@ -62,8 +66,15 @@ const authorityKeyId = (keyId: string) =>
     der.octetString(der.sequence(der.implicit(0, Buffer.from(keyId, 'hex')))),
   );
 
+const reasonCode = (code: number) =>
+  der.sequence(der.objectId('2.5.29.21'), der.octetString(der.enumerated(code)));
+
 const crlNumber = (number: number) => {
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64BE(BigInt(number));
   return der.sequence(der.objectId('2.5.29.20'), der.octetString(der.integer(bytes)));
 };
+
+/** The DER in a list's PEM: what is served as `application/pkix-crl` (RFC 2585). */
+export const crlDer = (pem: string): Buffer =>
+  Buffer.from(pem.replace(/-----[^-]+-----/g, ''), 'base64');

@@ -29,6 +29,9 @@ export const integer = (bytes: Uint8Array): Buffer => {
   return encode(0x02, isHigh ? Buffer.concat([Buffer.from([0]), digits]) : digits);
 };
 
+/** From 0 to 127. */
+export const enumerated = (value: number): Buffer => encode(0x0a, Buffer.from([value]));
+
 /** UTCTime before 2050, GeneralizedTime from then on, as RFC 5280 asks; milliseconds are cut off. */
 export const time = (epochMs: number): Buffer => {
   const digits = new Date(epochMs).toISOString().replace(/[-:T]|\.\d+/g, '');

@@ -20,6 +20,8 @@ import { type HttpDoor, type HttpDoorOptions, openHttpDoor, socketOf } from './h
 import type { Route, RouteRequest } from './routes.js';
 
 export interface DeviceDoorDeps {
+  /** Of other parts. */
+  readonly routes?: readonly Route[];
   readonly enrolment: {
     enrol(
       request: EnrolmentRequest,
@@ -81,6 +83,7 @@ export const openDeviceDoor = (
   };
 
   const routes: readonly Route[] = [
+    ...(deps.routes ?? []),
     { method: 'POST', path: '/api/v1/enroll', right: 'enrol', handle: enrol },
     ...(['GET', 'HEAD'] as const).map(
       (method): Route => ({

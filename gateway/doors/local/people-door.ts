@@ -17,6 +17,7 @@ import type { LatestValue } from '../../telemetry/latest-values.js';
 import type { Right } from '../../trust/rights.js';
 import type { Updates } from '../../updates/updates.js';
 import { type NoteChange, noted } from './change-log.js';
+import { lifecycleRow } from './device-life-routes.js';
 import { type HttpDoor, type HttpDoorOptions, openHttpDoor } from './http-door.js';
 import { type PeopleGateDeps, peopleGate } from './people-gate.js';
 import { actorOf, type PeopleRoutesDeps, peopleRoutes } from './people-routes.js';
@@ -24,6 +25,8 @@ import { parseBody } from './request-body.js';
 import type { Route, RouteRequest } from './routes.js';
 
 export interface PeopleDoorDeps extends Omit<PeopleGateDeps, 'findSession'>, PeopleRoutesDeps {
+  /** Of other parts. */
+  readonly routes?: readonly Route[];
   /** What `/api/v1/status` says: at least site, version, link {state, last_contact}, plan {revision, state}, devices {total, online}. */
   readonly status: () => object;
   readonly devices: { get(device: string): Device | undefined; all(): Device[] };
@@ -202,6 +205,7 @@ export const openPeopleDoor = (
     handle: Route['handle'],
   ): Route => ({ method, path: `/api/v1${path}`, right, handle });
   const routes: readonly Route[] = [
+    ...(deps.routes ?? []),
     get('/status', async () => deps.status()),
     get('/devices', listDevices),
     get('/devices/:device', async (request) => deviceView(deviceOf(request))),
@@ -255,6 +259,7 @@ const deviceView = (device: Device) => ({
   last_seen: device.lastSeen,
   door: device.door,
   enrolled_at: device.enrolledAt,
+  lifecycle: lifecycleRow(device.lifecycle),
 });
 
 const shadowRow = ({ state, metadata, delta, version, timestamp }: ShadowView) => ({
