@@ -72,6 +72,13 @@ service     call       est.renew                            CERTIFICATE_NEEDED
 viewer      call       est.renew                            CERTIFICATE_NEEDED
 technician  call       est.renew                            CERTIFICATE_NEEDED
 installer   call       est.renew                            CERTIFICATE_NEEDED
+nobody      call       crl.read                             allow
+device      call       crl.read                             allow
+line        call       crl.read                             allow
+service     call       crl.read                             allow
+viewer      call       crl.read                             allow
+technician  call       crl.read                             allow
+installer   call       crl.read                             allow
 nobody      call       firmware.download                    CERTIFICATE_NEEDED
 device      call       firmware.download                    allow
 line        call       firmware.download                    CERTIFICATE_NEEDED
