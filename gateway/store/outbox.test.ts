@@ -56,10 +56,25 @@ t.test('performs what was committed, once, and deletes it', async (t) => {
   t.same(await left(store), []);
 });
 
+t.test('performs nothing before it is started, whatever is committed meanwhile', async (t) => {
+  const store = await openSite(t);
+  const { outbox } = makeOutbox(t, store);
+  const performed: string[] = [];
+  outbox.register('greet', async (_, id) => void performed.push(id));
+  await store.commits.commit([effect('greet', '1', null)]);
+  outbox.kick();
+  for (let read = 0; read < 5; read += 1) t.same(await left(store), ['1']);
+  t.same(performed, []);
+  outbox.start();
+  await outbox.idle();
+  t.same(performed, ['1']);
+});
+
 t.test('an effect of a write that fails is not performed', async (t) => {
   const store = await openSite(t);
   const { outbox } = makeOutbox(t, store);
   outbox.register('greet', () => Promise.reject(new Error('must not be')));
+  outbox.start();
   await t.rejects(
     store.commits.commit([
       effect('greet', '1', null),
@@ -82,6 +97,7 @@ t.test('keeps the order of a key through failures, while other keys go on', asyn
   });
   const ids = ['a1', 'a2', 'b1', 'a3', 'b2'];
   await store.commits.commit(ids.map((id) => effect('set', id, null, id.charAt(0))));
+  outbox.start();
   await outbox.idle();
   t.same(
     performed.filter((id) => id.startsWith('a')),
@@ -105,6 +121,7 @@ t.test('an effect that can never be performed stays, and holds up nobody', async
     effect('unknown', 'strange', null, 'a'),
     effect('set', 'good', null, 'a'),
   ]);
+  outbox.start();
   await outbox.idle();
   t.same(performed, ['good']);
   t.same(await left(store), ['bad', 'strange']);
@@ -151,6 +168,7 @@ t.test('performs many with few in memory and few at once', async (t) => {
   });
   const all = Array.from({ length: 250 }, (_, index) => effect('set', `${index}`, null));
   await Promise.all(all.map((one) => store.commits.commit([one])));
+  outbox.start();
   await outbox.idle();
   t.equal(performed, 250);
   t.equal(most, 3);

@@ -77,6 +77,7 @@ export class Outbox {
   #active = 0;
   #readUpTo = 0;
   #hasNews = false;
+  #isStarted = false;
   #reading: Promise<void> | undefined;
   #done: number[] = [];
   #deleting: Promise<void> | undefined;
@@ -98,10 +99,11 @@ export class Outbox {
 
   /** Begins with what an earlier start of the program left. */
   start(): void {
+    this.#isStarted = true;
     this.kick();
   }
 
-  /** Call after a commit that held effects. Cheap, and one too many does no harm. */
+  /** Call after a commit that held effects. Cheap, and one too many does no harm. Before `start` they wait: not all is there yet. */
   kick(): void {
     this.#hasNews = true;
     this.#fill();
@@ -126,7 +128,13 @@ export class Outbox {
   }
 
   #fill(): void {
-    if (this.#reading !== undefined || !this.#hasNews || this.#stop.signal.aborted) return;
+    if (
+      !this.#isStarted ||
+      this.#reading !== undefined ||
+      !this.#hasNews ||
+      this.#stop.signal.aborted
+    )
+      return;
     if (this.#held > this.#maxHeld / 2) return;
     this.#reading = this.#read().finally(() => {
       this.#reading = undefined;
