@@ -122,6 +122,7 @@ export const openGateway = async (
   onClose('firmware', () => firmware.close());
   const commands = new Commands({
     site,
+    isFenced: () => fence.isFenced(),
     outbox,
     devices,
     publish,
@@ -149,7 +150,11 @@ export const openGateway = async (
 
   const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
   const isConnected = (device: string): boolean => (devices.get(device)?.session ?? null) !== null;
-  const shadowTopics = shadowDoor({ shadows, publish, isConnected, now: () => clock.now() });
+  const shadowTopics = shadowDoor({
+    ...{ shadows, publish, isConnected },
+    isFenced: () => fence.isFenced(),
+    now: () => clock.now(),
+  });
   const native = openNativeDoor({
     ...{ dispatch, shadows: shadowTopics, publish, fence, lifecycles, clock, log },
   });

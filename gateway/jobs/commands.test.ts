@@ -24,6 +24,7 @@ const openSite = async (t: Test) => {
     await store.close();
     await rm(folder, { recursive: true });
   });
+  const fence = { isFenced: false };
   const start = async () => {
     const outbox = new Outbox({ store, log });
     const site = siteStore({ store, outbox, lanes: { audit: lane, state: lane } });
@@ -38,6 +39,7 @@ const openSite = async (t: Test) => {
         clock,
         log,
         publish: async (message) => void sent.push(message),
+        isFenced: () => fence.isFenced,
         sendOnLine: async (_device, command) => void online.push(command),
       },
       { resendAfterMs: 5, maxOpen: 3 },
@@ -63,7 +65,7 @@ const openSite = async (t: Test) => {
         "SELECT body FROM journal_state WHERE kind = 'command' ORDER BY seq",
       )
     ).map(({ body }) => (JSON.parse(body) as { state: string }).state);
-  return { clock, start, journal };
+  return { clock, fence, start, journal };
 };
 
 const command = (clock: ManualClock, id = 'c1') => ({
@@ -205,4 +207,28 @@ t.test('an order that cannot be carried out is told as failed, and holds up none
   t.same((await journal()).slice(2), ['delivered', 'delivered', 'delivered', 'failed']);
   await order({ command: 'c' });
   t.equal((await journal()).length, 6, 'one that is known is no failure, however many are open');
+});
+
+t.test('a gateway that owns the site no more sends nothing', async (t) => {
+  const { clock, fence, start } = await openSite(t);
+  const { devices, commands, outbox, sent } = await start();
+  devices.learned('pump', { model: 'p' });
+  fence.isFenced = true;
+  await commands.create(command(clock));
+  await outbox.idle();
+  t.same(sent, []);
+});
+
+t.test('what is over by a clock that is not trusted is not looked at all the time', async (t) => {
+  const { clock, start } = await openSite(t);
+  const { devices, commands } = await start();
+  devices.learned('pump', { model: 'p' });
+  await commands.create(command(clock));
+  clock.trusted = false;
+  clock.advance(3_600_000);
+  const timers = t.capture(globalThis, 'setTimeout', globalThis.setTimeout);
+  await commands.expire();
+  const delays = timers().map(({ args: [, delayMs] }) => delayMs);
+  timers.restore();
+  t.same(delays, [1_000]);
 });

@@ -42,6 +42,8 @@ export interface CommandsDeps {
   readonly publish: (message: OutboundMessage) => Promise<void>;
   /** Sends over a serial line; rejects when it is down. */
   readonly sendOnLine?: (device: string, command: string, payload: CommandPayload) => Promise<void>;
+  /** Whether another gateway owns the site: then nothing is sent any more. */
+  readonly isFenced: () => boolean;
   readonly clock: Clock;
   readonly log: StoreLog;
 }
@@ -64,6 +66,7 @@ export interface NewCommand {
 
 /** The clock may become trusted, or be set, while a timer waits. */
 const longestWaitMs = 60_000;
+const retryMs = 1_000;
 
 export class Commands {
   readonly #deps: CommandsDeps;
@@ -251,6 +254,7 @@ export class Commands {
     const { device, command } = body as { device: string; command: string };
     const view = this.#open.get(device)?.get(command) ?? (await this.get(device, command));
     if (view === undefined || view.state !== 'delivered' || this.#isOver(view.expiresAt)) return;
+    if (this.#deps.isFenced()) return;
     const { type, payload, expiresAt: expires_at } = view;
     const message: CommandPayload = { type, payload, expires_at };
     if (this.#deps.devices.get(device)?.door === 'serial') {
@@ -292,14 +296,14 @@ export class Commands {
     return this.#deps.clock.trusted && expiresAt <= this.#deps.clock.now();
   }
 
-  #lookLater(): void {
+  #lookLater(leastMs = 10): void {
     clearTimeout(this.#timer);
     if (this.#isClosed || this.#open.size === 0) return;
     let earliest = Number.POSITIVE_INFINITY;
     for (const open of this.#open.values()) {
       for (const { expiresAt } of open.values()) earliest = Math.min(earliest, expiresAt);
     }
-    const delay = Math.min(Math.max(earliest - this.#deps.clock.now(), 10), longestWaitMs);
+    const delay = Math.min(Math.max(earliest - this.#deps.clock.now(), leastMs), longestWaitMs);
     this.#timer = setTimeout(() => void this.expire(), delay).unref();
   }
 
@@ -317,7 +321,8 @@ export class Commands {
     } catch (error) {
       this.#deps.log.warn({ err: error }, 'commands that ran out could not be ended');
     }
-    this.#lookLater();
+    // What is over and still here waits for a trusted clock, or for room on the disk.
+    this.#lookLater(retryMs);
   }
 }
 

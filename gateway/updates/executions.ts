@@ -161,6 +161,14 @@ export class Executions {
     });
   }
 
+  /** Decisions that are committed together: each is an own write of the same group. */
+  async decideAll<T>(
+    items: readonly T[],
+    decisionOf: (item: T) => readonly [campaign: string, device: string, event: ExecutionEvent],
+  ): Promise<void> {
+    await Promise.all(items.map((item) => this.decide(...decisionOf(item))));
+  }
+
   /** Takes up a campaign, or what is new of it. */
   async take(campaign: Campaign): Promise<void> {
     const run = this.#runs.get(campaign.id);

@@ -139,6 +139,7 @@ export const openTestSite = async (t: Test) => {
   const clock = new ManualClock();
   const plan = new HandPlan();
   const firmware = new HandFirmware();
+  const disk = { isFull: false };
 
   /** One life of the gateway's program. */
   const start = async (
@@ -157,6 +158,7 @@ export const openTestSite = async (t: Test) => {
     const gone = () => new HoldfastError('STORE_UNAVAILABLE', 'the power is off');
     const alive: typeof store.commits.commit = async (write) => {
       if (isDead) throw gone();
+      if (disk.isFull) throw new HoldfastError('STORE_FULL', 'the disk is full');
       commits += 1;
       if (commits === cut?.at) {
         die();
@@ -247,7 +249,7 @@ export const openTestSite = async (t: Test) => {
         )
       ).map(({ device, status }) => [device, status]),
     );
-  return { store, clock, plan, firmware, start, journal, statuses };
+  return { store, clock, plan, firmware, disk, start, journal, statuses };
 };
 
 export type Life = Awaited<ReturnType<Awaited<ReturnType<typeof openTestSite>>['start']>>;

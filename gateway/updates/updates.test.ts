@@ -227,3 +227,22 @@ t.test('answers a device that asks, and refuses what is not its own', async (t) 
     message: /version/,
   });
 });
+
+t.test('starts on a full disk, and then charges no device for the time away', async (t) => {
+  const site = await openTestSite(t);
+  site.plan.set({ c: campaignBody() });
+  site.firmware.come(firmwareBody());
+  const first = await site.start();
+  first.devices.connected('a', 's', { model: 'pi' });
+  await first.updates.settled();
+  t.same(await site.statuses(), { a: 'offered' });
+  await first.close();
+  site.clock.advance(365 * 86_400_000);
+  site.disk.isFull = true;
+  const second = await site.start();
+  await second.updates.settled();
+  site.disk.isFull = false;
+  await second.updates.settled();
+  const [execution] = await second.updates.executions('c');
+  t.match(execution, ['a', { status: 'offered', attempt: 1, siteFailures: 1 }]);
+});

@@ -53,7 +53,10 @@ const openSite = async (t: Test) => {
   const publish = async (): Promise<void> => {
     published += 1;
   };
-  const commands = new Commands({ site, outbox, devices, publish, clock, log });
+  const commands = new Commands({
+    ...{ site, outbox, devices, publish, clock, log },
+    isFenced: () => false,
+  });
   await commands.open();
   await writeFile(join(folder, sha256), image);
   const source = { address: 'https://127.0.0.1:1', agent: undefined as never };

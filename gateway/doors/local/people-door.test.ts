@@ -51,6 +51,7 @@ const openSite = async (t: Test, earlier?: { folder: string }) => {
   const shadows = await openShadows({ site, clock, log: store.log });
   const commands = new Commands({
     site,
+    isFenced: () => false,
     outbox,
     devices,
     publish: async () => undefined,

@@ -34,6 +34,7 @@ const openDoor = async (t: Test, options?: ShadowsOptions) => {
   const clock = { now: () => 5_000, trusted: true, monotonic: () => 0 };
   const shadows = await openShadows({ site, clock, log: store.log }, options);
   const online = new Set(['pi-1']);
+  const fence = { isFenced: false };
   const published: [string, unknown][] = [];
   const door = shadowDoor({
     shadows,
@@ -42,6 +43,7 @@ const openDoor = async (t: Test, options?: ShadowsOptions) => {
       published.push([topic, JSON.parse(Buffer.from(payload).toString())]);
     },
     isConnected: (device) => online.has(device),
+    isFenced: () => fence.isFenced,
     now: clock.now,
   });
   outbox.register(shadowChanged, performShadowChanges([door]));
@@ -54,6 +56,7 @@ const openDoor = async (t: Test, options?: ShadowsOptions) => {
   return {
     shadows,
     online,
+    fence,
     door,
     /** Publishes as a device, and says what that led to. */
     async send(topic: string, payload: unknown): Promise<[string, unknown][]> {
@@ -214,7 +217,7 @@ t.test('says what is wrong, with the number AWS IoT has for it', async (t) => {
 });
 
 t.test('a device that was away gets one delta, of how things stand when it is back', async (t) => {
-  const { send, told, shadows, online, door } = await openDoor(t);
+  const { fence, send, told, shadows, online, door } = await openDoor(t);
   await send('dt/pi-1/shadow/update', { state: { reported: { level: 1 } } });
   online.delete('pi-1');
   const key = { device: 'pi-1', name: '-' };
@@ -241,4 +244,7 @@ t.test('a device that was away gets one delta, of how things stand when it is ba
     ['dt/pi-1/shadow/update/delta', delta],
     ['dt/pi-1/shadow/delta', delta],
   ]);
+  fence.isFenced = true;
+  await door.connected('pi-1');
+  t.same(await told(), [], 'a gateway that owns the site no more desires nothing');
 });

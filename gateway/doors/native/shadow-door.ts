@@ -20,6 +20,8 @@ export interface ShadowDoorDeps {
   readonly publish: (message: OutboundMessage) => Promise<void>;
   /** Whether a device is there to get a delta: one that is away gets the last of them when it is back. */
   readonly isConnected: (device: string) => boolean;
+  /** Whether another gateway owns the site: then what is desired here is nobody's to do. */
+  readonly isFenced: () => boolean;
   readonly now: () => number;
 }
 
@@ -35,7 +37,13 @@ export interface ShadowDoor extends ShadowListener {
 const door = 'native';
 const tooMany = { code: 429, message: 'Too many requests' } as const;
 
-export const shadowDoor = ({ shadows, publish, isConnected, now }: ShadowDoorDeps): ShadowDoor => {
+export const shadowDoor = ({
+  shadows,
+  publish,
+  isConnected,
+  isFenced,
+  now,
+}: ShadowDoorDeps): ShadowDoor => {
   const send = (topic: DownTopic, payload: object): Promise<void> =>
     publish({ topic: buildTopic(topic), payload: Buffer.from(JSON.stringify(payload)), qos: 1 });
 
@@ -54,7 +62,7 @@ export const shadowDoor = ({ shadows, publish, isConnected, now }: ShadowDoorDep
   };
 
   const sendDelta = async (device: string, told: ShadowView | ShadowChange): Promise<void> => {
-    if (told.delta === undefined) return;
+    if (told.delta === undefined || isFenced()) return;
     const { version, timestamp } = told;
     const clientToken = 'answer' in told ? told.answer?.clientToken : undefined;
     const payload = { version, timestamp, ...told.delta, ...tokenOf(clientToken) };

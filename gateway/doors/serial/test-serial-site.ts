@@ -79,6 +79,7 @@ export const openSerialSite = async (
   const commands = new Commands(
     {
       site,
+      isFenced: () => false,
       outbox,
       devices,
       publish: nobody,
