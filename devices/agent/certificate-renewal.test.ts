@@ -92,3 +92,16 @@ t.test(
     t.equal(gateway.shown.at(-1), gateway.renewed[0]?.serial);
   },
 );
+
+t.test('a certificate that is due at once is not asked for again at once', async (t) => {
+  const { gateway, run, logged } = await setUp(t, 1);
+  const due = new Promise<number>((resolve) => {
+    const push = logged.push.bind(logged);
+    logged.push = (line) => {
+      if (/is due again/.test(line)) resolve(gateway.renewed.length);
+      return push(line);
+    };
+  });
+  await run();
+  t.equal(await due, 1);
+});

@@ -5,7 +5,7 @@
  * What fails is tried again, with backoff, for as long as there is time; the session goes on with the certificate it has. A device that
  * was off past its expiry asks all the same: the gateway takes an expired certificate for 90 days for this alone.
  */
-import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { type Certificate, parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { renewalAt } from '@holdfast/provisioning/pki/renewal-time';
 import { backoff } from '@holdfast/provisioning/time/backoff';
@@ -82,6 +82,7 @@ export class CertificateRenewal {
           continue;
         }
         await this.#step(signal);
+        this.#requireLasting();
         delays = retries();
       } catch (error) {
         if (signal.aborted) return;
@@ -117,6 +118,16 @@ export class CertificateRenewal {
     }
     this.#outSince ??= performance.now();
     return this.#outSince + lockedOutAfterMs - performance.now();
+  }
+
+  /** A gateway whose time is far behind ours gives what is due again at once: it is not to be asked without a pause. */
+  #requireLasting(): void {
+    if (this.#dueInMs() > 0) return;
+    const { notAfter } = this.#certificate;
+    throw new HoldfastError(
+      'CERTIFICATE_INVALID',
+      `the new one, until ${new Date(notAfter).toISOString()}, is due again: the clock of the gateway or of this device is wrong`,
+    );
   }
 
   get #lifeMs(): number {
