@@ -2,8 +2,26 @@ import { readFileSync } from 'node:fs';
 import { configurationReference } from '@holdfast/provisioning/program/reference';
 import t from 'tap';
 import { gatewayConfiguration } from './configuration.js';
+import { siteSchemaPath, siteSchemaText } from './site-file/site-schema.js';
 
 t.test('the configuration page says what the schema says', async (t) => {
   const page = readFileSync(new URL('../CONFIGURATION.md', import.meta.url), 'utf8');
-  t.equal(page, configurationReference(gatewayConfiguration, 'holdfast-gateway'));
+  const stale = 'run: npm run generate -w @holdfast/gateway';
+  t.equal(page, configurationReference(gatewayConfiguration, 'holdfast-gateway'), stale);
+});
+
+t.test('the published schema of a site file is that of the configuration', async (t) => {
+  const published = readFileSync(siteSchemaPath, 'utf8');
+  t.equal(published, siteSchemaText(), 'run: npm run generate -w @holdfast/gateway');
+  const { properties } = JSON.parse(published);
+  t.match(properties.listen.properties.httpsPort, {
+    type: 'integer',
+    maximum: 65_535,
+    default: 8443,
+    description: 'HTTPS for devices: enrolment, firmware',
+  });
+  t.match(properties.telemetry.properties.budgetBytes, { description: /\(bytes\)$/ });
+  t.equal(properties.listen.additionalProperties, false);
+  t.match(properties.serial.properties.lines.items, { required: ['device', 'path'] });
+  t.notMatch(published, /"setting"/);
 });

@@ -6,6 +6,7 @@ import {
   configuration,
   integer,
   list,
+  optionalText,
   port,
   section,
   text,
@@ -19,6 +20,15 @@ const serialLine = v.strictObject({
   /** As `/dev/ttyUSB0`. */
   path: v.pipe(v.string(), v.minLength(1)),
   baudRate: v.optional(v.pipe(v.number(), v.integer(), v.minValue(50)), 115_200),
+});
+
+const gpioLine = v.strictObject({
+  /** What it is for, in the installer's words: `door contact`. */
+  name: v.pipe(v.string(), v.minLength(1), v.maxLength(64)),
+  /** As `gpiochip0`. */
+  chip: v.pipe(v.string(), v.regex(/^gpiochip\d+$/, 'must be the name of a chip, as gpiochip0')),
+  line: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(1023)),
+  role: v.picklist(['input', 'output'], 'must be input or output'),
 });
 
 const service = v.strictObject({
@@ -85,6 +95,9 @@ export const gatewayConfiguration = configuration({
   serial: section('Devices on serial lines.', {
     lines: list(serialLine, { description: 'device, path, and baudRate (115200) of each line' }),
   }),
+  gpio: section('GPIO lines of this machine that the gateway is given.', {
+    lines: list(gpioLine, { description: 'name, chip, line and role (input or output) of each' }),
+  }),
   telemetry: section('Telemetry that waits for the control plane.', {
     budgetBytes: integer({
       default: 1_073_741_824,
@@ -114,6 +127,13 @@ export const gatewayConfiguration = configuration({
     },
   ),
   link: section('The link to the control plane.', {
+    proxy: optionalText({
+      description:
+        'An HTTP proxy that allows CONNECT, for the link and downloads: `http://HOST:PORT`',
+    }),
+    proxyCredentialsFile: optionalText({
+      description: 'File that holds `user:password` for the proxy',
+    }),
     firstRetryMs: integer({
       default: 1_000,
       min: 10,

@@ -11,6 +11,7 @@ import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
 import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
 import { cronSchedule, type Schedule } from '@holdfast/provisioning/time/schedule';
+import { type ConnectProxy, readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { openBroker } from './broker/broker.js';
 import { LatePublisher } from './broker/late-publisher.js';
 import { ServiceAccounts } from './broker/service-accounts.js';
@@ -93,6 +94,7 @@ export const openGateway = async (
   );
   const { fence, plan, orders } = await openGrants({ site, clock, log, root }, record);
 
+  const via = await readProxy(configuration.link);
   const publisher = new LatePublisher();
   const { publish } = publisher;
   const devices = await openDevices({ site, clock, log });
@@ -112,7 +114,7 @@ export const openGateway = async (
   onClose('shadows', () => shadows.close());
   const firmware = new FirmwareCache(
     {
-      source: { address: record.https_address, agent: controlPlaneAgent(identity, clock) },
+      source: { address: record.https_address, agent: controlPlaneAgent(identity, clock, via) },
       log,
       now: () => clock.now(),
     },
@@ -187,6 +189,7 @@ export const openGateway = async (
         root,
         client: () => linkCredentials(identity),
         clock,
+        via,
       }),
     },
     { version, ...configuration.link },
@@ -296,7 +299,11 @@ const linkCredentials = ({ link }: GatewayIdentity) => ({
   key: privatePem(link.key),
 });
 
-const controlPlaneAgent = (identity: GatewayIdentity, clock: Clock) =>
+const controlPlaneAgent = (
+  identity: GatewayIdentity,
+  clock: Clock,
+  via: ConnectProxy | undefined,
+) =>
   verifiedAgent(
     {
       role: 'control-plane',
@@ -306,5 +313,5 @@ const controlPlaneAgent = (identity: GatewayIdentity, clock: Clock) =>
         return clock.trusted ? clock.now() : ('unchecked' as const);
       },
     },
-    { client: linkCredentials(identity), keepAlive: false },
+    { client: linkCredentials(identity), keepAlive: false, ...(via && { via }) },
   );

@@ -9,7 +9,9 @@ import { formatLoginCode } from '@holdfast/provisioning/pki/login-code';
 import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
 import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/run-program';
 import { systemClock } from '@holdfast/provisioning/time/clock';
+import { readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { type GatewayConfiguration, gatewayConfiguration, tokenOf } from './configuration.js';
+import { installerCommands, runInstaller } from './installer/installer.js';
 import { appliedFile, runGateway } from './site-file/run-gateway.js';
 import { type EnrolledGateway, enrollGateway, resetOperatorToken } from './trust/enroll-gateway.js';
 import { machineAddress } from './trust/server-certificate.js';
@@ -25,13 +27,26 @@ const flags = {
 
 type Context = ProgramContext<GatewayConfiguration>;
 
-export const main = (): Promise<never> =>
-  runProgram({
+export const main = async (): Promise<never> => {
+  const exitCode = await runInstaller({
+    program: 'holdfast-gateway',
+    version,
+    argv: process.argv.slice(2),
+    env: process.env,
+  });
+  if (exitCode !== undefined) {
+    process.exitCode = exitCode;
+    // What was written to a pipe is still on its way.
+    await new Promise((resolve) => process.stdout.write('', resolve));
+    process.exit(exitCode);
+  }
+  return runProgram({
     program: 'holdfast-gateway',
     version,
     description: 'The gateway of a site: broker, shadows, updates, firmware cache, site CA.',
     schema: gatewayConfiguration,
     commands: {
+      ...installerCommands,
       run: 'Serve the site; what is done without a command.',
       'enroll CODE': 'Make the keys of this gateway and take the site that the code is for.',
       'login-code': 'Print a new login code for the local API; the one before is void.',
@@ -45,12 +60,13 @@ export const main = (): Promise<never> =>
       if (work === undefined) {
         throw new HoldfastError(
           'CONFIGURATION_INVALID',
-          `There is no command "${command}": holdfast-gateway --help`,
+          `There is no command "${command}" here: holdfast-gateway --help (the command stands before the flags)`,
         );
       }
       await work(context, argument);
     },
   });
+};
 
 type Command = (context: Context, argument: string | undefined) => Promise<void>;
 
@@ -66,9 +82,10 @@ const enroll: Command = async (context, code) => {
       'enroll needs a CODE: holdfast gateway code SITE',
     );
   }
+  const via = await readProxy(context.configuration.link);
   const enrolled = await enrollGateway(
     { clock: systemClock(), log },
-    { code, dataDirectory: dataDir, token: tokenOf(configuration), version, signal },
+    { code, dataDirectory: dataDir, token: tokenOf(configuration), version, signal, via },
   );
   const { site, fleet, gateway_id, epoch } = enrolled.record;
   process.stdout.write(`${JSON.stringify({ enrolled: true, site, fleet, gateway_id, epoch })}\n`);

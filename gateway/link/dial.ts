@@ -8,6 +8,8 @@ import {
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
 import { VerifiedChannel } from '@holdfast/provisioning/pki/verified-channel';
 import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { ConnectProxy } from '@holdfast/provisioning/transfer/connect-proxy';
+import { grpcTarget } from '@holdfast/provisioning/transfer/grpc-proxy';
 
 export interface LinkCall {
   /** Never blocks: the link's windows bound what is handed in. */
@@ -34,6 +36,8 @@ export interface DialOptions {
   readonly clock: Clock;
   /** The control plane is who it should be, but not certified for what time it is here. */
   readonly onDatesRefused?: () => void;
+  /** Through this proxy. */
+  readonly via?: ConnectProxy | undefined;
 }
 
 /** A plan head, an order batch or some documents; what is longer is not ours. */
@@ -42,7 +46,7 @@ const maxMessageBytes = 16 * 1024 * 1024;
 export const grpcDial =
   (options: DialOptions): Dial =>
   (handlers) => {
-    const { clock, root, address } = options;
+    const { clock, root, address, via } = options;
     const host = address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
     const tls = new VerifiedChannel({
       trust: { root, role: 'control-plane', at: clock.trusted ? clock.now() : 'unchecked' },
@@ -52,7 +56,9 @@ export const grpcDial =
         if (isOfDates(error)) options.onDatesRefused?.();
       },
     });
-    const client = new LinkClient(address, tls, {
+    const { target, options: proxied } = grpcTarget(address, via);
+    const client = new LinkClient(target, tls, {
+      ...proxied,
       // A connection of our own: a half-open one must not be taken up by the next attempt.
       'grpc.use_local_subchannel_pool': 1,
       'grpc.enable_retries': 0,

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
 import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import { openDatabase } from '@holdfast/provisioning/storage/database';
 import t, { type Test } from 'tap';
@@ -84,9 +85,10 @@ t.test('one that does not come up is rolled back at once, in the same process', 
   const gateway = await startGateway(t, folder);
   await settled(folder, 1);
   const port = await takenPort(t);
-  const error = await apply(folder, `listen: {host: 127.0.0.1, httpsPort: ${port}}`).catch(
-    (e) => e,
-  );
+  const error = await apply(
+    folder,
+    quietYaml().replace('httpsPort: 0', `httpsPort: ${port}`),
+  ).catch((e) => e);
   t.match(error, {
     code: 'CONFIGURATION_ROLLED_BACK',
     message: new RegExp(`revision 2 was rolled back: .*listen\\.httpsPort.*${port}`),
@@ -114,7 +116,9 @@ t.test(
     t.match(
       await apply(
         folder,
-        quietYaml(`services: {port: ${port}, users: [{user: a, passwordHash: scrypt$x}]}`),
+        quietYaml(
+          `services: {port: ${port}, users: [{user: a, passwordHash: ${JSON.stringify(await hashPassword('a password'))}}]}`,
+        ),
       ),
       {
         result: 'waits',

@@ -20,6 +20,8 @@ import { loadOrCreateKey } from '@holdfast/provisioning/pki/keys';
 import { VerifiedChannel } from '@holdfast/provisioning/pki/verified-channel';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { ConnectProxy } from '@holdfast/provisioning/transfer/connect-proxy';
+import { grpcTarget } from '@holdfast/provisioning/transfer/grpc-proxy';
 import { type GatewayRecord, linkKeyFile, openGatewayRecord } from './gateway-identity.js';
 import { createOperatorToken, hashOperatorToken } from './operator-token.js';
 import { createSiteCaKey, type SiteCaKeyOptions } from './site-ca-key.js';
@@ -34,6 +36,8 @@ export interface EnrollGatewayOptions extends SiteCaKeyOptions {
   /** Of this program. */
   readonly version: string;
   readonly signal: AbortSignal;
+  /** Through this proxy. */
+  readonly via?: ConnectProxy | undefined;
 }
 
 export interface EnrolledGateway {
@@ -48,7 +52,7 @@ const callTimeoutMs = 30_000;
 /** Errors: CLAIM_CODE_INVALID, GATEWAY_ALREADY_ENROLLED, PEER_REFUSED, CONNECTION_FAILED, and what the control plane answers. */
 export const enrollGateway = async (
   { clock, log }: EnrollGatewayDependencies,
-  { code, dataDirectory, token, version, signal }: EnrollGatewayOptions,
+  { code, dataDirectory, token, version, signal, via }: EnrollGatewayOptions,
 ): Promise<EnrolledGateway> => {
   const claim = parseClaimCode(code, 'gateway');
   const stored = await openGatewayRecord(dataDirectory, log);
@@ -67,8 +71,8 @@ export const enrollGateway = async (
     root: claim.rootSha256,
     at: clock.trusted ? clock.now() : 'unchecked',
   };
-  const root = await fetchRoot({ ...parseAddress(address), trust, signal });
-  const answer = await callEnroll(address, { ...trust, root }, signal, {
+  const root = await fetchRoot({ ...parseAddress(address), trust, signal, via });
+  const answer = await callEnroll({ address, via }, { ...trust, root }, signal, {
     secret: claim.secret,
     gatewayCsr: Buffer.from(await createRequest(gatewayKey, { commonName: 'gateway' })),
     siteCaCsr: Buffer.from(await createRequest(siteCaKey, { commonName: 'site CA' })),
@@ -112,13 +116,14 @@ export const resetOperatorToken = async (
 };
 
 const callEnroll = async (
-  address: string,
+  { address, via }: { readonly address: string; readonly via: ConnectProxy | undefined },
   trust: ServerTrust & { readonly root: Certificate },
   signal: AbortSignal,
   request: EnrollGatewayRequest,
 ): Promise<EnrollGatewayResponse> => {
   const credentials = new VerifiedChannel({ trust, host: parseAddress(address).host });
-  const client = new SitesClient(address, credentials);
+  const { target, options } = grpcTarget(address, via);
+  const client = new SitesClient(target, credentials, options);
   try {
     return await new Promise((resolve, reject) => {
       const deadline = new Date(Date.now() + callTimeoutMs);

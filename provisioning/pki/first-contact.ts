@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { connect, type TLSSocket } from 'node:tls';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { withDeadline } from '../time/deadline.js';
+import { type ConnectProxy, connectThrough } from '../transfer/connect-proxy.js';
 import { type Certificate, parseCertificate } from './certificate.js';
 import { peerChain, verifyPeer } from './tls-peer.js';
 import type { CertificateIdentity, VerifyRequest } from './verify.js';
@@ -25,6 +26,8 @@ export interface ConnectOptions {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   readonly alpnProtocols?: readonly string[];
+  /** Through this proxy. */
+  readonly via?: ConnectProxy | undefined;
   /** Our own certificate chain and key in PEM, for a server that asks. */
   readonly client?: { readonly cert: string; readonly key: string };
 }
@@ -67,13 +70,15 @@ export const verifiedAgent = (
   {
     timeoutMs,
     client,
+    via,
     ...options
-  }: AgentOptions & Pick<ConnectOptions, 'timeoutMs' | 'client'> = {},
+  }: AgentOptions & Pick<ConnectOptions, 'timeoutMs' | 'client' | 'via'> = {},
 ): Agent =>
   new VerifiedAgent(options, {
     trust,
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(client && { client }),
+    ...(via && { via }),
   });
 
 /** Nobody listens any longer for what may still come of it. */
@@ -82,14 +87,14 @@ const drop = (socket: TLSSocket): void => {
   socket.destroy();
 };
 
-const handshake = (
-  { host, port, alpnProtocols, client }: ConnectOptions,
+const handshake = async (
+  { host, port, alpnProtocols, client, via }: ConnectOptions,
   signal: AbortSignal,
-): Promise<TLSSocket> =>
-  new Promise((resolve, reject) => {
+): Promise<TLSSocket> => {
+  const tunnel = via && (await connectThrough(via, { host, port }, signal));
+  return new Promise((resolve, reject) => {
     const socket = connect({
-      host,
-      port,
+      ...(tunnel === undefined ? { host, port } : { socket: tunnel }),
       // Verified by our verifier below, before anything is written.
       rejectUnauthorized: false,
       minVersion: 'TLSv1.2',
@@ -116,6 +121,7 @@ const handshake = (
       resolve(socket);
     });
   });
+};
 
 const checkServer = (socket: TLSSocket, { root: trusted, ...trust }: ServerTrust, host: string) => {
   const root = typeof trusted === 'string' ? findRoot(socket, trusted) : trusted;

@@ -43,7 +43,9 @@ const explainAt = (
 
 /** valibot's own words where a schema has none: "Invalid type: Expected string but received 5". */
 const sentence = (message: string): string =>
-  message.replace(/^Invalid [\w ]+: Expected (.+) but received .*$/s, 'must be $1');
+  message
+    .replace(/^Invalid [\w ]+: Expected (.+) but received .*$/s, 'must be $1')
+    .replace(/^Expected /, 'must be ');
 
 const hint = (schema: ConfigurationSchema, path: readonly (string | number)[]): string => {
   const known = keysAt(schema, path.slice(0, -1));

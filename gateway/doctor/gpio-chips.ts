@@ -1,0 +1,70 @@
+/** Whether the GPIO chips that the configuration names are there and may be used. */
+import { access, constants, readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { GatewayConfiguration } from '../configuration.js';
+import { type Finding, findingsOf } from './finding.js';
+import { mayUse } from './may-use.js';
+import type { ServiceUser } from './service-user.js';
+
+export interface GpioOptions {
+  readonly lines: GatewayConfiguration['gpio']['lines'];
+  readonly user: ServiceUser | undefined;
+  /** Where /dev and /sys lie. */
+  readonly root?: string;
+}
+
+const { ok, failure } = findingsOf('gpio');
+
+export const checkGpioChips = async ({
+  lines,
+  user,
+  root = '/',
+}: GpioOptions): Promise<Finding[]> => {
+  const dev = join(root, 'dev');
+  const chips = (await readdir(dev).catch(() => []))
+    .filter((name) => /^gpiochip\d+$/.test(name))
+    .sort();
+  if (chips.length === 0 && lines.length === 0) return [ok('no GPIO chips, and none wanted')];
+  const wanted = [...new Set(lines.map(({ chip }) => chip))];
+  const found = await Promise.all(
+    wanted.map(async (chip): Promise<Finding> => {
+      const names = lines
+        .filter((line) => line.chip === chip)
+        .map(({ name }) => name)
+        .join(', ');
+      const path = join(dev, chip);
+      const there = await stat(path).catch(() => undefined);
+      if (there === undefined) {
+        return failure(
+          `${chip} (${names}) is not there`,
+          `name another in gpio.lines: ${chips.length === 0 ? 'this machine has none' : `there are ${chips.join(', ')}`}`,
+        );
+      }
+      const isUsable =
+        user === undefined
+          ? await access(path, constants.R_OK | constants.W_OK).then(
+              () => true,
+              () => false,
+            )
+          : mayUse(there, user);
+      return isUsable
+        ? ok(`${chip} is there, for ${names}`)
+        : failure(
+            `${chip} may not be used by ${user?.name ?? 'this user'}`,
+            `sudo usermod -aG gpio ${user?.name ?? '$USER'} (or the group of ${path}), then start again`,
+          );
+    }),
+  );
+  const unused = chips.filter((chip) => !wanted.includes(chip));
+  if (unused.length === 0) return found;
+  const described = await Promise.all(unused.map((chip) => describe(root, chip)));
+  return [...found, ok(`not used: ${described.join(', ')}`, { unused })];
+};
+
+const describe = async (root: string, chip: string): Promise<string> => {
+  const label = await readFile(
+    join(root, 'sys/bus/gpio/devices', chip, 'of_node/name'),
+    'utf8',
+  ).catch(() => '');
+  return label === '' ? chip : `${chip} (${label.replaceAll('\0', '')})`;
+};
