@@ -1,7 +1,6 @@
 /** Wires the gateway together. Its parts know each other only by what is handed to them here. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { EntryBody, EntryKind } from '@holdfast/protos/link/journal-entries';
 import { formatAddress, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
@@ -249,14 +248,10 @@ export const openGateway = async (
       shadows,
       updates,
       commands,
-      createClaim: async (device, lifetimeMs) => {
-        fence.check();
-        const [made] = await claims.make([{ device, model: null, lifetimeMs }]);
-        if (made === undefined) throw new HoldfastError('INTERNAL', 'no code was made');
-        const { secret, expiresAt } = made;
+      claims,
+      codeOf: (secret) => {
         const address = formatAddress({ host, port: ports.https });
-        const code = formatClaimCode({ kind: 'device', secret, rootSha256: root.sha256, address });
-        return { code, expiresAt };
+        return formatClaimCode({ kind: 'device', secret, rootSha256: root.sha256, address });
       },
       fence,
       operatorTokenSha256: () => record.operator_token_sha256,

@@ -1,5 +1,5 @@
 /** The codes that may enrol a device here: those of the plan, and those made on site while the WAN was down. */
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { ClaimsBody } from '@holdfast/protos/link/plan-documents';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import { createSecret, hashClaim } from '@holdfast/provisioning/pki/claim-code';
@@ -33,6 +33,18 @@ export interface MadeClaim {
   readonly expiresAt: number;
 }
 
+/** A code made on site that nobody has used. */
+export interface OpenMadeClaim {
+  /** The beginning of its hash: enough to name it, and nothing that could be used. */
+  readonly id: string;
+  readonly device: string | null;
+  readonly model: string | null;
+  /** Epoch ms. */
+  readonly createdAt: number;
+  readonly expiresAt: number;
+}
+
+const idLength = 16;
 const longestClaimMs = 30 * 86_400_000;
 const mostAtOnce = 1_000;
 /** A technician who needs more of them stands at another kind of site. */
@@ -82,6 +94,32 @@ export class SiteClaims {
       })),
     );
     return made;
+  }
+
+  /** Those made on site that can still be used; the plan's are the control plane's to show. */
+  open(): Promise<OpenMadeClaim[]> {
+    const { store, clock } = this.#deps;
+    return store.read.all<OpenMadeClaim>(
+      `SELECT substr(hash, 1, ${idLength}) AS id, device_id AS device, model, created_at AS createdAt,
+         expires_at AS expiresAt FROM claims_made WHERE expires_at > ? ORDER BY created_at, hash`,
+      [clock.trusted ? clock.now() : 0],
+    );
+  }
+
+  /** Errors: RESOURCE_NOT_FOUND, and those of the store. */
+  async remove(id: string): Promise<void> {
+    try {
+      await this.#deps.store.commit([
+        {
+          sql: `DELETE FROM claims_made WHERE substr(hash, 1, ${idLength}) = ?`,
+          params: [id],
+          expectChanges: 1,
+        },
+      ]);
+    } catch (cause) {
+      if (!isHoldfastError(cause, 'STORE_CONFLICT')) throw cause;
+      throw new HoldfastError('RESOURCE_NOT_FOUND', `no open code ${id} was made here`, { cause });
+    }
   }
 
   /** For the write in which a code is used. */

@@ -84,25 +84,26 @@ const openSite = async (t: Test) => {
   const tls = { cert: pemChain(server, siteCa.certificate, root), key: privatePem(serverKey) };
   const secret = createSecret();
   const isRevoked = () => false;
+  const claims = new SiteClaims({
+    store: site,
+    clock,
+    planned: () => [
+      {
+        hash: hashClaim(secret, 'farm'),
+        device_id: 'pump',
+        model: null,
+        expires_at: now + 1e6,
+      },
+    ],
+    site: 'farm',
+  });
   const enrolment = new DeviceEnrolment(
     {
       site,
       clock,
       siteCa,
       root,
-      claims: new SiteClaims({
-        store: site,
-        clock,
-        planned: () => [
-          {
-            hash: hashClaim(secret, 'farm'),
-            device_id: 'pump',
-            model: null,
-            expires_at: now + 1e6,
-          },
-        ],
-        site: 'farm',
-      }),
+      claims,
       manufacturers: new Manufacturers({ clock, planned: () => [], isRevoked }),
       revocations: await Revocations.open({ site, clock, log }),
       admit: devices.admit,
@@ -148,10 +149,8 @@ const openSite = async (t: Test) => {
       log,
       telemetry: { latest: () => [{ series: 'temp', ts: 1, value: 2 }] },
       updates: { campaigns: () => [], executions: async () => [] },
-      createClaim: async (device, lifetimeMs) => ({
-        code: `hfd1-${device}`,
-        expiresAt: now + lifetimeMs,
-      }),
+      claims,
+      codeOf: (made) => `hfd1-${made}`,
       fence: {
         check: () => {
           if (isFenced) throw Object.assign(new Error('fenced'), {});
@@ -436,6 +435,19 @@ t.test('people send commands and make codes', async (t) => {
   t.match(await operator('POST', '/devices/a/commands', { command_id: 'c 1', type: 'x' }), {
     status: 400,
   });
-  t.match(await operator('POST', '/claims', { device_id: 'new' }), { json: { code: 'hfd1-new' } });
+  const made = await operator('POST', '/claims', { device_id: 'new', model: 'm1' });
+  t.match(made.json, { code: /^hfd1-/, device_id: 'new', model: 'm1' });
+  const batch = await operator('POST', '/claims/batch', { claims: [{}, { device_id: 'newer' }] });
+  t.match(batch.json.claims, [{ device_id: null }, { device_id: 'newer' }]);
+  const open = async () => (await operator('GET', '/claims')).json.claims;
+  t.same((await open()).map((claim: { device_id: string }) => claim.device_id).sort(), [
+    'new',
+    'newer',
+    null,
+  ]);
+  const [{ claim }] = await open();
+  t.match(await operator('DELETE', `/claims/${claim}`), { status: 200 });
+  t.match(await operator('DELETE', `/claims/${claim}`), { status: 404 });
+  t.equal((await open()).length, 2);
   t.match(await operator('POST', '/claims', { device_id: '../x' }), { status: 400 });
 });

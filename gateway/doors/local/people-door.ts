@@ -1,7 +1,7 @@
 /** HTTPS for people (8444): the local API under `/api/v1`, with a token of somebody who signed in, or the operator's; no certificate is ever asked for. */
 import { randomUUID } from 'node:crypto';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { isDeviceId, isShadowName } from '@holdfast/protos/mqtt/device-id';
+import { isShadowName } from '@holdfast/protos/mqtt/device-id';
 import { isJsonObject, type JsonObject, type JsonValue } from '@holdfast/protos/mqtt/json-payload';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import type { ShadowOperation } from '@holdfast/protos/semantics/shadow-merge';
@@ -17,6 +17,7 @@ import type { LatestValue } from '../../telemetry/latest-values.js';
 import type { Right } from '../../trust/rights.js';
 import type { Updates } from '../../updates/updates.js';
 import { type NoteChange, noted } from './change-log.js';
+import { type ClaimRoutesDeps, claimRoutes } from './claim-routes.js';
 import { lifecycleRow } from './device-life-routes.js';
 import { type HttpDoor, type HttpDoorOptions, openHttpDoor } from './http-door.js';
 import { type PeopleGateDeps, peopleGate } from './people-gate.js';
@@ -24,7 +25,10 @@ import { actorOf, type PeopleRoutesDeps, peopleRoutes } from './people-routes.js
 import { parseBody } from './request-body.js';
 import type { Route, RouteRequest } from './routes.js';
 
-export interface PeopleDoorDeps extends Omit<PeopleGateDeps, 'findSession'>, PeopleRoutesDeps {
+export interface PeopleDoorDeps
+  extends Omit<PeopleGateDeps, 'findSession'>,
+    PeopleRoutesDeps,
+    ClaimRoutesDeps {
   /** Of other parts. */
   readonly routes?: readonly Route[];
   /** What `/api/v1/status` says: at least site, version, link {state, last_contact}, plan {revision, state}, devices {total, online}. */
@@ -34,18 +38,12 @@ export interface PeopleDoorDeps extends Omit<PeopleGateDeps, 'findSession'>, Peo
   readonly shadows: Pick<Shadows, 'get' | 'request' | 'namesOf' | 'conflicts'>;
   readonly updates: Pick<Updates, 'campaigns' | 'executions'>;
   readonly commands: Pick<Commands, 'create' | 'get' | 'list'>;
-  /** Makes a code with which a device may enrol here. */
-  readonly createClaim: (
-    device: string | null,
-    lifetimeMs: number,
-  ) => Promise<{ readonly code: string; readonly expiresAt: number }>;
   /** Stores who asks for a change, before it is made. */
   readonly noteChange: NoteChange;
   readonly now: () => number;
   readonly log: StoreLog;
 }
 
-const defaultClaimMs = 86_400_000;
 const defaultCommandMs = 3_600_000;
 const mostPerPage = 1_000;
 
@@ -65,10 +63,6 @@ const newCommand = v.object({
   type: v.string(),
   payload: v.exactOptional(anyJson),
   expires_at: v.exactOptional(epochMs),
-});
-const newClaim = v.object({
-  device_id: v.nullish(v.pipe(v.string(), v.check(isDeviceId, 'Expected a device id'))),
-  lifetime_ms: v.exactOptional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
 });
 
 export const openPeopleDoor = (
@@ -185,13 +179,6 @@ export const openPeopleDoor = (
     };
   };
 
-  const postClaim = async ({ body }: RouteRequest): Promise<object> => {
-    fence.check();
-    const { device_id, lifetime_ms } = parseBody(newClaim, body);
-    const claim = await deps.createClaim(device_id ?? null, lifetime_ms ?? defaultClaimMs);
-    return { code: claim.code, expires_at: claim.expiresAt };
-  };
-
   const get = (path: string, handle: Route['handle']): Route => ({
     method: 'GET',
     path: `/api/v1${path}`,
@@ -224,13 +211,14 @@ export const openPeopleDoor = (
     get('/devices/:device/commands/:command', getCommand),
     get('/campaigns', listCampaigns),
     get('/campaigns/:campaign/executions', listExecutions),
-    change('POST', '/claims', 'device.claim', postClaim),
     get('/conflicts', async () => ({ conflicts: (await shadows.conflicts()).map(conflictRow) })),
   ];
   const { sessions } = deps.people;
   return openHttpDoor(
     {
-      routes: [...routes, ...peopleRoutes(deps)].map((route) => noted(deps.noteChange, route)),
+      routes: [...routes, ...claimRoutes(deps), ...peopleRoutes(deps)].map((route) =>
+        noted(deps.noteChange, route),
+      ),
       log: deps.log,
       ...peopleGate({ ...deps, findSession: (token) => sessions.find(token) }),
     },
