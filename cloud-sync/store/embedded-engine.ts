@@ -1,5 +1,5 @@
 /** The embedded engine: SQLite through provisioning/storage, one writer whose commits are grouped, one connection that reads. */
-import { openStore, type StoreLog } from '@holdfast/provisioning/storage/store';
+import { openStore, rebuiltReported, type StoreLog } from '@holdfast/provisioning/storage/store';
 import { SqliteQueryCompiler } from 'kysely';
 import { compileMigrations } from './migration.js';
 import { migrations } from './migrations.js';
@@ -26,6 +26,8 @@ export const openEmbeddedEngine = async ({
     migrations: compileMigrations(migrations, new SqliteQueryCompiler()),
     commits: { transactTimeoutMs: writeTimeoutMs },
   });
+  // The log says it at this start, and the owner does what there is to do.
+  if (store.rebuilt !== undefined) await store.commits.commit([rebuiltReported]);
   const write = async <T>(work: (tx: WriteTransaction) => Promise<T>): Promise<T> => {
     const after: (() => void)[] = [];
     const result = await store.commits.transact((statements) => {

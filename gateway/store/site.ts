@@ -1,6 +1,12 @@
 /** Opens what the site keeps: both databases, the lanes of the journal, the outbox; and tells the journal when a file was made anew. */
 import { join } from 'node:path';
-import { openStore, type Store, type StoreLog } from '@holdfast/provisioning/storage/store';
+import type { Rebuilt } from '@holdfast/provisioning/storage/damage';
+import {
+  openStore,
+  rebuiltReported,
+  type Store,
+  type StoreLog,
+} from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { openSealedLane, type SealedLane } from '../link/sealed-lane.js';
 import { openTelemetry, type Telemetry } from '../telemetry/telemetry.js';
@@ -48,13 +54,13 @@ export const openSite = async (
     { path: join(dataDir, 'telemetry.db'), budgetBytes: telemetryBudgetBytes },
   );
   onClose('telemetry', () => telemetry.close());
-  for (const [database, rebuilt] of [
-    ['site.db', store.rebuilt],
-    ['telemetry.db', telemetry.rebuilt],
-  ] as const) {
-    if (rebuilt === undefined) continue;
-    const body = { database, reason: rebuilt.reason, moved_to: rebuilt.movedTo };
-    await site.commit([journalEntry('audit', 'store_rebuilt', body, clock.now())]);
+  const entryOf = (database: string, { reason, movedTo }: Rebuilt) =>
+    journalEntry('audit', 'store_rebuilt', { database, reason, moved_to: movedTo }, clock.now());
+  if (store.rebuilt) await site.commit([entryOf('site.db', store.rebuilt), rebuiltReported]);
+  if (telemetry.rebuilt) {
+    await site.commit([entryOf('telemetry.db', telemetry.rebuilt)]);
+    // Another file, another commit: told twice is better than never.
+    await telemetry.rebuiltReported();
   }
   return { store, site, outbox, lanes, telemetry };
 };

@@ -4,7 +4,12 @@
  * Points are kept as they come. That a point counts once is the reader's to see, by (device, boot, seq) or (device, series, ts): a
  * unique index here would cost about as much as the rows themselves, in bytes and in time, to save the few that QoS 1 sends twice.
  */
-import { openStore, type Store, type StoreLog } from '@holdfast/provisioning/storage/store';
+import {
+  openStore,
+  rebuiltReported,
+  type Store,
+  type StoreLog,
+} from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { openSealedLane, type SealedLane } from '../link/sealed-lane.js';
 import { type Budget, type DiskSpace, keepWithin, spaceOf } from './budget.js';
@@ -68,6 +73,11 @@ export class Telemetry {
   /** Set when opening found the file damaged and began anew; the owner reports it. */
   get rebuilt(): Store['rebuilt'] {
     return this.#store.rebuilt;
+  }
+
+  /** To be called when that was told. */
+  rebuiltReported(): Promise<void> {
+    return this.#store.commits.commit([rebuiltReported]);
   }
 
   get store(): Store {

@@ -4,7 +4,7 @@
  * A check reads the whole file, so it is made only with a reason: something failed as corrupt while in use (a mark was left), or the
  * file is small and was not closed cleanly. SQLite itself refuses a file whose header is none at the first statement.
  */
-import { open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Database } from './database.js';
@@ -38,26 +38,61 @@ export async function checkWhole(database: Database, check: Check): Promise<void
 
 /** Leaves word for the next open that this file failed as corrupt while in use. */
 export const markSuspect = (path: string, reason: string): Promise<void> =>
-  writeFile(suspectMark(path), `${reason}\n`);
+  writeSynced(suspectMark(path), `${reason}\n`);
 
 export const clearSuspect = (path: string): Promise<void> => rm(suspectMark(path), { force: true });
 
+/** Why a damaged file was replaced, and where it lies now. */
+export interface Rebuilt {
+  readonly reason: string;
+  readonly movedTo: string;
+}
+
+/** What the database that is made anew has to tell of the one before; undefined when there was none. */
+export async function readRebuilt(path: string): Promise<Rebuilt | undefined> {
+  const text = await readFile(rebuiltMark(path), 'utf8').catch(() => '');
+  const [movedTo, ...reason] = text.split('\n');
+  return movedTo ? { movedTo, reason: reason.join('\n') } : undefined;
+}
+
+export const clearRebuilt = (path: string): Promise<void> => rm(rebuiltMark(path), { force: true });
+
 /**
  * Renames the file and its journals to `<file>.corrupt-<time>`, which SQLite can still open, and returns that name. The database goes
- * first: interrupted after that, `checkNeeded` sees a journal alone.
+ * first: interrupted after that, `checkNeeded` sees a journal alone. Before that it leaves word for the database that takes its place:
+ * the program may end before that one is made.
  */
-export async function putAside(path: string, now: number): Promise<string> {
+export async function putAside(path: string, reason: string, now: number): Promise<string> {
   const time = new Date(now).toISOString().replaceAll(/[-:]/g, '');
-  const movedTo = `${path}.corrupt-${time}`;
+  // One that was interrupted goes on under its own name.
+  const begun = (await sizeOf(path)) === undefined ? await readRebuilt(path) : undefined;
+  const movedTo = begun?.movedTo ?? `${path}.corrupt-${time}`;
+  if (begun === undefined) await writeSynced(rebuiltMark(path), `${movedTo}\n${reason}`);
   for (const suffix of ['', '-wal', '-shm']) {
     if ((await sizeOf(path + suffix)) !== undefined) await rename(path + suffix, movedTo + suffix);
   }
   await clearSuspect(path);
-  const folder = await open(dirname(path));
-  await folder.sync().finally(() => folder.close());
+  await syncFolderOf(path);
   return movedTo;
 }
 
+async function writeSynced(path: string, text: string): Promise<void> {
+  const file = await open(path, 'w');
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await syncFolderOf(path);
+}
+
+async function syncFolderOf(path: string): Promise<void> {
+  const folder = await open(dirname(path));
+  await folder.sync().finally(() => folder.close());
+}
+
+const rebuiltMark = (path: string): string => `${path}.put-aside`;
 const suspectMark = (path: string): string => `${path}.suspect`;
 
 async function sizeOf(path: string): Promise<number | undefined> {

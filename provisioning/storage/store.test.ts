@@ -2,8 +2,15 @@ import { mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { putAside } from './damage.js';
 import { openDatabase } from './database.js';
-import { type Migration, openStore, type Store, type StoreOptions } from './store.js';
+import {
+  type Migration,
+  openStore,
+  rebuiltReported,
+  type Store,
+  type StoreOptions,
+} from './store.js';
 
 const migrations: readonly Migration[] = [
   {
@@ -135,6 +142,26 @@ t.test('puts aside a file that is no database, tells, and makes a new one', asyn
   await fill(store, 1);
 });
 
+t.test('that a file was made anew is said at every open until it is reported', async (t) => {
+  const folder = await folderOf(t);
+  const path = join(folder, 'site.db');
+  const before = await openIn(folder);
+  await before.close();
+  // Killed between the old file's going and the new one's coming.
+  const movedTo = await putAside(path, 'a bad page', 0);
+  for (let start = 0; start < 2; start += 1) {
+    const store = await openIn(folder);
+    t.same(store.rebuilt, { reason: 'a bad page', movedTo });
+    await store.close();
+  }
+  const reporting = await openIn(folder);
+  await reporting.commits.commit([rebuiltReported]);
+  await reporting.close();
+  const after = await openIn(folder);
+  t.teardown(() => after.close());
+  t.equal(after.rebuilt, undefined);
+});
+
 t.test('a database rebuilt has another log', async (t) => {
   const folder = await folderOf(t);
   const first = await openIn(folder);
@@ -174,6 +201,7 @@ t.test(
     t.teardown(() => after.close());
     t.match(after.rebuilt, { reason: /integrity_check/ });
     t.same(await after.read.get('SELECT count(*) n FROM things'), { n: 0 });
+    await after.commits.commit([rebuiltReported]);
     await after.close();
     const third = await openIn(folder);
     t.equal(third.rebuilt, undefined, 'the mark is gone');

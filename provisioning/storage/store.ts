@@ -5,9 +5,19 @@
 import { randomBytes } from 'node:crypto';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { CommitQueue, type CommitQueueOptions } from './commit-queue.js';
-import { checkNeeded, checkWhole, clearSuspect, markSuspect, putAside } from './damage.js';
+import {
+  checkNeeded,
+  checkWhole,
+  clearRebuilt,
+  clearSuspect,
+  markSuspect,
+  putAside,
+  type Rebuilt,
+  readRebuilt,
+} from './damage.js';
 import { type Database, openDatabase } from './database.js';
 import { type Migration, migrate } from './migrate.js';
+import type { Statement } from './write.js';
 
 export type { Migration } from './migrate.js';
 
@@ -28,11 +38,10 @@ export interface StoreOptions {
   readonly commits?: CommitQueueOptions;
 }
 
-/** Why a damaged file was replaced, and where it lies now. */
-export interface Rebuilt {
-  readonly reason: string;
-  readonly movedTo: string;
-}
+/** To be committed with the owner's report: until then every open says that the file was made anew. */
+export const rebuiltReported: Statement = {
+  sql: "DELETE FROM store_meta WHERE key = 'rebuilt'",
+};
 
 export interface Store {
   /** A connection that only reads: sees what is committed. */
@@ -40,7 +49,7 @@ export interface Store {
   readonly commits: CommitQueue;
   /** 128 random bits in hexadecimal, drawn when the file was made or made anew. */
   readonly log: string;
-  /** Set when this open found a damaged file. The owner reports it. */
+  /** Set when this file was made in place of a damaged one, until the owner has reported it (`rebuiltReported`). */
   readonly rebuilt?: Rebuilt;
   /** Drains the commit queue and closes both connections. Idempotent. */
   close(): Promise<void>;
@@ -54,13 +63,13 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   } catch (error) {
     if (!isHoldfastError(error, 'STORE_CORRUPT')) throw error;
     const reason = error.message;
-    const movedTo = await putAside(path, now());
+    const movedTo = await putAside(path, reason, now());
     log.error({ path, reason, movedTo }, 'A damaged database was put aside and is made anew');
-    return openSound(options, { reason, movedTo });
+    return openSound(options);
   }
 }
 
-async function openSound(options: StoreOptions, rebuilt?: Rebuilt): Promise<Store> {
+async function openSound(options: StoreOptions): Promise<Store> {
   const { path, migrations, log, now = Date.now } = options;
   // Once it is open, and once; before that, damage fails the open.
   let isListening = false;
@@ -79,7 +88,9 @@ async function openSound(options: StoreOptions, rebuilt?: Rebuilt): Promise<Stor
   try {
     if (check !== undefined) await checkWhole(writer, check);
     await migrate(writer, migrations, now());
+    const rebuilt = await recordRebuilt(writer, path);
     const logId = await drawLog(writer);
+    await clearRebuilt(path);
     await clearSuspect(path);
     read = await openDatabase({ path, readOnly: true, onDamage });
     isListening = true;
@@ -112,6 +123,22 @@ function makeStore(
     ...(rebuilt === undefined ? {} : { rebuilt }),
     close: () => (closing ??= closeAll()),
   };
+}
+
+/** Before the log is drawn, by which a file is known to be new. */
+async function recordRebuilt(writer: Database, path: string): Promise<Rebuilt | undefined> {
+  const known = await writer.get<{ key: string }>("SELECT key FROM store_meta WHERE key = 'log'");
+  const left = known === undefined ? await readRebuilt(path) : undefined;
+  if (left !== undefined) {
+    await writer.run("INSERT OR REPLACE INTO store_meta (key, value) VALUES ('rebuilt', ?)", [
+      JSON.stringify(left),
+    ]);
+  }
+  const row = await writer.get<{ value: string }>(
+    "SELECT value FROM store_meta WHERE key = 'rebuilt'",
+  );
+  // Only the lines above write it.
+  return row === undefined ? undefined : (JSON.parse(row.value) as Rebuilt);
 }
 
 async function drawLog(writer: Database): Promise<string> {
