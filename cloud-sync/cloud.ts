@@ -37,6 +37,9 @@ import { firmwareService } from './firmware/firmware-service.js';
 import { Contacts } from './link/contacts.js';
 import { openLinkServer } from './link/link-server.js';
 import { Orders } from './link/orders.js';
+import { registerPeopleEffects } from './people/people-effects.js';
+import { userService } from './people/user-service.js';
+import { usersDocument } from './people/users-document.js';
 import { registerShadowEffects } from './shadows/shadow-effects.js';
 import { shadowService } from './shadows/shadow-service.js';
 import { PlanPublisher } from './sites/plan-publisher.js';
@@ -223,10 +226,12 @@ const registerParts = async (
   plans.register(claimsDocument(now));
   plans.register(manufacturersDocument);
   plans.register(revocationsDocument);
+  plans.register(usersDocument);
   plans.register(campaignDocuments);
   registerSiteEffects(foundation);
   registerDeviceEffects(foundation);
   registerEnrolmentEffects(foundation);
+  registerPeopleEffects(foundation);
   registerTelemetryEffects(effects);
   registerShadowEffects(foundation);
   registerCampaignEffects(foundation);
@@ -246,6 +251,7 @@ const registerParts = async (
         }),
         deviceService({ ...foundation, root: authority.root.certificate }),
         enrolmentService({ ...foundation, root: authority.root.certificate }),
+        userService(foundation),
       ],
     },
     { services: [shadowService(foundation), commandService(foundation)] },

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { text } from 'node:stream/consumers';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { formatAddress } from '@holdfast/provisioning/pki/claim-code';
 import { formatLoginCode } from '@holdfast/provisioning/pki/login-code';
 import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
@@ -14,6 +15,7 @@ import { type GatewayConfiguration, gatewayConfiguration, tokenOf } from './conf
 import { installerCommands, runInstaller } from './installer/installer.js';
 import { appliedFile, runGateway } from './site-file/run-gateway.js';
 import { type EnrolledGateway, enrollGateway, resetOperatorToken } from './trust/enroll-gateway.js';
+import { openGatewayRecord } from './trust/gateway-identity.js';
 import { machineAddress } from './trust/server-certificate.js';
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
@@ -50,7 +52,10 @@ export const main = async (): Promise<never> => {
       run: 'Serve the site; what is done without a command.',
       'enroll CODE': 'Make the keys of this gateway and take the site that the code is for.',
       'login-code': 'Print a new login code for the local API; the one before is void.',
-      'hash-password': 'Read a password on standard input, print its hash for services.users.',
+      'hash-password':
+        'Read a password on standard input, print its hash for people.users and services.users.',
+      fingerprint:
+        "Print the fingerprint of the fleet's root: holdfast gateway login HOST --root takes it.",
     },
     flags,
     defaultFile: appliedFile,
@@ -101,11 +106,21 @@ const hash: Command = async () => {
   process.stdout.write(`${await hashPassword(password)}\n`);
 };
 
+/** What somebody needs besides the address to sign in the first time; no secret. */
+const fingerprint: Command = async ({ dataDir, log }) => {
+  const { data: record } = await openGatewayRecord(dataDir, log);
+  if (record === null) {
+    throw new HoldfastError('GATEWAY_NOT_ENROLLED', `${dataDir} holds no gateway yet`);
+  }
+  process.stdout.write(`${parseCertificate(record.root_certificate).sha256}\n`);
+};
+
 const commands = new Map<string, Command>([
   ['run', run],
   ['enroll', enroll],
   ['login-code', loginCode],
   ['hash-password', hash],
+  ['fingerprint', fingerprint],
 ]);
 
 const showLogin = async (

@@ -5,6 +5,7 @@ import { enrolmentTables } from './enrolment-tables.js';
 import { linkTables } from './link-tables.js';
 import type { PortableMigration } from './migration.js';
 import { orderChain } from './order-chain.js';
+import { peopleTables } from './people-tables.js';
 import { registryTables } from './registry-tables.js';
 import { revocationTables } from './revocation-tables.js';
 import { shadowTables } from './shadow-tables.js';
@@ -18,4 +19,5 @@ export const migrations: readonly PortableMigration[] = [
   enrolmentTables,
   revocationTables,
   orderChain,
+  peopleTables,
 ];

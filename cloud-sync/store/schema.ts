@@ -3,6 +3,7 @@ import type { CampaignTables } from './campaign-tables.js';
 import type { CommandTables } from './command-tables.js';
 import type { EnrolmentTables } from './enrolment-tables.js';
 import type { LinkTables } from './link-tables.js';
+import type { PeopleTables } from './people-tables.js';
 import type { RegistryTables } from './registry-tables.js';
 import type { RevocationTables } from './revocation-tables.js';
 import type { ShadowTables } from './shadow-tables.js';
@@ -10,6 +11,7 @@ import type { ShadowTables } from './shadow-tables.js';
 export interface Schema
   extends RegistryTables,
     LinkTables,
+    PeopleTables,
     CampaignTables,
     CommandTables,
     EnrolmentTables,

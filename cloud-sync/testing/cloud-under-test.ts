@@ -18,6 +18,7 @@ import { EnrollmentClient } from '@holdfast/protos/gen/holdfast/v1/enrollment';
 import { FirmwareClient } from '@holdfast/protos/gen/holdfast/v1/firmware';
 import { ShadowsClient } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { SitesClient } from '@holdfast/protos/gen/holdfast/v1/sites';
+import { UsersClient } from '@holdfast/protos/gen/holdfast/v1/users';
 import { parseAddress } from '@holdfast/provisioning/pki/claim-code';
 import { fetchRoot } from '@holdfast/provisioning/pki/first-contact';
 import { parseLoginCode } from '@holdfast/provisioning/pki/login-code';
@@ -44,6 +45,7 @@ export interface ApiUnderTest {
   readonly firmware: FirmwareClient;
   readonly shadows: ShadowsClient;
   readonly sites: SitesClient;
+  readonly users: UsersClient;
   /** The admin's token, for the methods with streams. */
   readonly metadata: Metadata;
   /** With the admin's token unless another is given; '' sends none. Rejects with a HoldfastError. */
@@ -131,6 +133,7 @@ export const openApi = async (loginCode: string, port?: number): Promise<ApiUnde
     firmware: new FirmwareClient(address, channel),
     shadows: new ShadowsClient(address, channel),
     sites: new SitesClient(address, channel),
+    users: new UsersClient(address, channel),
   };
   const metadataOf = (token: string): Metadata => {
     const metadata = new Metadata();

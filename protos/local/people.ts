@@ -12,15 +12,15 @@ export type Role = v.InferOutput<typeof role>;
 /** Stands for the holder of the operator token wherever a person is named, so no user can be called so. */
 export const operatorName = 'operator';
 
-/** 1–64 of `[a-z0-9._-]`, beginning with a letter or digit: lower case alone, so that two names cannot look like one. */
+/** 1–64 of `[a-z0-9_-]`, beginning with a letter or digit: lower case alone, so that two names cannot look like one. */
 export const isUserName = (name: string): boolean =>
-  /^[a-z0-9][a-z0-9._-]{0,63}$/.test(name) && name !== operatorName;
+  /^[a-z0-9][a-z0-9_-]{0,63}$/.test(name) && name !== operatorName;
 
 export const userName = v.pipe(
   v.string(),
   v.check(
     isUserName,
-    `Expected a user name: 1 to 64 of a-z, 0-9, '.', '_' and '-', and not '${operatorName}'`,
+    `Expected a user name: 1 to 64 of a-z, 0-9, '_' and '-', and not '${operatorName}'`,
   ),
 );
 

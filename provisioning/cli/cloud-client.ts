@@ -7,6 +7,7 @@ import { DevicesClient } from '@holdfast/protos/gen/holdfast/v1/devices';
 import { FirmwareClient } from '@holdfast/protos/gen/holdfast/v1/firmware';
 import { ShadowsClient } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { SitesClient } from '@holdfast/protos/gen/holdfast/v1/sites';
+import { UsersClient } from '@holdfast/protos/gen/holdfast/v1/users';
 import type { Profile } from './profile.js';
 
 /** How long a call that is not a stream may take. */
@@ -26,6 +27,7 @@ export interface CloudClient {
   readonly firmware: FirmwareClient;
   readonly shadows: ShadowsClient;
   readonly sites: SitesClient;
+  readonly users: UsersClient;
   /** What authenticates a call, for the streaming ones that are made directly. */
   readonly metadata: grpc.Metadata;
   /** Calls a unary method of one of the clients. */
@@ -49,6 +51,7 @@ export const openCloudClient = (profile: Profile): CloudClient => {
     firmware: new FirmwareClient(profile.address, credentials, options),
     shadows: new ShadowsClient(profile.address, credentials, options),
     sites: new SitesClient(profile.address, credentials, options),
+    users: new UsersClient(profile.address, credentials, options),
   };
   return {
     ...clients,

@@ -18,6 +18,8 @@ export interface CommandContext {
   readonly argv: readonly string[];
   /** Folder of the logins. */
   readonly dataDirectory: string;
+  /** A password: typed without being shown where a terminal is, else the first line of standard input. */
+  readPassword(prompt: string): Promise<string>;
   /** Everything that was given on standard input. */
   readStandardInput(): Promise<string>;
 }

@@ -2,12 +2,14 @@
 import { Agent } from 'node:https';
 import { type ErrorCode, errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { type Role, type SignInAnswer, signInAnswer } from '@holdfast/protos/local/people';
 import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import * as v from 'valibot';
 import type { JsonObject } from './arguments.js';
 import type { ExecutionRow, SiteCampaignRow } from './commands/campaigns.js';
 import type { DeviceRow } from './commands/devices.js';
 import type { ConflictRow, ShadowRow } from './commands/shadows.js';
+import type { UserRow } from './commands/users.js';
 import type { Profile } from './profile.js';
 
 const callTimeoutMs = 30_000;
@@ -79,6 +81,9 @@ const executionsAnswer = v.object({
     }),
   ),
 });
+const usersAnswer = v.object({
+  users: v.array(v.object({ user: v.string(), role: v.string(), source: v.string() })),
+});
 const claimAnswer = v.looseObject({ code: v.string(), expires_at: v.number() });
 
 export interface GatewayClient {
@@ -96,6 +101,12 @@ export interface GatewayClient {
   listExecutions(campaign: string): Promise<ExecutionRow[]>;
   createClaim(device: string): Promise<{ code: string; expire_time: Date }>;
   post(path: string, body: JsonObject): Promise<unknown>;
+  listUsers(): Promise<UserRow[]>;
+  addUser(user: string, role: Role, passwordHash: string): Promise<void>;
+  changeUser(user: string, change: { role?: Role; password_hash?: string }): Promise<void>;
+  removeUser(user: string): Promise<void>;
+  signIn(user: string, password: string, earlierToken?: string): Promise<SignInAnswer>;
+  signOut(): Promise<void>;
   close(): void;
 }
 
@@ -103,7 +114,7 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
   const agent = new Agent({ ca: profile.root_pem, keepAlive: true });
   const http = axios.create({
     baseURL: `https://${profile.address}/api/v1`,
-    headers: { authorization: `Bearer ${profile.token}` },
+    headers: profile.token === '' ? {} : { authorization: `Bearer ${profile.token}` },
     httpsAgent: agent,
     proxy: false,
     maxRedirects: 0,
@@ -153,6 +164,23 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
       return { code: claim.code, expire_time: new Date(claim.expires_at) };
     },
     post: (path, body) => ask('POST', path, body),
+    listUsers: async () => v.parse(usersAnswer, await ask('GET', '/users')).users,
+    async addUser(user, role, passwordHash) {
+      await ask('POST', '/users', { user, role, password_hash: passwordHash });
+    },
+    async changeUser(user, change) {
+      await ask('PATCH', `/users/${encodeURIComponent(user)}`, change);
+    },
+    async removeUser(user) {
+      await ask('DELETE', `/users/${encodeURIComponent(user)}`);
+    },
+    async signIn(user, password, earlierToken) {
+      const earlier = earlierToken === undefined ? {} : { earlier_token: earlierToken };
+      return v.parse(signInAnswer, await ask('POST', '/sessions', { user, password, ...earlier }));
+    },
+    async signOut() {
+      await ask('DELETE', '/sessions/current');
+    },
     close: () => agent.destroy(),
   };
 };

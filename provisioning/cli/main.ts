@@ -12,8 +12,10 @@ import { addLoginCommand } from './commands/login.js';
 import { addShadowCommands } from './commands/shadows.js';
 import { addSiteCommands } from './commands/sites.js';
 import { addStatusCommand } from './commands/status.js';
+import { addUserCommands } from './commands/users.js';
 import type { CommandContext } from './context.js';
 import { openGatewayClient } from './gateway-client.js';
+import { readPassword } from './password-prompt.js';
 import { readProfile } from './profile.js';
 import { Terminal } from './terminal.js';
 
@@ -58,6 +60,7 @@ const commandGroups = [
   addFirmwareCommands,
   addCampaignCommands,
   addDeviceRequestCommands,
+  addUserCommands,
 ];
 
 interface GlobalOptions {
@@ -100,6 +103,7 @@ const contextOf = (
     async gateway() {
       return keep(openGatewayClient(await readProfile(options.data, 'gateway'), signal));
     },
+    readPassword: (prompt) => readPassword(prompt, signal),
     async readStandardInput() {
       let text = '';
       for await (const chunk of process.stdin) text += chunk;

@@ -35,9 +35,15 @@ const silentLog: StoreLog = {
   error: () => undefined,
 };
 
+/** Undefined when nobody logged in. */
+export const findProfile = async (
+  dataDirectory: string,
+  kind: ProfileKind,
+): Promise<Profile | undefined> => (await openProfile(dataDirectory, kind)).data ?? undefined;
+
 export const readProfile = async (dataDirectory: string, kind: ProfileKind): Promise<Profile> => {
-  const { data } = await openProfile(dataDirectory, kind);
-  if (data !== null) return data;
+  const profile = await findProfile(dataDirectory, kind);
+  if (profile !== undefined) return profile;
   throw new HoldfastError(
     'NOT_AUTHENTICATED',
     kind === 'cloud'

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Command } from 'commander';
 import type { CommandContext } from '../context.js';
+import { addSignInCommands } from './sign-in.js';
 import { createGatewayCode } from './sites.js';
 
 export const addGatewayCommands = (program: Command, context: () => CommandContext): void => {
@@ -22,6 +23,8 @@ export const addGatewayCommands = (program: Command, context: () => CommandConte
         terminal.paint('dim', `valid once, until ${code.expireTime?.toISOString() ?? '?'}`),
       );
     });
+
+  addSignInCommands(gateway, context);
 
   gateway
     .command('enroll <code>')
