@@ -89,7 +89,9 @@ export const runInstaller = async (
       version: commandLine.version,
     });
   } catch (error) {
-    return showError(terminal, error);
+    const exitCode = showError(terminal, error);
+    // Its other codes say how the machine is.
+    return name === 'doctor' ? 2 : exitCode;
   }
 };
 

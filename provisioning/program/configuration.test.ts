@@ -154,7 +154,7 @@ t.test('names the line of the file, and what a name may have been meant to be', 
   const said = error.message.replaceAll(`${folder}/`, '').split('\n').sort();
   t.same(said, [
     'site.yaml:11: lines.all[0].path is missing',
-    'site.yaml:11: there is no setting "lines.all[0].baud"; below lines.all[0] there are baudRate, path',
+    'site.yaml:11: there is no setting "lines.all[0].baud": do you mean "baudRate"?',
     'site.yaml:12: there is no setting "prots": do you mean "ports"?',
     'site.yaml:3: there is no setting "link.keepalive-ms": do you mean "keepaliveMs"?',
     'site.yaml:4: there is no setting "link.colour"; below link there are keepaliveMs, proxy, mode',

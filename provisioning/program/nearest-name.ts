@@ -1,10 +1,12 @@
 /** What somebody may have meant who wrote a name that does not exist. */
 
-/** The known name that is the same but for case, `-` and `_`, else one that is at most two letters away. */
+/** The known name that is the same but for case, `-` and `_`, else the one that begins with it, else one that is at most two letters away. */
 export const nearestName = (written: string, known: readonly string[]): string | undefined => {
   const bare = bareOf(written);
   const same = known.find((name) => bareOf(name) === bare);
   if (same !== undefined) return same;
+  const longer = known.filter((name) => bare.length >= 3 && bareOf(name).startsWith(bare));
+  if (longer.length === 1) return longer[0];
   const near = known
     .map((name) => ({ name, distance: editDistance(bare, bareOf(name)) }))
     .filter(({ name, distance }) => distance <= Math.min(2, name.length - 3))

@@ -1,10 +1,11 @@
 /** `npm start`: a fleet on this machine to try things on; and `npm run wan WORD`, which cuts and mends its WAN. */
 import { appendFile, mkdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { Terminal } from '../cli/terminal.js';
 import { LogStream } from '../program/log-stream.js';
 import { createLogger } from '../program/logger.js';
+import { type FolderLock, lockFolder } from '../storage/folder-lock.js';
 import { Fleet, model } from './fleet.js';
 import { writeSampleFirmware } from './sample-firmware.js';
 import { openWanSwitch, switchWan } from './wan-switch.js';
@@ -37,12 +38,7 @@ const serve = async (): Promise<number> => {
     process.once('SIGTERM', resolve);
   });
   await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
-  if (await isRunning(dataDirectory)) {
-    throw new HoldfastError(
-      'RESOURCE_EXISTS',
-      `a quickstart runs on ${dataDirectory} already: use that one, or end it with Ctrl-C first`,
-    );
-  }
+  const lock = await lockQuickstart(dataDirectory);
   const logFile = join(dataDirectory, 'quickstart.log');
   const fleet = await Fleet.open({
     dataDirectory,
@@ -68,16 +64,21 @@ const serve = async (): Promise<number> => {
   } finally {
     wanSwitch.close();
     await fleet.close();
+    await lock.close();
   }
   return 0;
 };
 
-/** Whether another quickstart answers on this folder. */
-const isRunning = (folder: string): Promise<boolean> =>
-  switchWan(folder, 'state').then(
-    () => true,
-    () => false,
-  );
+/** From the first moment on: a second start in the middle of the first must not find ports taken. */
+const lockQuickstart = (folder: string): Promise<FolderLock> =>
+  lockFolder(folder, { waitMs: 0, name: 'quickstart.lock' }).catch((error: unknown) => {
+    if (!isHoldfastError(error, 'STORE_IN_USE')) throw error;
+    throw new HoldfastError(
+      'RESOURCE_EXISTS',
+      `a quickstart runs on ${folder} already: use that one, or end it with Ctrl-C first`,
+      { cause: error },
+    );
+  });
 
 const show = (terminal: Terminal, fleet: Fleet, firmware: string, logFile: string): void => {
   const bold = (text: string): string => terminal.paint('bold', text);

@@ -1,8 +1,6 @@
 /** `holdfast gateway`: the gateway of a site. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Command } from 'commander';
+import { addBeside, type BesideCommand } from '../beside.js';
 import type { CommandContext } from '../context.js';
 import { addSignInCommands } from './sign-in.js';
 import { createGatewayCode } from './sites.js';
@@ -25,36 +23,21 @@ export const addGatewayCommands = (program: Command, context: () => CommandConte
     });
 
   addSignInCommands(gateway, context);
-
-  gateway
-    .command('enroll <code>')
-    .description('on the gateway itself: make its keys and take the site that the code is for')
-    .allowUnknownOption()
-    .allowExcessArguments()
-    .addHelpText('after', '\nTakes every flag of holdfast-gateway, as --data and --config.')
-    .action(async () => {
-      // The keys belong to the gateway's program; this is its own command under the name people look for.
-      process.exitCode = await runBeside('holdfast-gateway', enrollArguments(context().argv));
-    });
+  for (const command of onTheGateway) addBeside(gateway, context, command);
 };
 
-/** As they were typed after `enroll`: a `--data` there is the gateway's folder, not that of the logins. */
-export const enrollArguments = (typed: readonly string[]): string[] => {
-  const at = typed.findIndex((word, index) => word === 'enroll' && typed[index - 1] === 'gateway');
-  return typed.slice(at);
-};
-
-const runBeside = async (bin: string, args: readonly string[]): Promise<number> => {
-  const child = spawn(bin, args, { stdio: 'inherit' });
-  const [code] = await Promise.race([
-    once(child, 'exit'),
-    once(child, 'error').then(([error]) => {
-      throw new HoldfastError(
-        'RESOURCE_NOT_FOUND',
-        `${bin} is not installed here: run this on the gateway (${(error as Error).message})`,
-        { cause: error },
-      );
-    }),
-  ]);
-  return typeof code === 'number' ? code : 1;
-};
+const onTheGateway: readonly BesideCommand[] = [
+  {
+    usage: 'doctor',
+    description:
+      'on the gateway itself: look at network, clock, disk, ports, lines and certificates',
+  },
+  {
+    usage: 'enroll <code>',
+    description: 'on the gateway itself: make its keys and take the site that the code is for',
+  },
+  {
+    usage: 'install-service',
+    description: 'on the gateway itself: have systemd run it, with as few rights as it needs',
+  },
+];

@@ -1,9 +1,10 @@
 /** `holdfast site`: the sites of the fleet. */
 import type { Site } from '@holdfast/protos/gen/holdfast/v1/sites';
 import type { Command } from 'commander';
+import { addBeside } from '../beside.js';
 import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
-import { ago, type Column } from '../terminal.js';
+import { ago, type Column, type Terminal } from '../terminal.js';
 
 export const addSiteCommands = (program: Command, context: () => CommandContext): void => {
   const site = program.command('site').description('the sites of the fleet');
@@ -33,12 +34,17 @@ export const addSiteCommands = (program: Command, context: () => CommandContext)
     .action(async () => {
       const { terminal, cloud, now } = context();
       const client = await cloud();
-      terminal.table(
-        await listSites(client),
-        siteColumns(now()),
-        'No sites yet: holdfast site create ID',
-      );
+      showSites(terminal, await listSites(client), now());
     });
+
+  addBeside(site, context, {
+    usage: 'plan [file]',
+    description: 'on the gateway itself: what a site file would change, and what drifted',
+  });
+  addBeside(site, context, {
+    usage: 'apply [file]',
+    description: 'on the gateway itself: make a site file its configuration, or go back',
+  });
 
   site
     .command('get <id>')
@@ -58,6 +64,7 @@ export const addSiteCommands = (program: Command, context: () => CommandContext)
         ['last contact', ago(gateway?.lastContactTime, now())],
         ['version', gateway?.version],
         ['plan', planOf(found)],
+        ...(gateway?.cloneSuspected ? [['next', cloneRemedy(id)] as const] : []),
         [
           'journal committed',
           gateway &&
@@ -66,6 +73,20 @@ export const addSiteCommands = (program: Command, context: () => CommandContext)
       ]);
     });
 };
+
+/** A table, and what to do about what is not well. */
+export const showSites = (terminal: Terminal, sites: readonly Site[], now: number): void => {
+  terminal.table(sites, siteColumns(now), 'No sites yet: holdfast site create ID');
+  for (const { name, gateway } of sites) {
+    if (!gateway?.cloneSuspected) continue;
+    terminal.line();
+    terminal.line(`${terminal.paint('yellow', '!')} ${idOf(name)}: two gateways have one identity`);
+    terminal.line(`  next: ${cloneRemedy(idOf(name))}`);
+  }
+};
+
+const cloneRemedy = (site: string): string =>
+  `stop the copy; if you cannot tell which it is: holdfast gateway code ${site} --replace, and enrol the one that shall stay, in an empty --data folder`;
 
 export const createGatewayCode = (client: CloudClient, site: string, replace: boolean) =>
   client.call(client.sites, client.sites.createGatewayCode, {

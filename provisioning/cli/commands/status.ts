@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { CommandContext } from '../context.js';
 import { ago } from '../terminal.js';
-import { listSites, siteColumns } from './sites.js';
+import { listSites, showSites } from './sites.js';
 
 export const addStatusCommand = (program: Command, context: () => CommandContext): void => {
   program
@@ -11,11 +11,7 @@ export const addStatusCommand = (program: Command, context: () => CommandContext
     .action(async () => {
       const { terminal, cloud, gateway, asksGateway, now } = context();
       if (!asksGateway) {
-        terminal.table(
-          await listSites(await cloud()),
-          siteColumns(now()),
-          'No sites yet: holdfast site create ID',
-        );
+        showSites(terminal, await listSites(await cloud()), now());
         return;
       }
       const status = await (await gateway()).status();
