@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { join } from 'node:path';
 import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import t, { type Test } from 'tap';
@@ -19,7 +20,18 @@ const setUp = async (t: Test, lifetimeMs: number) => {
     await directory.remove();
   });
   const logged: string[] = [];
-  const note = (_: object, message: string) => void logged.push(message);
+  const lines = new EventEmitter<{ line: [string] }>();
+  const note = (_: object, message: string) => {
+    logged.push(message);
+    lines.emit('line', message);
+  };
+  /** Resolves at a line that is logged from now on. */
+  const says = (pattern: RegExp): Promise<void> =>
+    new Promise((resolve) => {
+      lines.on('line', (line) => {
+        if (pattern.test(line)) resolve();
+      });
+    });
   const log = { info: note, warn: note, error: note };
   const run = async (options: Partial<AgentOptions> = {}) => {
     const credentials = await loadCredentials(dataDir, log);
@@ -30,7 +42,7 @@ const setUp = async (t: Test, lifetimeMs: number) => {
     t.teardown(() => agent.close());
     return agent;
   };
-  return { gateway, dataDir, logged, run };
+  return { gateway, dataDir, logged, says, run };
 };
 
 const seqs = (said: readonly Said[]): number[] => {
@@ -79,17 +91,16 @@ t.test(
 t.test(
   'one that was off past its expiry asks at once, and says what to do when refused',
   async (t) => {
-    const { gateway, run, logged } = await setUp(t, 1);
+    const { gateway, run, says } = await setUp(t, 1);
     gateway.lifetimeMs = 86_400_000;
     gateway.refusal = {
       status: 403,
       code: 'CERTIFICATE_EXPIRED',
       message: 'Enrol with a new code: holdfast device claim dev-1',
     };
+    const refused = says(/could not be renewed.*holdfast device claim dev-1/);
     await run();
-    while (!logged.some((line) => /could not be renewed.*holdfast device claim dev-1/.test(line))) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    await refused;
     gateway.refusal = null;
     await gateway.renewals(1);
     await gateway.connected(2);
@@ -98,14 +109,8 @@ t.test(
 );
 
 t.test('a certificate that is due at once is not asked for again at once', async (t) => {
-  const { gateway, run, logged } = await setUp(t, 1);
-  const due = new Promise<number>((resolve) => {
-    const push = logged.push.bind(logged);
-    logged.push = (line) => {
-      if (/is due again/.test(line)) resolve(gateway.renewed.length);
-      return push(line);
-    };
-  });
+  const { gateway, run, says } = await setUp(t, 1);
+  const due = says(/is due again/).then(() => gateway.renewed.length);
   await run();
   t.equal(await due, 1);
 });
