@@ -23,7 +23,9 @@ export const requireCampaign = async (db: Kysely<Schema>, id: string): Promise<C
     .where('campaign_id', '=', id)
     .executeTakeFirst();
   if (row !== undefined) return row;
-  throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no campaign ${id}`);
+  throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no campaign ${id}`, {
+    data: { next: 'holdfast campaign list' },
+  });
 };
 
 /** Changes a campaign in anything but its counters; who watches hears of it. */

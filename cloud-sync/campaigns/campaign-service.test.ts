@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { inflateRawSync } from 'node:zlib';
+import { fromServiceError } from '@holdfast/protos/errors/service-error';
 import { type Campaign, CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import t from 'tap';
 import { type CloudUnderTest, cloudUnderTest } from '../testing/cloud-under-test.js';
@@ -274,4 +275,6 @@ t.test('refuses what cannot be carried out, each with its code', async (t) => {
   lost.resume();
   const [error] = await once(lost, 'error');
   t.equal(error.metadata.get('holdfast-code')[0], 'RESOURCE_NOT_FOUND');
+  const told = fromServiceError(error, 'the control plane');
+  t.same(told.data, { next: 'holdfast campaign list' }, 'and says what to do next');
 });

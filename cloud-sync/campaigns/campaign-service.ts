@@ -128,7 +128,9 @@ const insertCampaign = async (
   const known = new Set(sites.length === 0 ? [] : await allSites(db));
   const missing = sites.find((site) => !known.has(site));
   if (missing !== undefined) {
-    throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no site ${missing}`);
+    throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no site ${missing}`, {
+      data: { next: 'holdfast site list' },
+    });
   }
   const body: CampaignBody['target'] = {
     model,
@@ -155,7 +157,9 @@ const insertCampaign = async (
     .onConflict((c) => c.column('campaign_id').doNothing())
     .executeTakeFirst();
   if (result.numInsertedOrUpdatedRows === 1n) return;
-  throw new HoldfastError('RESOURCE_EXISTS', `There is a campaign ${id} already`);
+  throw new HoldfastError('RESOURCE_EXISTS', `There is a campaign ${id} already`, {
+    data: { next: `give this one another name, or see that one: holdfast campaign watch ${id}` },
+  });
 };
 
 const noProgress = {

@@ -27,5 +27,7 @@ export const requireCommand = async (
 ): Promise<CommandRow> => {
   const row = await findCommand(db, key, id);
   if (row !== undefined) return row;
-  throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no command ${id} to ${key.device}`);
+  throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no command ${id} to ${key.device}`, {
+    data: { next: `holdfast command list ${key.site}/${key.device}` },
+  });
 };

@@ -69,7 +69,11 @@ export const requireDevice = async (
     .where('device_id', '=', device)
     .executeTakeFirst();
   if (row !== undefined) return row;
-  throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no device ${device} at the site ${site}`);
+  throw new HoldfastError(
+    'RESOURCE_NOT_FOUND',
+    `There is no device ${device} at the site ${site}`,
+    { data: { next: `holdfast device list --site ${site}` } },
+  );
 };
 
 /**

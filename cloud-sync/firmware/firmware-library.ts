@@ -157,7 +157,9 @@ export const findFirmware = (db: Kysely<Schema>, id: string): Promise<FirmwareRo
 export const requireFirmware = async (db: Kysely<Schema>, id: string): Promise<FirmwareRow> => {
   const row = await findFirmware(db, id);
   if (row !== undefined) return row;
-  throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no firmware ${id}`);
+  throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no firmware ${id}`, {
+    data: { next: 'holdfast firmware list' },
+  });
 };
 
 const idOf = ({ model, version }: FirmwareManifest): string => `${model}@${version}`;

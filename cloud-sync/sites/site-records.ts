@@ -13,7 +13,9 @@ export const requireSite = async (db: Kysely<Schema>, site: string): Promise<Sit
     .where('site_id', '=', site)
     .executeTakeFirst();
   if (row !== undefined) return row;
-  throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no site ${site}`);
+  throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no site ${site}`, {
+    data: { next: 'holdfast site list' },
+  });
 };
 
 /** Throws when somebody changed it since the caller read it; an empty etag is one who does not mind. Errors: RESOURCE_CONFLICT. */
@@ -53,7 +55,9 @@ export const insertSite = async (
     .onConflict((c) => c.column('site_id').doNothing())
     .executeTakeFirst();
   if (result.numInsertedOrUpdatedRows === 1n) return;
-  throw new HoldfastError('RESOURCE_EXISTS', `There is a site ${site} already`);
+  throw new HoldfastError('RESOURCE_EXISTS', `There is a site ${site} already`, {
+    data: { next: `holdfast site get ${site}` },
+  });
 };
 
 /**

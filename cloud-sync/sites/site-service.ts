@@ -108,6 +108,7 @@ export const siteService = (deps: SiteServiceDependencies): ApiService => {
             throw new HoldfastError(
               'RESOURCE_CONFLICT',
               `The site ${site} has the gateway ${row.gateway_id}. To put another in its place, ask for a code that replaces it`,
+              { data: { next: `holdfast gateway code ${site} --replace` } },
             );
           }
           await db

@@ -6,11 +6,18 @@ import { HoldfastError } from './holdfast-error.js';
 /** Metadata key under which a server of ours names the code. */
 export const codeMetadataKey = 'holdfast-code';
 
+/** Metadata key of what to do next, where the server knows; UTF-8. */
+export const nextMetadataKey = 'holdfast-next-bin';
+
 /** A gRPC status as the HoldfastError it was at the other end, or as what it means when there was no other end. */
 export const fromServiceError = (error: grpc.ServiceError, address: string): HoldfastError => {
   const named = error.metadata?.get(codeMetadataKey)[0]?.toString();
   if (named !== undefined && named in errorCodes) {
-    return new HoldfastError(named as ErrorCode, error.details, { cause: error });
+    const next = error.metadata.get(nextMetadataKey)[0]?.toString();
+    return new HoldfastError(named as ErrorCode, error.details, {
+      cause: error,
+      data: next === undefined ? {} : { next },
+    });
   }
   if (error.code === grpc.status.UNAVAILABLE) {
     return new HoldfastError(

@@ -164,7 +164,9 @@ export const openPeopleDoor = (
   const listExecutions = async ({ params }: RouteRequest): Promise<object> => {
     const id = params.get('campaign') ?? '';
     if (!updates.campaigns().some((campaign) => campaign.id === id)) {
-      throw new HoldfastError('RESOURCE_NOT_FOUND', `there is no campaign ${id} at this site`);
+      throw new HoldfastError('RESOURCE_NOT_FOUND', `there is no campaign ${id} at this site`, {
+        data: { next: 'holdfast --gateway campaign list' },
+      });
     }
     return {
       executions: (await updates.executions(id)).map(([device, execution]) => ({
