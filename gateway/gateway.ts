@@ -18,6 +18,7 @@ import { type GatewayConfiguration, tokenOf } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
+import { estRoutes } from './doors/est/est-routes.js';
 import { crlRoutes } from './doors/local/crl-routes.js';
 import { openDeviceDoor } from './doors/local/device-door.js';
 import { deviceLifeRoutes } from './doors/local/device-life-routes.js';
@@ -108,7 +109,7 @@ export const openGateway = async (
       ports: () => ({ mqtts: ports.mqtts, https: ports.https }),
     },
   );
-  const { certificate, claims, crl, enrolment, identify, lifecycles, revocations } = trust;
+  const { certificate, claims, crl, identify, lifecycles, revocations } = trust;
   const shadows = await openShadows({ site, clock, log: store.log });
   onClose('shadows', () => shadows.close());
   const firmware = new FirmwareCache(
@@ -223,9 +224,14 @@ export const openGateway = async (
   const doorOptions = { host: listen.host, tls: certificate.credentials };
   const devicesDoor = await openDeviceDoor(
     {
-      ...{ enrolment, firmware, identify, log },
-      routes: crlRoutes({ siteCrl: () => crl.current.pem, rootCrl: trust.rootCrl }),
+      ...trust,
+      firmware,
+      routes: [
+        ...crlRoutes({ siteCrl: () => crl.current.pem, rootCrl: trust.rootCrl }),
+        ...estRoutes({ ...trust, authorities: () => [...identity.siteCas, root] }),
+      ],
       onRefused: people.access.refused,
+      log,
     },
     { ...doorOptions, port: listen.httpsPort },
   );

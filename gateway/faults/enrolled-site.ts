@@ -70,6 +70,7 @@ export const enrol = async (fleet: TestFleet, folder: string): Promise<void> => 
     https_address: `https://${nowhere}`,
     gateway_certificate: certificate.pem,
     site_ca_certificate: fleet.siteCa.certificate.pem,
+    former_site_cas: [],
     root_certificate: fleet.root.certificate.pem,
     operator_token_sha256: hashOperatorToken('nobody'),
   }));

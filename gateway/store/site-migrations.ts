@@ -18,6 +18,7 @@ import { claims } from './migrations/0012-claims.js';
 import { lifecycle } from './migrations/0013-lifecycle.js';
 import { localUsers } from './migrations/0014-local-users.js';
 import { controlPlaneHeard } from './migrations/0015-control-plane-heard.js';
+import { renewals } from './migrations/0016-renewals.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -35,6 +36,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   lifecycle,
   localUsers,
   controlPlaneHeard,
+  renewals,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

@@ -11,6 +11,8 @@ export interface IssuedCertificate {
   readonly at: number;
   /** Serial number of the certificate on whose strength it was issued. */
   readonly replaces?: string;
+  /** Whether the device renews it by itself. */
+  readonly renews?: boolean;
 }
 
 export interface RegisterOptions {
@@ -27,6 +29,8 @@ export interface RegisteredCertificate {
   readonly issuedAt: number;
   readonly expiresAt: number;
   readonly replaces: string | null;
+  /** 1 when the device renews by itself, 0 when not; null where nobody noted it. */
+  readonly renews: number | null;
   /** When a device first authenticated with it; null when none has. */
   readonly firstUsedAt: number | null;
   readonly revokedAt: number | null;
@@ -35,12 +39,12 @@ export interface RegisteredCertificate {
 
 /** For the write that issues it. */
 export const registerCertificate = (
-  { device, certificate, at, replaces }: IssuedCertificate,
+  { device, certificate, at, replaces, renews = false }: IssuedCertificate,
   { onlyNewDevice = false }: RegisterOptions = {},
 ): Statement => ({
   sql: `INSERT INTO device_certificates
-          (serial, device_id, public_key_sha256, issued_at, expires_at, issuer_key_id, replaces)
-        SELECT ?, ?, ?, ?, ?, ?, ?
+          (serial, device_id, public_key_sha256, issued_at, expires_at, issuer_key_id, replaces, renews, pem)
+        SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?
         WHERE ? OR NOT EXISTS (SELECT 1 FROM devices WHERE device = ?)`,
   params: [
     certificate.serial,
@@ -50,6 +54,8 @@ export const registerCertificate = (
     certificate.notAfter,
     certificate.extensions.authorityKeyId ?? '',
     replaces ?? null,
+    renews ? 1 : 0,
+    certificate.pem,
     ...[onlyNewDevice ? 0 : 1, device],
   ],
   expectChanges: 1,
@@ -72,6 +78,45 @@ export const certificateOf = (
 ): Promise<RegisteredCertificate | undefined> =>
   read.get<RegisteredCertificate>(`${select} WHERE c.serial = ?`, [serial]);
 
+/** The one that was issued for this key on the strength of another; undefined when there is none. PEM. */
+export const renewalOf = async (
+  read: Database,
+  {
+    replaces,
+    publicKeySha256,
+  }: Pick<RegisteredCertificate, 'publicKeySha256'> & { replaces: string },
+): Promise<string | undefined> => {
+  const row = await read.get<{ pem: string }>(
+    `SELECT pem FROM device_certificates
+     WHERE public_key_sha256 = ? AND replaces = ? AND pem IS NOT NULL ORDER BY issued_at DESC`,
+    [publicKeySha256, replaces],
+  );
+  return row?.pem;
+};
+
+/** Those with which a device has authenticated and that may still be shown, by serial number. */
+export const usedSerials = async (read: Database, endedAfter: number): Promise<string[]> => {
+  const rows = await read.all<{ serial: string }>(
+    `SELECT serial FROM device_certificates WHERE first_used_at IS NOT NULL AND expires_at > ?`,
+    [endedAfter],
+  );
+  return rows.map(({ serial }) => serial);
+};
+
+/** Unrevoked ones that ended after `endedAfter`, of devices that use a later one since `usedBefore` or earlier. */
+export const supersededCertificates = (
+  read: Database,
+  { usedBefore, endedAfter, limit }: { usedBefore: number; endedAfter: number; limit: number },
+): Promise<RegisteredCertificate[]> =>
+  read.all<RegisteredCertificate>(
+    `${select}
+     WHERE r.serial IS NULL AND c.expires_at > ? AND EXISTS (
+       SELECT 1 FROM device_certificates later
+       WHERE later.device_id = c.device_id AND later.issued_at > c.issued_at AND later.first_used_at <= ?)
+     ${newestFirst} LIMIT ?`,
+    [endedAfter, usedBefore, limit],
+  );
+
 /** SHA-256 of the SubjectPublicKeyInfo, hexadecimal. */
 export const publicKeySha256 = (key: KeyObject): string =>
   createHash('sha256')
@@ -81,7 +126,7 @@ export const publicKeySha256 = (key: KeyObject): string =>
 const select = `
   SELECT c.issuer_key_id AS issuerKeyId, c.serial, c.device_id AS device,
     c.public_key_sha256 AS publicKeySha256, c.issued_at AS issuedAt, c.expires_at AS expiresAt,
-    c.replaces, c.first_used_at AS firstUsedAt, r.revoked_at AS revokedAt,
+    c.replaces, c.renews, c.first_used_at AS firstUsedAt, r.revoked_at AS revokedAt,
     r.reason AS revocationReason
   FROM device_certificates c
   LEFT JOIN revocations r ON r.issuer_key_id = c.issuer_key_id AND r.serial = c.serial`;

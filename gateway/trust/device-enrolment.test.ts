@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ManufacturersBody } from '@holdfast/protos/link/plan-documents';
+import { sitePolicy } from '@holdfast/protos/link/site-policy';
 import type { EnrolmentRequest } from '@holdfast/protos/local/enrolment';
 import { createSecret, hashClaim } from '@holdfast/provisioning/pki/claim-code';
 import { createRequest } from '@holdfast/provisioning/pki/csr';
@@ -73,6 +74,7 @@ const openSite = async (t: Test) => {
       admit: ({ device }, at) => [writeDevice(newDevice(device, 'native', at))],
       admitted: ({ device, model }) => known.set(device, { model, lifecycle: 'provisioning' }),
       known: (device) => known.get(device),
+      lifetimes: () => sitePolicy(undefined).deviceCertificates,
       requireWritable: () => undefined,
       ports: () => ({ mqtts: 8883, https: 8443 }),
     },

@@ -4,11 +4,12 @@
  * it. Sent again with the same key, the same proof gives the same certificate again, since the answer may have been lost.
  */
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { SitePolicy } from '@holdfast/protos/link/site-policy';
 import type { EnrolmentAnswer, EnrolmentRequest } from '@holdfast/protos/local/enrolment';
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
 import { hashClaim } from '@holdfast/provisioning/pki/claim-code';
 import { parseRequest } from '@holdfast/provisioning/pki/csr';
-import { type Authority, issueDevice, lifetimesMs } from '@holdfast/provisioning/pki/issue';
+import { type Authority, issueDevice } from '@holdfast/provisioning/pki/issue';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { journalEntry } from '../store/journal.js';
@@ -49,6 +50,7 @@ export interface DeviceEnrolmentDependencies {
   readonly admit: (device: AdmittedDevice, at: number) => Write;
   readonly admitted: (device: AdmittedDevice, at: number) => void;
   readonly known: (device: string) => KnownDevice | undefined;
+  readonly lifetimes: () => SitePolicy['deviceCertificates'];
   /** Throws when this gateway may not write (it is fenced). */
   readonly requireWritable: () => void;
   readonly ports: () => EnrolmentAnswer['ports'];
@@ -102,6 +104,7 @@ interface Enrolment extends Granted {
   readonly admission: AdmittedDevice;
   readonly certificate: Certificate;
   readonly at: number;
+  readonly renews: boolean;
 }
 
 export class DeviceEnrolment {
@@ -167,10 +170,12 @@ export class DeviceEnrolment {
     const { siteCa, clock } = this.#deps;
     // A clock that has lost its time must not make a certificate that was never valid.
     const at = Math.max(clock.now(), siteCa.certificate.notBefore);
+    const { renews = false } = wanted;
+    const { renewingMs, otherMs } = this.#deps.lifetimes();
     const certificate = await issueDevice(siteCa, publicKey, {
       device: grant.device,
       now: at,
-      lifetimeMs: wanted.renews === true ? lifetimesMs.renewingDevice : lifetimesMs.device,
+      lifetimeMs: renews ? renewingMs : otherMs,
     });
     const admission: AdmittedDevice = {
       device: grant.device,
@@ -179,7 +184,7 @@ export class DeviceEnrolment {
       firmwareVersion: wanted.firmwareVersion,
     };
     try {
-      await this.#commit({ proof, ...decided, admission, certificate, at });
+      await this.#commit({ proof, ...decided, admission, certificate, at, renews });
     } catch (error) {
       if (!isHoldfastError(error, 'STORE_CONFLICT')) throw error;
       // Somebody used the proof or took the id at the same moment; it was this device itself when the key is the same.
@@ -216,7 +221,15 @@ export class DeviceEnrolment {
     return { device: decision.device, certificate: used?.certificate ?? '' };
   }
 
-  async #commit({ proof, grant, used, admission, certificate, at }: Enrolment): Promise<void> {
+  async #commit({
+    proof,
+    grant,
+    used,
+    admission,
+    certificate,
+    at,
+    renews,
+  }: Enrolment): Promise<void> {
     const { site, clock, claims, revocations, admit } = this.#deps;
     const { device } = admission;
     const { mayBeInUse } = grant;
@@ -239,7 +252,7 @@ export class DeviceEnrolment {
       },
       claims.used(proof.hash),
       // Two proofs that leave the id to the device may be used for one id at the same moment.
-      registerCertificate({ device, certificate, at }, { onlyNewDevice: !mayBeInUse }),
+      registerCertificate({ device, certificate, at, renews }, { onlyNewDevice: !mayBeInUse }),
       ...admit(admission, at),
       ...revocations.writeOf(revoked),
       journalEntry(

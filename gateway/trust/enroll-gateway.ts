@@ -88,6 +88,7 @@ export const enrollGateway = async (
     https_address: answer.httpsAddress,
     gateway_certificate: parseCertificate(answer.gatewayCertificate).pem,
     site_ca_certificate: parseCertificate(answer.siteCaCertificate).pem,
+    former_site_cas: [],
     root_certificate: root.pem,
     operator_token_sha256: hashOperatorToken(operatorToken),
   };

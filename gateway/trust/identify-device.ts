@@ -8,7 +8,8 @@ import type { DeviceIdentity, Refusal } from './identity.js';
 
 export interface IdentifyDependencies {
   readonly root: Certificate;
-  readonly siteCa: Certificate;
+  /** The certificates of the site's CAs, also of those before the present one. */
+  readonly siteCas: () => readonly Certificate[];
   readonly site: string;
   readonly isRevoked: (issuerKeyId: string, serial: string) => boolean;
   /** Why a device is out of service; undefined when it is not. */
@@ -16,17 +17,28 @@ export interface IdentifyDependencies {
   readonly clock: Clock;
 }
 
+export interface IdentifyOptions {
+  /** How long after its end a certificate is still taken: for its renewal, which decides for itself. 0 unless given. */
+  readonly expiredForMs?: number;
+}
+
+export type IdentifyDevice = (socket: TLSSocket) => DeviceIdentity | Refusal;
+
 export const identifyDevice =
-  ({ root, siteCa, site, isRevoked, refusal, clock }: IdentifyDependencies) =>
-  (socket: TLSSocket): DeviceIdentity | Refusal => {
+  (
+    { root, siteCas, site, isRevoked, refusal, clock }: IdentifyDependencies,
+    { expiredForMs = 0 }: IdentifyOptions = {},
+  ): IdentifyDevice =>
+  (socket) => {
     try {
       const { name, serial, issuerSerial } = verifyPeer(socket, {
         root,
-        intermediates: [siteCa],
+        intermediates: siteCas(),
         site,
         role: 'device',
         isRevoked,
         at: clock.trusted ? clock.now() : 'unchecked',
+        expiredForMs,
       });
       const reason = refusal(name);
       if (reason !== undefined) return { kind: 'refused', reason };

@@ -1,6 +1,5 @@
 /** Opens whom the site trusts and how it shows itself: revocations, its server certificate, who devices are, enrolment. */
-import type { TLSSocket } from 'node:tls';
-import { type SitePolicy, sitePolicy } from '@holdfast/protos/link/site-policy';
+import { type SitePolicy, type StaleStop, sitePolicy } from '@holdfast/protos/link/site-policy';
 import type { EnrolmentAnswer } from '@holdfast/protos/local/enrolment';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
@@ -14,9 +13,8 @@ import type { SiteStore } from '../store/site-store.js';
 import type { KnownDevice } from './decide-enrolment.js';
 import { DeviceEnrolment } from './device-enrolment.js';
 import type { GatewayIdentity } from './gateway-identity.js';
-import { identifyDevice } from './identify-device.js';
-import type { DeviceIdentity, Refusal } from './identity.js';
 import { Manufacturers } from './manufacturers.js';
+import { type OpenedRenewal, openRenewal } from './open-renewal.js';
 import { RevocationAge } from './revocation-age.js';
 import { Revocations } from './revocations.js';
 import { machineHosts, ServerCertificate } from './server-certificate.js';
@@ -43,7 +41,7 @@ export interface TrustOptions {
   readonly ports: () => EnrolmentAnswer['ports'];
 }
 
-export interface Trust {
+export interface Trust extends OpenedRenewal {
   readonly revocations: Revocations;
   readonly lifecycles: Lifecycles;
   readonly crl: SiteCrl;
@@ -55,7 +53,6 @@ export interface Trust {
   readonly certificate: ServerCertificate;
   readonly claims: SiteClaims;
   readonly enrolment: DeviceEnrolment;
-  readonly identify: (socket: TLSSocket) => DeviceIdentity | Refusal;
 }
 
 const dayMs = 86_400_000;
@@ -100,16 +97,25 @@ export const openTrust = async (
     { siteCa, root, clock, log, hosts: () => [...hosts, ...machineHosts()] },
     { dataDirectory: dataDir, gatewayId: record.gateway_id },
   );
-  const renewal = schedule(hourly, () => certificate.refresh());
-  onClose('renewal of the server certificate', () => renewal.stop());
+  const refresh = schedule(hourly, () => certificate.refresh());
+  onClose('renewal of the server certificate', () => refresh.stop());
 
-  const identify = identifyDevice({
+  const identifying = {
     root,
-    siteCa: siteCa.certificate,
+    siteCas: () => identity.siteCas,
     site: record.site,
     isRevoked: revocations.isRevoked,
     refusal: lifecycles.refusal,
     clock,
+  };
+  const known = (device: string) => knownDevice(devices.get(device));
+  const requireWritable = (what: StaleStop) => () => {
+    fence.check();
+    revocationAge.check(what);
+  };
+  const renewal = await openRenewal({
+    ...{ site, clock, log, siteCa, revocations, policy, identifying, known },
+    ...{ requireWritable: requireWritable('renewal'), schedule, onClose },
   });
   const claims = new SiteClaims({
     store: site,
@@ -138,11 +144,9 @@ export const openTrust = async (
       revocations,
       admit: devices.admit,
       admitted: devices.admitted,
-      known: (device) => knownDevice(devices.get(device)),
-      requireWritable: () => {
-        fence.check();
-        revocationAge.check('enrolment');
-      },
+      known,
+      lifetimes: () => policy().deviceCertificates,
+      requireWritable: requireWritable('enrolment'),
       ports,
     },
     record,
@@ -151,7 +155,8 @@ export const openTrust = async (
     plan.current()?.documents.revocations.get('revocations')?.body.root_crl ?? null;
   return {
     ...{ revocations, crl, rootCrl, revocationAge, lifecycles, policy },
-    ...{ certificate, claims, enrolment, identify },
+    ...{ certificate, claims, enrolment },
+    ...renewal,
   };
 };
 

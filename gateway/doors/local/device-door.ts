@@ -1,5 +1,4 @@
 /** HTTPS for devices (8443): enrolment, which needs a code or the manufacturer's certificate, and firmware. */
-import type { TLSSocket } from 'node:tls';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import {
   type EnrolmentAnswer,
@@ -14,8 +13,10 @@ import { ChunkCache } from '../../firmware/chunk-cache.js';
 import type { FirmwareCache } from '../../firmware/firmware-cache.js';
 import { sendFirmware } from '../../firmware/firmware-response.js';
 import type { DenialReason } from '../../trust/authorise.js';
-import type { DeviceIdentity, Principal, Refusal } from '../../trust/identity.js';
+import type { IdentifyDevice } from '../../trust/identify-device.js';
+import type { Principal } from '../../trust/identity.js';
 import type { Right } from '../../trust/rights.js';
+import { basicChallenge } from '../est/est-routes.js';
 import { type HttpDoor, type HttpDoorOptions, openHttpDoor, socketOf } from './http-door.js';
 import type { Route, RouteRequest } from './routes.js';
 
@@ -31,7 +32,9 @@ export interface DeviceDoorDeps {
   };
   readonly firmware: Pick<FirmwareCache, 'get' | 'isNeeded' | 'check'>;
   /** Who is at the other end, by certificate. */
-  readonly identify: (socket: TLSSocket) => DeviceIdentity | Refusal;
+  readonly identify: IdentifyDevice;
+  /** The same, also for a certificate that has expired: asked where it is renewed, and nowhere else. */
+  readonly identifyForRenewal: IdentifyDevice;
   readonly onRefused?: (refusal: {
     readonly who: Principal;
     readonly verb: 'call';
@@ -49,7 +52,7 @@ export const openDeviceDoor = (
   deps: DeviceDoorDeps,
   options: Omit<HttpDoorOptions, 'asksForCertificate'>,
 ): Promise<HttpDoor> => {
-  const { enrolment, firmware, identify, log, chunks = new ChunkCache() } = deps;
+  const { enrolment, firmware, log, chunks = new ChunkCache() } = deps;
 
   const enrol = async ({ body, request }: RouteRequest): Promise<object> => {
     const parsed = v.safeParse(enrolmentRequest, body, { abortEarly: true });
@@ -98,7 +101,8 @@ export const openDeviceDoor = (
     {
       routes,
       log,
-      identify: (request) => {
+      identify: (request, { right }) => {
+        const identify = right === 'est.renew' ? deps.identifyForRenewal : deps.identify;
         const identity = identify(socketOf(request));
         return identity.kind === 'device'
           ? identity
@@ -109,7 +113,12 @@ export const openDeviceDoor = (
         return new HoldfastError(
           'PEER_REFUSED',
           'this needs the certificate of a device of this site',
-          { data: { reason: who.kind === 'anonymous' ? (who.reason ?? reason) : reason } },
+          {
+            data: {
+              reason: who.kind === 'anonymous' ? (who.reason ?? reason) : reason,
+              ...(route.right === 'est.renew' && { challenge: basicChallenge }),
+            },
+          },
         );
       },
     },

@@ -17,7 +17,7 @@ import { findRoute, type Route } from './routes.js';
 export interface HttpDoorDeps {
   readonly routes: readonly Route[];
   /** Who asks. Decides nothing. */
-  readonly identify: (request: IncomingMessage) => Principal;
+  readonly identify: (request: IncomingMessage, route: Route) => Principal;
   /** How the refusal of a request is told, once it is decided. */
   readonly refusal: (request: IncomingMessage, refused: RefusedCall) => HoldfastError;
   readonly log: StoreLog;
@@ -95,11 +95,11 @@ export const openHttpDoor = async (
     response.setHeader('x-content-type-options', 'nosniff');
     response.setHeader('cache-control', 'no-store');
     const { route, params, query } = findRoute(routes, request);
-    const who = identify(request);
+    const who = identify(request, route);
     if (who.kind === 'device') remember(request.socket, who);
     const decision = authorise(who, 'call', route.right);
     if (!decision.allowed) throw refusal(request, { who, route, reason: decision.reason });
-    const body = withBody.has(route.method) ? await readBody(request) : null;
+    const body = withBody.has(route.method) ? await readBody(request, route.body) : null;
     const result = await route.handle({ request, response, params, query, body, who });
     if (result === undefined) return;
     const text = JSON.stringify(result);
@@ -143,7 +143,10 @@ export const openHttpDoor = async (
 /** The TLS connection of a request: only HTTPS servers are made here. */
 export const socketOf = (request: IncomingMessage): TLSSocket => request.socket as TLSSocket;
 
-const readBody = async (request: IncomingMessage): Promise<unknown> => {
+const readBody = async (
+  request: IncomingMessage,
+  form: Route['body'] = 'json',
+): Promise<unknown> => {
   const tooLarge = () =>
     new HoldfastError('REQUEST_TOO_LARGE', `a request has at most ${bodyLimits.maxBytes} bytes`);
   if (Number(request.headers['content-length'] ?? 0) > bodyLimits.maxBytes) throw tooLarge();
@@ -154,7 +157,9 @@ const readBody = async (request: IncomingMessage): Promise<unknown> => {
     if (bytes > bodyLimits.maxBytes) throw tooLarge();
     chunks.push(chunk as Buffer);
   }
-  const parsed = parseJson(Buffer.concat(chunks), bodyLimits);
+  const body = Buffer.concat(chunks);
+  if (form === 'bytes') return body;
+  const parsed = parseJson(body, bodyLimits);
   if (!parsed.ok) throw new HoldfastError('REQUEST_INVALID', parsed.reason);
   return parsed.value;
 };

@@ -4,6 +4,7 @@ import { type ErrorCode, errorCodes } from '@holdfast/protos/errors/codes';
 import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 
 const nexts: Partial<Record<ErrorCode, string>> = {
+  CERTIFICATE_EXPIRED: 'Enrol with a new code: holdfast device claim ID',
   CLAIM_EXPIRED: 'Ask for a new code: holdfast device claim ID',
   CLAIM_UNKNOWN: 'Make a code on site: holdfast --gateway device claim ID',
   CLAIM_USED: 'Ask for a new code: holdfast device claim ID',
@@ -36,7 +37,9 @@ export const sendError = (
   if (isExpected && typeof error.data.retryAfterMs === 'number') {
     response.setHeader('retry-after', Math.ceil(error.data.retryAfterMs / 1_000));
   }
-  if (code === 'NOT_AUTHENTICATED') response.setHeader('www-authenticate', 'Bearer');
+  const challenge = isExpected ? error.data.challenge : undefined;
+  if (typeof challenge === 'string') response.setHeader('www-authenticate', challenge);
+  else if (code === 'NOT_AUTHENTICATED') response.setHeader('www-authenticate', 'Bearer');
   // What was not read of the request would be taken for the next one.
   if (!request.complete) response.setHeader('connection', 'close');
   response.writeHead(errorCodes[code].http, {

@@ -6,6 +6,7 @@ import { request as httpsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
+import { sitePolicy } from '@holdfast/protos/link/site-policy';
 import { parseCertificate, pemChain } from '@holdfast/provisioning/pki/certificate';
 import { createSecret, hashClaim } from '@holdfast/provisioning/pki/claim-code';
 import { createRequest } from '@holdfast/provisioning/pki/csr';
@@ -112,25 +113,28 @@ const openSite = async (t: Test) => {
         const known = devices.get(device);
         return known && { model: known.model, lifecycle: 'active' };
       },
+      lifetimes: () => sitePolicy(undefined).deviceCertificates,
       requireWritable: () => undefined,
       ports: () => ({ mqtts: 8883, https: 8443 }),
     },
     { fleet: 'f', site: 'farm' },
   );
   const listen = { host: '127.0.0.1', port: 0, tls, requestTimeoutMs: 600 };
+  const identify = identifyDevice({
+    root,
+    siteCas: () => [siteCa.certificate],
+    site: 'farm',
+    isRevoked: () => false,
+    refusal: () => undefined,
+    clock,
+  });
   const deviceDoor = await openDeviceDoor(
     {
       enrolment,
       firmware,
       log,
-      identify: identifyDevice({
-        root,
-        siteCa: siteCa.certificate,
-        site: 'farm',
-        isRevoked: () => false,
-        refusal: () => undefined,
-        clock,
-      }),
+      identify,
+      identifyForRenewal: identify,
     },
     listen,
   );

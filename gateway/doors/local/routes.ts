@@ -10,7 +10,7 @@ export interface RouteRequest {
   /** What stands in the path for each `:name`, decoded. */
   readonly params: ReadonlyMap<string, string>;
   readonly query: URLSearchParams;
-  /** Parsed JSON, of POST, PUT and PATCH. */
+  /** Parsed JSON, of POST, PUT and PATCH; a Uint8Array where the route takes bytes. */
   readonly body: unknown;
   /** Who asks; has the route's right. */
   readonly who: Principal;
@@ -22,6 +22,8 @@ export interface Route {
   readonly path: string;
   /** What whoever asks needs to have; `trust/rights.ts` says who has it. */
   readonly right: Right;
+  /** What the body of a request is: JSON unless it says otherwise. */
+  readonly body?: 'json' | 'bytes';
   /** What is answered as JSON; undefined when it has answered by itself. */
   readonly handle: (request: RouteRequest) => Promise<object | undefined>;
 }

@@ -1,0 +1,120 @@
+/**
+ * Gives a device a new certificate on the strength of the one it has, which may have expired lately. The name stays; the key may be
+ * another. Certificate and journal entry are one commit, and the answer leaves after it; asked again with the same key by the same
+ * certificate, it gives the same one again, since the answer may have been lost.
+ *
+ * The old certificate holds until `Supersession` has seen the new one in use.
+ */
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { SitePolicy } from '@holdfast/protos/link/site-policy';
+import { type Certificate, parseCertificate } from '@holdfast/provisioning/pki/certificate';
+import { parseRequest } from '@holdfast/provisioning/pki/csr';
+import { isNameEqual } from '@holdfast/provisioning/pki/distinguished-name';
+import { type Authority, issueDevice } from '@holdfast/provisioning/pki/issue';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import { journalEntry } from '../store/journal.js';
+import type { SiteStore } from '../store/site-store.js';
+import {
+  certificateOf,
+  publicKeySha256,
+  registerCertificate,
+  renewalOf,
+} from './certificate-register.js';
+import { decideEnrolment, type KnownDevice } from './decide-enrolment.js';
+
+export interface DeviceRenewalDependencies {
+  readonly site: SiteStore;
+  readonly clock: Clock;
+  readonly siteCa: Authority;
+  readonly policy: () => Pick<SitePolicy, 'deviceCertificates'>;
+  readonly known: (device: string) => KnownDevice | undefined;
+  /** Throws when this gateway may not write (it is fenced), or renews nothing for now. */
+  readonly requireWritable: () => void;
+}
+
+/** The certificate that the device shows: verified, unrevoked, and TLS has proved that it holds the key. */
+export interface ShownCertificate {
+  readonly device: string;
+  readonly certificate: Certificate;
+}
+
+/** Where nobody noted it, as after the gateway was replaced: no certificate for devices that do not renew lives so short. */
+const renewingAtMostMs = 60 * 86_400_000;
+
+export class DeviceRenewal {
+  readonly #deps: DeviceRenewalDependencies;
+
+  constructor(deps: DeviceRenewalDependencies) {
+    this.#deps = deps;
+  }
+
+  /**
+   * `csr` is PKCS#10 in DER or PEM. Errors: CERTIFICATE_EXPIRED (too long ago), SITE_CA_EXPIRED, CERTIFICATE_REQUEST_INVALID,
+   * REQUEST_INVALID (another name), RESOURCE_STATE_WRONG (the device is out of service), GATEWAY_FENCED, those of the store.
+   */
+  async renew(shown: ShownCertificate, csr: Uint8Array | string): Promise<Certificate> {
+    const { site, clock, siteCa, requireWritable } = this.#deps;
+    requireWritable();
+    const { publicKey, subject } = await parseRequest(csr);
+    if (subject === undefined || !isNameEqual(subject, shown.certificate.subject)) {
+      throw new HoldfastError(
+        'REQUEST_INVALID',
+        `the request has to name exactly what the certificate names (O, OU, CN=${shown.device})`,
+      );
+    }
+    const keySha256 = publicKeySha256(publicKey);
+    this.#decide(shown, keySha256);
+    const replaces = shown.certificate.serial;
+    const given = await renewalOf(site.read, { publicKeySha256: keySha256, replaces });
+    if (given !== undefined) return parseCertificate(given);
+    const renews = await this.#renews(shown.certificate);
+    const { renewingMs, otherMs } = this.#deps.policy().deviceCertificates;
+    // A clock that has lost its time must not make a certificate that was never valid.
+    const at = Math.max(clock.now(), siteCa.certificate.notBefore);
+    const { device } = shown;
+    const certificate = await issueDevice(siteCa, publicKey, {
+      device,
+      now: at,
+      lifetimeMs: renews ? renewingMs : otherMs,
+    });
+    await site.commit([
+      registerCertificate({ device, certificate, at, replaces, renews }),
+      journalEntry(
+        'audit',
+        'certificate_issued',
+        {
+          device,
+          issuer_key_id: certificate.extensions.authorityKeyId ?? '',
+          serial: certificate.serial,
+          expires_at: certificate.notAfter,
+          replaces,
+        },
+        clock.now(),
+      ),
+    ]);
+    return certificate;
+  }
+
+  #decide({ device, certificate }: ShownCertificate, publicKeySha256: string): void {
+    const { clock, siteCa, known } = this.#deps;
+    const decision = decideEnrolment(
+      {
+        now: clock.now(),
+        isClockTrusted: clock.trusted,
+        siteCaExpiresAt: siteCa.certificate.notAfter,
+        claim: undefined,
+        used: undefined,
+        device: known,
+      },
+      { kind: 'certificate', device, serial: certificate.serial, expiresAt: certificate.notAfter },
+      { device: undefined, model: undefined, publicKeySha256 },
+    );
+    if (decision.kind === 'refused') throw new HoldfastError(decision.code, decision.message);
+  }
+
+  async #renews({ serial, notBefore, notAfter }: Certificate): Promise<boolean> {
+    const row = await certificateOf(this.#deps.site.read, serial);
+    if (row === undefined || row.renews === null) return notAfter - notBefore <= renewingAtMostMs;
+    return row.renews === 1;
+  }
+}
