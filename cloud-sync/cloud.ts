@@ -20,12 +20,15 @@ import { campaignService } from './campaigns/campaign-service.js';
 import { type FleetAuthority, openFleetAuthority } from './certificates/fleet-authority.js';
 import { recordFleet } from './certificates/fleet-record.js';
 import { revocationsDocument } from './certificates/revocations.js';
+import { RootCrl, rootCrlFile } from './certificates/root-crl.js';
 import { registerCommandEffects } from './commands/command-effects.js';
 import { commandService } from './commands/command-service.js';
 import type { CloudConfiguration } from './configuration.js';
+import { deviceDocuments } from './devices/device-lives.js';
 import { deviceService } from './devices/device-service.js';
 import { registerDeviceEffects } from './effects/device-effects.js';
 import { EffectRegistry } from './effects/effect-registry.js';
+import { registerLifeEffects } from './effects/life-effects.js';
 import { registerSiteEffects } from './effects/site-effects.js';
 import { registerTelemetryEffects } from './effects/telemetry-effects.js';
 import { claimsDocument, manufacturersDocument } from './enrolment/enrolment-documents.js';
@@ -79,6 +82,7 @@ export interface Foundation {
   readonly orders: Orders;
   readonly plans: PlanPublisher;
   readonly contacts: Contacts;
+  readonly rootCrl: RootCrl;
   readonly blobs: BlobStore;
   readonly configuration: CloudConfiguration;
   readonly dataDir: string;
@@ -102,7 +106,7 @@ export const openCloud = async (
 ): Promise<CloudPorts> => {
   const { configuration } = options;
   const foundation = await layFoundation(deps, options);
-  const { engine, authority, contacts, plans, log, now } = foundation;
+  const { engine, authority, contacts, plans, rootCrl, log, now } = foundation;
   const { host } = configuration.listen;
   const { advertise } = configuration;
   const [advertised = '127.0.0.1'] = advertise.hosts;
@@ -118,12 +122,13 @@ export const openCloud = async (
   const root = authority.root.certificate;
 
   const https = await openHttpsServer(
-    { engine, root, now, log },
+    { engine, root, isRevoked: rootCrl.isRevoked, now, log },
     {
       host,
       port: configuration.listen.httpsPort,
       certificate,
       routes: parts.flatMap(({ routes = [] }) => routes),
+      files: [rootCrlFile(engine)],
     },
   );
   deps.onClose('https', () => https.close());
@@ -133,6 +138,7 @@ export const openCloud = async (
     {
       ...foundation,
       root,
+      isRevoked: rootCrl.isRevoked,
       signOrders: (batch) => signOrders(authority.planSigner, batch),
       signTime: (time) => signTime(authority.planSigner, time),
     },
@@ -154,7 +160,10 @@ export const openCloud = async (
   ports.grpc = api.port;
 
   const republish = setInterval(() => {
-    plans.publishDue().catch((err: unknown) => log.error({ err }, 'plans could not be renewed'));
+    rootCrl
+      .renew()
+      .then(() => plans.publishDue())
+      .catch((err: unknown) => log.error({ err }, 'plans could not be renewed'));
   }, publishEveryMs);
   deps.onClose('renewal of plans', () => clearInterval(republish));
   await ensureAdminLogin(engine, {
@@ -200,7 +209,9 @@ const layFoundation = async (
     },
   );
   onClose('plans', () => plans.close());
+  const rootCrl = await RootCrl.open({ engine, root: authority.root, plans, now });
   return {
+    rootCrl,
     engine,
     authority,
     signals,
@@ -225,11 +236,13 @@ const registerParts = async (
   plans.register(siteDocument);
   plans.register(claimsDocument(now));
   plans.register(manufacturersDocument);
-  plans.register(revocationsDocument);
+  plans.register(revocationsDocument(now));
+  plans.register(deviceDocuments);
   plans.register(usersDocument);
   plans.register(campaignDocuments);
   registerSiteEffects(foundation);
   registerDeviceEffects(foundation);
+  registerLifeEffects(foundation);
   registerEnrolmentEffects(foundation);
   registerPeopleEffects(foundation);
   registerTelemetryEffects(effects);

@@ -26,6 +26,14 @@ export interface HttpsRoute {
   readonly serve: (request: GatewayHttpRequest, response: ServerResponse) => Promise<void>;
 }
 
+/** A file that anybody may have. */
+export interface PublicFile {
+  readonly path: string;
+  readonly contentType: string;
+  /** Undefined while there is none. */
+  readonly read: () => Promise<Buffer | undefined>;
+}
+
 export interface GatewayHttpRequest {
   readonly request: IncomingMessage;
   readonly gateway: GatewayIdentity;
@@ -37,6 +45,8 @@ export interface GatewayHttpRequest {
 export interface HttpsServerDependencies {
   readonly engine: SqlEngine;
   readonly root: Certificate;
+  /** Whether the root has taken a certificate back. */
+  readonly isRevoked?: (issuerKeyId: string, serial: string) => boolean;
   readonly now: () => number;
   readonly log: { error(data: object, message: string): void };
 }
@@ -46,6 +56,7 @@ export interface HttpsServerOptions {
   readonly port: number;
   readonly certificate: ServerCertificate;
   readonly routes: readonly HttpsRoute[];
+  readonly files?: readonly PublicFile[];
 }
 
 export interface HttpsServer {
@@ -56,7 +67,7 @@ export interface HttpsServer {
 
 export const openHttpsServer = async (
   deps: HttpsServerDependencies,
-  { host, port, certificate, routes }: HttpsServerOptions,
+  { host, port, certificate, routes, files = [] }: HttpsServerOptions,
 ): Promise<HttpsServer> => {
   const server = createServer(
     {
@@ -69,7 +80,7 @@ export const openHttpsServer = async (
       headersTimeout: 20_000,
     },
     (request, response) => {
-      answer(deps, routes, request, response).catch((error: unknown) =>
+      answer(deps, { routes, files }, request, response).catch((error: unknown) =>
         refuse(deps, response, error),
       );
     },
@@ -98,11 +109,15 @@ export const openHttpsServer = async (
 
 const answer = async (
   deps: HttpsServerDependencies,
-  routes: readonly HttpsRoute[],
+  { routes, files }: Required<Pick<HttpsServerOptions, 'routes' | 'files'>>,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> => {
   const [path = ''] = (request.url ?? '').split('?', 1);
+  const file = files.find((one) => one.path === path);
+  if (file !== undefined && (request.method === 'GET' || request.method === 'HEAD')) {
+    return sendFile(file, request, response);
+  }
   for (const route of routes) {
     const match = route.path.exec(path);
     if (match === null) continue;
@@ -118,13 +133,29 @@ const answer = async (
   throw new HoldfastError('RESOURCE_NOT_FOUND', 'There is nothing at this path');
 };
 
+const sendFile = async (
+  { contentType, read }: PublicFile,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> => {
+  const content = await read();
+  if (content === undefined) throw new HoldfastError('RESOURCE_NOT_FOUND', 'It is not there yet');
+  response.writeHead(200, { 'content-type': contentType, 'content-length': content.length });
+  response.end(request.method === 'HEAD' ? undefined : content);
+};
+
 /** Errors: PEER_REFUSED, NOT_AUTHORISED, GATEWAY_FENCED. */
 const authenticate = async (
   deps: HttpsServerDependencies,
   { socket }: IncomingMessage,
 ): Promise<GatewayIdentity> => {
   if (!(socket instanceof TLSSocket)) throw new HoldfastError('INTERNAL', 'a socket without TLS');
-  const identity = verifyPeer(socket, { root: deps.root, role: 'gateway', at: deps.now() });
+  const identity = verifyPeer(socket, {
+    root: deps.root,
+    role: 'gateway',
+    at: deps.now(),
+    ...(deps.isRevoked && { isRevoked: deps.isRevoked }),
+  });
   const gateway = await recognise(deps, identity);
   const fenced = await fencedReason(deps, gateway);
   if (fenced !== undefined) throw fenced;

@@ -41,27 +41,35 @@ export const recordRevocation = async (
   return result.numInsertedOrUpdatedRows === 1n;
 };
 
-export const revocationsDocument: PlanDocumentProvider = async (db, site) => {
-  const rows = await db
-    .selectFrom('revocations')
-    .selectAll()
-    .where((eb) => eb.or([eb('site_id', '=', site), eb('site_id', 'is', null)]))
-    .orderBy('issuer_key_id')
-    .orderBy('serial')
-    .execute();
-  if (rows.length === 0) return [];
-  const body: RevocationsBody = {
-    certificates: rows.map((row) => ({
-      issuer_key_id: row.issuer_key_id,
-      serial: row.serial,
-      at: row.revoked_at,
-      // Only `recordRevocation` writes it.
-      reason: row.reason as RevocationReason,
-      actor: row.actor,
-      device: row.device_id,
-      expires_at: row.expires_at,
-    })),
-    root_crl: null,
+/** A site keeps what it was once told: beyond this nothing is to be had from a certificate that has expired, not even another one. */
+const namedAfterExpiryMs = 120 * 86_400_000;
+
+export const revocationsDocument =
+  (now: () => number): PlanDocumentProvider =>
+  async (db, site) => {
+    const rows = await db
+      .selectFrom('revocations')
+      .selectAll()
+      .where((eb) => eb.or([eb('site_id', '=', site), eb('site_id', 'is', null)]))
+      .where((eb) =>
+        eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now() - namedAfterExpiryMs)]),
+      )
+      .orderBy('issuer_key_id')
+      .orderBy('serial')
+      .execute();
+    const list = await db.selectFrom('root_crl').select('pem').executeTakeFirst();
+    const body: RevocationsBody = {
+      certificates: rows.map((row) => ({
+        issuer_key_id: row.issuer_key_id,
+        serial: row.serial,
+        at: row.revoked_at,
+        // Only `recordRevocation` writes it.
+        reason: row.reason as RevocationReason,
+        actor: row.actor,
+        device: row.device_id,
+        expires_at: row.expires_at,
+      })),
+      root_crl: list?.pem ?? null,
+    };
+    return [{ kind: 'revocations', id: 'revocations', body }];
   };
-  return [{ kind: 'revocations', id: 'revocations', body }];
-};

@@ -1,7 +1,7 @@
 /** The rows of devices: known from the journal of their site, never made up here. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { canonicalJson } from '@holdfast/protos/semantics/canonical-json';
-import type { Kysely, Selectable } from 'kysely';
+import type { ExpressionBuilder, Kysely, Selectable } from 'kysely';
 import type { Schema } from '../store/schema.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
 
@@ -43,10 +43,18 @@ export const ensureDevice = async (
     })
     .onConflict((c) => c.columns(['site_id', 'device_id']).doNothing())
     .executeTakeFirst();
-  if (result.numInsertedOrUpdatedRows !== 1n) return;
+  if (result.numInsertedOrUpdatedRows === 1n) await countDevice({ db }, site, 1);
+};
+
+/** Those that are shown: one that is deleted counts no more, whether its site has forgotten it or not. */
+export const countDevice = async (
+  { db }: Pick<WriteTransaction, 'db'>,
+  site: string,
+  change: 1 | -1,
+): Promise<void> => {
   await db
     .updateTable('sites')
-    .set((eb) => ({ device_count: eb('device_count', '+', 1) }))
+    .set((eb) => ({ device_count: eb('device_count', '+', change) }))
     .where('site_id', '=', site)
     .execute();
 };
@@ -56,6 +64,17 @@ export interface DeviceKey {
   readonly site: string;
   readonly device: string;
 }
+
+/** Deleted here and not yet at its site: nobody is shown it any more. */
+export const isRemoved = (eb: ExpressionBuilder<Schema, 'devices'>) =>
+  eb.exists(
+    eb
+      .selectFrom('device_lives')
+      .select('device_lives.device_id')
+      .whereRef('device_lives.site_id', '=', 'devices.site_id')
+      .whereRef('device_lives.device_id', '=', 'devices.device_id')
+      .where('device_lives.is_removed', '=', 1),
+  );
 
 /** Errors: RESOURCE_NOT_FOUND. */
 export const requireDevice = async (
@@ -67,6 +86,7 @@ export const requireDevice = async (
     .selectAll()
     .where('site_id', '=', site)
     .where('device_id', '=', device)
+    .where((eb) => eb.not(isRemoved(eb)))
     .executeTakeFirst();
   if (row !== undefined) return row;
   throw new HoldfastError(
@@ -77,29 +97,30 @@ export const requireDevice = async (
 };
 
 /**
- * Forgets a device. What other parts keep of it refers to its row and goes with it, but for its shadows: one that still speaks at its
- * site comes back with its next journal entry, and the merge needs what was merged before.
+ * Forgets a device whose site has forgotten it. What other parts keep of it refers to its row and goes with it, but for its shadows: the
+ * merge needs what was merged before, should the id come back.
  */
 export const deleteDevice = async (
-  { db }: WriteTransaction,
+  tx: WriteTransaction,
   { site, device }: DeviceKey,
 ): Promise<void> => {
-  await db
-    .deleteFrom('telemetry')
-    .where('site_id', '=', site)
-    .where('device_id', '=', device)
-    .execute();
-  const result = await db
-    .deleteFrom('devices')
-    .where('site_id', '=', site)
-    .where('device_id', '=', device)
-    .executeTakeFirst();
-  if (result.numDeletedRows !== 1n) return;
-  await db
-    .updateTable('sites')
-    .set((eb) => ({ device_count: eb('device_count', '-', 1) }))
-    .where('site_id', '=', site)
-    .execute();
+  const { db } = tx;
+  const wasShown =
+    (await db
+      .selectFrom('devices')
+      .select('device_id')
+      .where('site_id', '=', site)
+      .where('device_id', '=', device)
+      .where((eb) => eb.not(isRemoved(eb)))
+      .executeTakeFirst()) !== undefined;
+  for (const table of ['telemetry', 'devices'] as const) {
+    await db
+      .deleteFrom(table)
+      .where('site_id', '=', site)
+      .where('device_id', '=', device)
+      .execute();
+  }
+  if (wasShown) await countDevice(tx, site, -1);
 };
 
 const mostLabels = 64;

@@ -1,6 +1,7 @@
 /** What the journal says of enrolments: taken into the registry, and confirmed or revoked. */
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import { recordRevocation } from '../certificates/revocations.js';
+import { recordCertificate } from '../devices/device-certificates.js';
 import { ensureDevice } from '../devices/device-records.js';
 import type { EffectContext, EffectRegistry, EntryProblem } from '../effects/effect-registry.js';
 import type { PlanPublisher } from '../sites/plan-publisher.js';
@@ -54,6 +55,13 @@ const takeEnrolment = async (
     .where('site_id', '=', site)
     .where('device_id', '=', device)
     .execute();
+  if (serial !== null && body.issuer_key_id !== undefined) {
+    await recordCertificate(tx, {
+      ...{ site, device, serial, issuedAt: at },
+      issuerKeyId: body.issuer_key_id,
+      expiresAt: body.expires_at ?? null,
+    });
+  }
   if (problem !== undefined) {
     tx.afterCommit(() => log.warn({ site, device, problem }, 'an enrolment does not stand'));
     if (serial !== null && body.issuer_key_id !== undefined) {

@@ -215,7 +215,7 @@ t.test('pushes the plan, and gives the documents that its head names', async (t)
   t.match(first.head, { fleet: 'test', site: 'a', epoch: 1, generation: 1 });
   t.same(
     first.head.documents.map(({ kind }) => kind),
-    ['claims', 'site'],
+    ['claims', 'revocations', 'site'],
   );
   await cloud.call(cloud.devices, cloud.devices.createClaimCode, {
     parent: 'sites/a',
@@ -225,13 +225,13 @@ t.test('pushes the plan, and gives the documents that its head names', async (t)
   });
   const { head } = await verifyPlanHead((await link.next('planHead')).jws, trust);
   t.equal(head.revision, first.head.revision + 1);
-  const [claims, site] = head.documents;
+  const [claims, , site] = head.documents;
   t.equal(claims?.revision, head.revision);
-  t.same(site, first.head.documents[1], 'what did not change keeps its revision');
+  t.same(site, first.head.documents[2], 'what did not change keeps its revision');
   const wanted = head.documents.map(({ sha256 }) => Buffer.from(sha256, 'hex'));
   link.say({ $case: 'documentsWanted', value: { sha256: [...wanted, Buffer.alloc(32)] } });
   const { documents } = await link.next('documents');
-  t.equal(documents.length, 2);
+  t.equal(documents.length, 3);
   for (const { sha256, content } of documents) {
     t.same(createHash('sha256').update(inflateRawSync(content)).digest(), sha256);
   }

@@ -14,6 +14,8 @@ import { type Heard, type LinkCall, LinkStream } from './stream.js';
 export interface LinkServerDependencies extends ConnectionDependencies {
   /** The fleet's root: a gateway's certificate is issued by it directly. */
   readonly root: Certificate;
+  /** Whether the root has taken a certificate back. */
+  readonly isRevoked?: (issuerKeyId: string, serial: string) => boolean;
 }
 
 export interface LinkServerOptions extends Partial<ConnectionOptions> {
@@ -128,7 +130,10 @@ const firstMessage = (stream: LinkStream): Promise<Heard> =>
   });
 
 /** TLS has proved that the peer holds the key of this certificate. Errors: PEER_REFUSED. */
-const identify = ({ root, now }: LinkServerDependencies, call: LinkCall): CertificateIdentity => {
+const identify = (
+  { root, isRevoked, now }: LinkServerDependencies,
+  call: LinkCall,
+): CertificateIdentity => {
   const certificate = call.getAuthContext().sslPeerCertificate?.raw;
   if (certificate === undefined) {
     throw new HoldfastError('PEER_REFUSED', 'The link wants the certificate of a gateway');
@@ -138,6 +143,7 @@ const identify = ({ root, now }: LinkServerDependencies, call: LinkCall): Certif
     root,
     role: 'gateway',
     at: now(),
+    ...(isRevoked && { isRevoked }),
   });
   if (verdict.refused === undefined) return verdict.identity;
   throw new HoldfastError('PEER_REFUSED', `The certificate is refused: ${verdict.message}`);

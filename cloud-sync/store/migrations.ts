@@ -1,6 +1,7 @@
 /** The schema's steps in the order in which they run. A released step is never edited or moved: a new one is added at the end. */
 import { campaignTables } from './campaign-tables.js';
 import { commandTables } from './command-tables.js';
+import { deviceLifeTables } from './device-life-tables.js';
 import { enrolmentTables } from './enrolment-tables.js';
 import { linkTables } from './link-tables.js';
 import type { PortableMigration } from './migration.js';
@@ -20,4 +21,5 @@ export const migrations: readonly PortableMigration[] = [
   revocationTables,
   orderChain,
   peopleTables,
+  deviceLifeTables,
 ];

@@ -1,6 +1,7 @@
 /** Every table of the control plane, as Kysely sees it. Each part declares its own beside the migration that makes them. */
 import type { CampaignTables } from './campaign-tables.js';
 import type { CommandTables } from './command-tables.js';
+import type { DeviceLifeTables } from './device-life-tables.js';
 import type { EnrolmentTables } from './enrolment-tables.js';
 import type { LinkTables } from './link-tables.js';
 import type { PeopleTables } from './people-tables.js';
@@ -14,6 +15,7 @@ export interface Schema
     PeopleTables,
     CampaignTables,
     CommandTables,
+    DeviceLifeTables,
     EnrolmentTables,
     RevocationTables,
     ShadowTables {}

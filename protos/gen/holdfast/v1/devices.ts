@@ -22,6 +22,112 @@ import { Empty } from "../../google/protobuf/empty.js";
 import { FieldMask } from "../../google/protobuf/field_mask.js";
 import { Timestamp } from "../../google/protobuf/timestamp.js";
 
+export enum LifecycleState {
+  LIFECYCLE_STATE_UNSPECIFIED = 0,
+  /** LIFECYCLE_STATE_PROVISIONING - Enrolled, never heard since. */
+  LIFECYCLE_STATE_PROVISIONING = 1,
+  LIFECYCLE_STATE_ACTIVE = 2,
+  /** LIFECYCLE_STATE_INACTIVE - Silent for longer than the site's policy takes for granted. */
+  LIFECYCLE_STATE_INACTIVE = 3,
+  /** LIFECYCLE_STATE_DISABLED - Refused at every door until it is enabled. */
+  LIFECYCLE_STATE_DISABLED = 4,
+  /** LIFECYCLE_STATE_RETIRED - Its certificates are revoked; only a new code brings the id back. */
+  LIFECYCLE_STATE_RETIRED = 5,
+  UNRECOGNIZED = -1,
+}
+
+export function lifecycleStateFromJSON(object: any): LifecycleState {
+  switch (object) {
+    case 0:
+    case "LIFECYCLE_STATE_UNSPECIFIED":
+      return LifecycleState.LIFECYCLE_STATE_UNSPECIFIED;
+    case 1:
+    case "LIFECYCLE_STATE_PROVISIONING":
+      return LifecycleState.LIFECYCLE_STATE_PROVISIONING;
+    case 2:
+    case "LIFECYCLE_STATE_ACTIVE":
+      return LifecycleState.LIFECYCLE_STATE_ACTIVE;
+    case 3:
+    case "LIFECYCLE_STATE_INACTIVE":
+      return LifecycleState.LIFECYCLE_STATE_INACTIVE;
+    case 4:
+    case "LIFECYCLE_STATE_DISABLED":
+      return LifecycleState.LIFECYCLE_STATE_DISABLED;
+    case 5:
+    case "LIFECYCLE_STATE_RETIRED":
+      return LifecycleState.LIFECYCLE_STATE_RETIRED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return LifecycleState.UNRECOGNIZED;
+  }
+}
+
+export function lifecycleStateToJSON(object: LifecycleState): string {
+  switch (object) {
+    case LifecycleState.LIFECYCLE_STATE_UNSPECIFIED:
+      return "LIFECYCLE_STATE_UNSPECIFIED";
+    case LifecycleState.LIFECYCLE_STATE_PROVISIONING:
+      return "LIFECYCLE_STATE_PROVISIONING";
+    case LifecycleState.LIFECYCLE_STATE_ACTIVE:
+      return "LIFECYCLE_STATE_ACTIVE";
+    case LifecycleState.LIFECYCLE_STATE_INACTIVE:
+      return "LIFECYCLE_STATE_INACTIVE";
+    case LifecycleState.LIFECYCLE_STATE_DISABLED:
+      return "LIFECYCLE_STATE_DISABLED";
+    case LifecycleState.LIFECYCLE_STATE_RETIRED:
+      return "LIFECYCLE_STATE_RETIRED";
+    case LifecycleState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export enum LifecycleAction {
+  LIFECYCLE_ACTION_UNSPECIFIED = 0,
+  LIFECYCLE_ACTION_ENABLE = 1,
+  LIFECYCLE_ACTION_DISABLE = 2,
+  LIFECYCLE_ACTION_RETIRE = 3,
+  UNRECOGNIZED = -1,
+}
+
+export function lifecycleActionFromJSON(object: any): LifecycleAction {
+  switch (object) {
+    case 0:
+    case "LIFECYCLE_ACTION_UNSPECIFIED":
+      return LifecycleAction.LIFECYCLE_ACTION_UNSPECIFIED;
+    case 1:
+    case "LIFECYCLE_ACTION_ENABLE":
+      return LifecycleAction.LIFECYCLE_ACTION_ENABLE;
+    case 2:
+    case "LIFECYCLE_ACTION_DISABLE":
+      return LifecycleAction.LIFECYCLE_ACTION_DISABLE;
+    case 3:
+    case "LIFECYCLE_ACTION_RETIRE":
+      return LifecycleAction.LIFECYCLE_ACTION_RETIRE;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return LifecycleAction.UNRECOGNIZED;
+  }
+}
+
+export function lifecycleActionToJSON(object: LifecycleAction): string {
+  switch (object) {
+    case LifecycleAction.LIFECYCLE_ACTION_UNSPECIFIED:
+      return "LIFECYCLE_ACTION_UNSPECIFIED";
+    case LifecycleAction.LIFECYCLE_ACTION_ENABLE:
+      return "LIFECYCLE_ACTION_ENABLE";
+    case LifecycleAction.LIFECYCLE_ACTION_DISABLE:
+      return "LIFECYCLE_ACTION_DISABLE";
+    case LifecycleAction.LIFECYCLE_ACTION_RETIRE:
+      return "LIFECYCLE_ACTION_RETIRE";
+    case LifecycleAction.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export interface Device {
   /** `sites/{site}/devices/{device}`. */
   name: string;
@@ -43,11 +149,66 @@ export interface Device {
     | undefined;
   /** Why its enrolment does not stand; its certificate is revoked. Empty where nothing speaks against it. */
   enrollmentProblem: string;
+  /** Where its life stands, as its site said last. */
+  lifecycleState: LifecycleState;
+  lifecycleTime: Date | undefined;
+  lifecycleReason: string;
+  /** Who brought it there: `cloud:{name}`, `site:{name}`, or `site`, the gateway by itself. */
+  lifecycleActor: string;
+  /** What was decided here and its site has not taken up yet; unspecified when it has. */
+  pendingAction: LifecycleAction;
 }
 
 export interface Device_LabelsEntry {
   key: string;
   value: string;
+}
+
+export interface ChangeDeviceLifecycleRequest {
+  name: string;
+  action: LifecycleAction;
+  /** Up to 500 characters. */
+  reason: string;
+}
+
+export interface ListDeviceCertificatesRequest {
+  /** `sites/{site}/devices/{device}`. */
+  parent: string;
+  pageSize: number;
+  pageToken: string;
+}
+
+export interface ListDeviceCertificatesResponse {
+  certificates: DeviceCertificate[];
+  nextPageToken: string;
+}
+
+export interface DeviceCertificate {
+  /** Hexadecimal. */
+  serial: string;
+  issuerKeyId: string;
+  issueTime: Date | undefined;
+  expireTime:
+    | Date
+    | undefined;
+  /** Not set while it is not revoked. */
+  revokeTime: Date | undefined;
+  revocationReason: string;
+  revokedBy: string;
+}
+
+export interface RevokeDeviceCertificatesRequest {
+  /** `sites/{site}/devices/{device}`. */
+  name: string;
+  /** Of one certificate; empty means all that are known. */
+  serial: string;
+  /** One of those of RFC 5280, as `key_compromise`; empty means `unspecified`. */
+  reason: string;
+}
+
+export interface RevokeDeviceCertificatesResponse {
+  /** What was not revoked before. */
+  serials: string[];
 }
 
 export interface GetDeviceRequest {
@@ -141,6 +302,11 @@ function createBaseDevice(): Device {
     etag: "",
     confirmTime: undefined,
     enrollmentProblem: "",
+    lifecycleState: 0,
+    lifecycleTime: undefined,
+    lifecycleReason: "",
+    lifecycleActor: "",
+    pendingAction: 0,
   };
 }
 
@@ -181,6 +347,21 @@ export const Device: MessageFns<Device> = {
     }
     if (message.enrollmentProblem !== "") {
       writer.uint32(98).string(message.enrollmentProblem);
+    }
+    if (message.lifecycleState !== 0) {
+      writer.uint32(104).int32(message.lifecycleState);
+    }
+    if (message.lifecycleTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.lifecycleTime), writer.uint32(114).fork()).join();
+    }
+    if (message.lifecycleReason !== "") {
+      writer.uint32(122).string(message.lifecycleReason);
+    }
+    if (message.lifecycleActor !== "") {
+      writer.uint32(130).string(message.lifecycleActor);
+    }
+    if (message.pendingAction !== 0) {
+      writer.uint32(136).int32(message.pendingAction);
     }
     return writer;
   },
@@ -297,6 +478,46 @@ export const Device: MessageFns<Device> = {
             message.enrollmentProblem = reader.string();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.lifecycleState = reader.int32() as any;
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.lifecycleTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.lifecycleReason = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.lifecycleActor = reader.string();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.pendingAction = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -360,6 +581,31 @@ export const Device: MessageFns<Device> = {
         : isSet(object.enrollment_problem)
         ? globalThis.String(object.enrollment_problem)
         : "",
+      lifecycleState: isSet(object.lifecycleState)
+        ? lifecycleStateFromJSON(object.lifecycleState)
+        : isSet(object.lifecycle_state)
+        ? lifecycleStateFromJSON(object.lifecycle_state)
+        : 0,
+      lifecycleTime: isSet(object.lifecycleTime)
+        ? fromJsonTimestamp(object.lifecycleTime)
+        : isSet(object.lifecycle_time)
+        ? fromJsonTimestamp(object.lifecycle_time)
+        : undefined,
+      lifecycleReason: isSet(object.lifecycleReason)
+        ? globalThis.String(object.lifecycleReason)
+        : isSet(object.lifecycle_reason)
+        ? globalThis.String(object.lifecycle_reason)
+        : "",
+      lifecycleActor: isSet(object.lifecycleActor)
+        ? globalThis.String(object.lifecycleActor)
+        : isSet(object.lifecycle_actor)
+        ? globalThis.String(object.lifecycle_actor)
+        : "",
+      pendingAction: isSet(object.pendingAction)
+        ? lifecycleActionFromJSON(object.pendingAction)
+        : isSet(object.pending_action)
+        ? lifecycleActionFromJSON(object.pending_action)
+        : 0,
     };
   },
 
@@ -407,6 +653,21 @@ export const Device: MessageFns<Device> = {
     if (message.enrollmentProblem !== "") {
       obj.enrollmentProblem = message.enrollmentProblem;
     }
+    if (message.lifecycleState !== 0) {
+      obj.lifecycleState = lifecycleStateToJSON(message.lifecycleState);
+    }
+    if (message.lifecycleTime !== undefined) {
+      obj.lifecycleTime = message.lifecycleTime.toISOString();
+    }
+    if (message.lifecycleReason !== "") {
+      obj.lifecycleReason = message.lifecycleReason;
+    }
+    if (message.lifecycleActor !== "") {
+      obj.lifecycleActor = message.lifecycleActor;
+    }
+    if (message.pendingAction !== 0) {
+      obj.pendingAction = lifecycleActionToJSON(message.pendingAction);
+    }
     return obj;
   },
 
@@ -435,6 +696,11 @@ export const Device: MessageFns<Device> = {
     message.etag = object.etag ?? "";
     message.confirmTime = object.confirmTime ?? undefined;
     message.enrollmentProblem = object.enrollmentProblem ?? "";
+    message.lifecycleState = object.lifecycleState ?? 0;
+    message.lifecycleTime = object.lifecycleTime ?? undefined;
+    message.lifecycleReason = object.lifecycleReason ?? "";
+    message.lifecycleActor = object.lifecycleActor ?? "";
+    message.pendingAction = object.pendingAction ?? 0;
     return message;
   },
 };
@@ -520,6 +786,684 @@ export const Device_LabelsEntry: MessageFns<Device_LabelsEntry> = {
     const message = createBaseDevice_LabelsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseChangeDeviceLifecycleRequest(): ChangeDeviceLifecycleRequest {
+  return { name: "", action: 0, reason: "" };
+}
+
+export const ChangeDeviceLifecycleRequest: MessageFns<ChangeDeviceLifecycleRequest> = {
+  encode(message: ChangeDeviceLifecycleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.action !== 0) {
+      writer.uint32(16).int32(message.action);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeDeviceLifecycleRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeDeviceLifecycleRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.action = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ChangeDeviceLifecycleRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      action: isSet(object.action) ? lifecycleActionFromJSON(object.action) : 0,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: ChangeDeviceLifecycleRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.action !== 0) {
+      obj.action = lifecycleActionToJSON(message.action);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ChangeDeviceLifecycleRequest>, I>>(base?: I): ChangeDeviceLifecycleRequest {
+    return ChangeDeviceLifecycleRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangeDeviceLifecycleRequest>, I>>(object: I): ChangeDeviceLifecycleRequest {
+    const message = createBaseChangeDeviceLifecycleRequest();
+    message.name = object.name ?? "";
+    message.action = object.action ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseListDeviceCertificatesRequest(): ListDeviceCertificatesRequest {
+  return { parent: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListDeviceCertificatesRequest: MessageFns<ListDeviceCertificatesRequest> = {
+  encode(message: ListDeviceCertificatesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListDeviceCertificatesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListDeviceCertificatesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListDeviceCertificatesRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListDeviceCertificatesRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListDeviceCertificatesRequest>, I>>(base?: I): ListDeviceCertificatesRequest {
+    return ListDeviceCertificatesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListDeviceCertificatesRequest>, I>>(
+    object: I,
+  ): ListDeviceCertificatesRequest {
+    const message = createBaseListDeviceCertificatesRequest();
+    message.parent = object.parent ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListDeviceCertificatesResponse(): ListDeviceCertificatesResponse {
+  return { certificates: [], nextPageToken: "" };
+}
+
+export const ListDeviceCertificatesResponse: MessageFns<ListDeviceCertificatesResponse> = {
+  encode(message: ListDeviceCertificatesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.certificates) {
+      DeviceCertificate.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListDeviceCertificatesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListDeviceCertificatesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificates.push(DeviceCertificate.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListDeviceCertificatesResponse {
+    return {
+      certificates: globalThis.Array.isArray(object?.certificates)
+        ? object.certificates.map((e: any) => DeviceCertificate.fromJSON(e))
+        : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListDeviceCertificatesResponse): unknown {
+    const obj: any = {};
+    if (message.certificates?.length) {
+      obj.certificates = message.certificates.map((e) => DeviceCertificate.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListDeviceCertificatesResponse>, I>>(base?: I): ListDeviceCertificatesResponse {
+    return ListDeviceCertificatesResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListDeviceCertificatesResponse>, I>>(
+    object: I,
+  ): ListDeviceCertificatesResponse {
+    const message = createBaseListDeviceCertificatesResponse();
+    message.certificates = object.certificates?.map((e) => DeviceCertificate.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseDeviceCertificate(): DeviceCertificate {
+  return {
+    serial: "",
+    issuerKeyId: "",
+    issueTime: undefined,
+    expireTime: undefined,
+    revokeTime: undefined,
+    revocationReason: "",
+    revokedBy: "",
+  };
+}
+
+export const DeviceCertificate: MessageFns<DeviceCertificate> = {
+  encode(message: DeviceCertificate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serial !== "") {
+      writer.uint32(10).string(message.serial);
+    }
+    if (message.issuerKeyId !== "") {
+      writer.uint32(18).string(message.issuerKeyId);
+    }
+    if (message.issueTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.issueTime), writer.uint32(26).fork()).join();
+    }
+    if (message.expireTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(34).fork()).join();
+    }
+    if (message.revokeTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.revokeTime), writer.uint32(42).fork()).join();
+    }
+    if (message.revocationReason !== "") {
+      writer.uint32(50).string(message.revocationReason);
+    }
+    if (message.revokedBy !== "") {
+      writer.uint32(58).string(message.revokedBy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceCertificate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceCertificate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.issuerKeyId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.issueTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.revokeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.revocationReason = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.revokedBy = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeviceCertificate {
+    return {
+      serial: isSet(object.serial) ? globalThis.String(object.serial) : "",
+      issuerKeyId: isSet(object.issuerKeyId)
+        ? globalThis.String(object.issuerKeyId)
+        : isSet(object.issuer_key_id)
+        ? globalThis.String(object.issuer_key_id)
+        : "",
+      issueTime: isSet(object.issueTime)
+        ? fromJsonTimestamp(object.issueTime)
+        : isSet(object.issue_time)
+        ? fromJsonTimestamp(object.issue_time)
+        : undefined,
+      expireTime: isSet(object.expireTime)
+        ? fromJsonTimestamp(object.expireTime)
+        : isSet(object.expire_time)
+        ? fromJsonTimestamp(object.expire_time)
+        : undefined,
+      revokeTime: isSet(object.revokeTime)
+        ? fromJsonTimestamp(object.revokeTime)
+        : isSet(object.revoke_time)
+        ? fromJsonTimestamp(object.revoke_time)
+        : undefined,
+      revocationReason: isSet(object.revocationReason)
+        ? globalThis.String(object.revocationReason)
+        : isSet(object.revocation_reason)
+        ? globalThis.String(object.revocation_reason)
+        : "",
+      revokedBy: isSet(object.revokedBy)
+        ? globalThis.String(object.revokedBy)
+        : isSet(object.revoked_by)
+        ? globalThis.String(object.revoked_by)
+        : "",
+    };
+  },
+
+  toJSON(message: DeviceCertificate): unknown {
+    const obj: any = {};
+    if (message.serial !== "") {
+      obj.serial = message.serial;
+    }
+    if (message.issuerKeyId !== "") {
+      obj.issuerKeyId = message.issuerKeyId;
+    }
+    if (message.issueTime !== undefined) {
+      obj.issueTime = message.issueTime.toISOString();
+    }
+    if (message.expireTime !== undefined) {
+      obj.expireTime = message.expireTime.toISOString();
+    }
+    if (message.revokeTime !== undefined) {
+      obj.revokeTime = message.revokeTime.toISOString();
+    }
+    if (message.revocationReason !== "") {
+      obj.revocationReason = message.revocationReason;
+    }
+    if (message.revokedBy !== "") {
+      obj.revokedBy = message.revokedBy;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeviceCertificate>, I>>(base?: I): DeviceCertificate {
+    return DeviceCertificate.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeviceCertificate>, I>>(object: I): DeviceCertificate {
+    const message = createBaseDeviceCertificate();
+    message.serial = object.serial ?? "";
+    message.issuerKeyId = object.issuerKeyId ?? "";
+    message.issueTime = object.issueTime ?? undefined;
+    message.expireTime = object.expireTime ?? undefined;
+    message.revokeTime = object.revokeTime ?? undefined;
+    message.revocationReason = object.revocationReason ?? "";
+    message.revokedBy = object.revokedBy ?? "";
+    return message;
+  },
+};
+
+function createBaseRevokeDeviceCertificatesRequest(): RevokeDeviceCertificatesRequest {
+  return { name: "", serial: "", reason: "" };
+}
+
+export const RevokeDeviceCertificatesRequest: MessageFns<RevokeDeviceCertificatesRequest> = {
+  encode(message: RevokeDeviceCertificatesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.serial !== "") {
+      writer.uint32(18).string(message.serial);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokeDeviceCertificatesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokeDeviceCertificatesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RevokeDeviceCertificatesRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      serial: isSet(object.serial) ? globalThis.String(object.serial) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: RevokeDeviceCertificatesRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.serial !== "") {
+      obj.serial = message.serial;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RevokeDeviceCertificatesRequest>, I>>(base?: I): RevokeDeviceCertificatesRequest {
+    return RevokeDeviceCertificatesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RevokeDeviceCertificatesRequest>, I>>(
+    object: I,
+  ): RevokeDeviceCertificatesRequest {
+    const message = createBaseRevokeDeviceCertificatesRequest();
+    message.name = object.name ?? "";
+    message.serial = object.serial ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseRevokeDeviceCertificatesResponse(): RevokeDeviceCertificatesResponse {
+  return { serials: [] };
+}
+
+export const RevokeDeviceCertificatesResponse: MessageFns<RevokeDeviceCertificatesResponse> = {
+  encode(message: RevokeDeviceCertificatesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.serials) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokeDeviceCertificatesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokeDeviceCertificatesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serials.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RevokeDeviceCertificatesResponse {
+    return {
+      serials: globalThis.Array.isArray(object?.serials) ? object.serials.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: RevokeDeviceCertificatesResponse): unknown {
+    const obj: any = {};
+    if (message.serials?.length) {
+      obj.serials = message.serials;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RevokeDeviceCertificatesResponse>, I>>(
+    base?: I,
+  ): RevokeDeviceCertificatesResponse {
+    return RevokeDeviceCertificatesResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RevokeDeviceCertificatesResponse>, I>>(
+    object: I,
+  ): RevokeDeviceCertificatesResponse {
+    const message = createBaseRevokeDeviceCertificatesResponse();
+    message.serials = object.serials?.map((e) => e) || [];
     return message;
   },
 };
@@ -1619,6 +2563,10 @@ export const DevicesService = {
     responseSerialize: (value: Device): Buffer => Buffer.from(Device.encode(value).finish()),
     responseDeserialize: (value: Buffer): Device => Device.decode(value),
   },
+  /**
+   * Revokes the device's certificates and has its site forget it. It is no longer shown from then on; its id is free again when the site
+   * has done so. A device on a serial line that still stands in its gateway's configuration comes back as a new one.
+   */
   deleteDevice: {
     path: "/holdfast.v1.Devices/DeleteDevice" as const,
     requestStream: false as const,
@@ -1627,6 +2575,44 @@ export const DevicesService = {
     requestDeserialize: (value: Buffer): DeleteDeviceRequest => DeleteDeviceRequest.decode(value),
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
+  /** Disables, enables or retires a device. The site carries it out when it gets its plan, unless somebody there decided later. */
+  changeDeviceLifecycle: {
+    path: "/holdfast.v1.Devices/ChangeDeviceLifecycle" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeDeviceLifecycleRequest): Buffer =>
+      Buffer.from(ChangeDeviceLifecycleRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangeDeviceLifecycleRequest => ChangeDeviceLifecycleRequest.decode(value),
+    responseSerialize: (value: Device): Buffer => Buffer.from(Device.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Device => Device.decode(value),
+  },
+  /** The certificates that its site issued to a device, the newest first. */
+  listDeviceCertificates: {
+    path: "/holdfast.v1.Devices/ListDeviceCertificates" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListDeviceCertificatesRequest): Buffer =>
+      Buffer.from(ListDeviceCertificatesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListDeviceCertificatesRequest => ListDeviceCertificatesRequest.decode(value),
+    responseSerialize: (value: ListDeviceCertificatesResponse): Buffer =>
+      Buffer.from(ListDeviceCertificatesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListDeviceCertificatesResponse =>
+      ListDeviceCertificatesResponse.decode(value),
+  },
+  /** Revokes one or all of them for good. The device itself goes on, should it get another one. */
+  revokeDeviceCertificates: {
+    path: "/holdfast.v1.Devices/RevokeDeviceCertificates" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RevokeDeviceCertificatesRequest): Buffer =>
+      Buffer.from(RevokeDeviceCertificatesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RevokeDeviceCertificatesRequest =>
+      RevokeDeviceCertificatesRequest.decode(value),
+    responseSerialize: (value: RevokeDeviceCertificatesResponse): Buffer =>
+      Buffer.from(RevokeDeviceCertificatesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RevokeDeviceCertificatesResponse =>
+      RevokeDeviceCertificatesResponse.decode(value),
   },
   /** Makes a one-time code with which a device enrols at its site, whether the WAN is up then or not. It is shown in this answer only. */
   createClaimCode: {
@@ -1656,7 +2642,17 @@ export interface DevicesServer extends UntypedServiceImplementation {
   getDevice: handleUnaryCall<GetDeviceRequest, Device>;
   listDevices: handleUnaryCall<ListDevicesRequest, ListDevicesResponse>;
   updateDevice: handleUnaryCall<UpdateDeviceRequest, Device>;
+  /**
+   * Revokes the device's certificates and has its site forget it. It is no longer shown from then on; its id is free again when the site
+   * has done so. A device on a serial line that still stands in its gateway's configuration comes back as a new one.
+   */
   deleteDevice: handleUnaryCall<DeleteDeviceRequest, Empty>;
+  /** Disables, enables or retires a device. The site carries it out when it gets its plan, unless somebody there decided later. */
+  changeDeviceLifecycle: handleUnaryCall<ChangeDeviceLifecycleRequest, Device>;
+  /** The certificates that its site issued to a device, the newest first. */
+  listDeviceCertificates: handleUnaryCall<ListDeviceCertificatesRequest, ListDeviceCertificatesResponse>;
+  /** Revokes one or all of them for good. The device itself goes on, should it get another one. */
+  revokeDeviceCertificates: handleUnaryCall<RevokeDeviceCertificatesRequest, RevokeDeviceCertificatesResponse>;
   /** Makes a one-time code with which a device enrols at its site, whether the WAN is up then or not. It is shown in this answer only. */
   createClaimCode: handleUnaryCall<CreateClaimCodeRequest, ClaimCode>;
   /** Telemetry points in the order in which they were committed at the site. */
@@ -1709,6 +2705,10 @@ export interface DevicesClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Device) => void,
   ): ClientUnaryCall;
+  /**
+   * Revokes the device's certificates and has its site forget it. It is no longer shown from then on; its id is free again when the site
+   * has done so. A device on a serial line that still stands in its gateway's configuration comes back as a new one.
+   */
   deleteDevice(
     request: DeleteDeviceRequest,
     callback: (error: ServiceError | null, response: Empty) => void,
@@ -1723,6 +2723,54 @@ export interface DevicesClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Disables, enables or retires a device. The site carries it out when it gets its plan, unless somebody there decided later. */
+  changeDeviceLifecycle(
+    request: ChangeDeviceLifecycleRequest,
+    callback: (error: ServiceError | null, response: Device) => void,
+  ): ClientUnaryCall;
+  changeDeviceLifecycle(
+    request: ChangeDeviceLifecycleRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Device) => void,
+  ): ClientUnaryCall;
+  changeDeviceLifecycle(
+    request: ChangeDeviceLifecycleRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Device) => void,
+  ): ClientUnaryCall;
+  /** The certificates that its site issued to a device, the newest first. */
+  listDeviceCertificates(
+    request: ListDeviceCertificatesRequest,
+    callback: (error: ServiceError | null, response: ListDeviceCertificatesResponse) => void,
+  ): ClientUnaryCall;
+  listDeviceCertificates(
+    request: ListDeviceCertificatesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListDeviceCertificatesResponse) => void,
+  ): ClientUnaryCall;
+  listDeviceCertificates(
+    request: ListDeviceCertificatesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListDeviceCertificatesResponse) => void,
+  ): ClientUnaryCall;
+  /** Revokes one or all of them for good. The device itself goes on, should it get another one. */
+  revokeDeviceCertificates(
+    request: RevokeDeviceCertificatesRequest,
+    callback: (error: ServiceError | null, response: RevokeDeviceCertificatesResponse) => void,
+  ): ClientUnaryCall;
+  revokeDeviceCertificates(
+    request: RevokeDeviceCertificatesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RevokeDeviceCertificatesResponse) => void,
+  ): ClientUnaryCall;
+  revokeDeviceCertificates(
+    request: RevokeDeviceCertificatesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RevokeDeviceCertificatesResponse) => void,
   ): ClientUnaryCall;
   /** Makes a one-time code with which a device enrols at its site, whether the WAN is up then or not. It is shown in this answer only. */
   createClaimCode(
