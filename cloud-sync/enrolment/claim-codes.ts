@@ -143,6 +143,6 @@ const requireRoom = async (
   if (Number(row.n) + more <= mostOpen) return;
   throw new HoldfastError(
     'RESOURCE_STATE_WRONG',
-    `The site ${site} has ${row.n} open codes and may have ${mostOpen}. Delete those that nobody will use: holdfast device codes`,
+    `The site ${site} has ${row.n} open codes and may have ${mostOpen}. Delete those that nobody will use: holdfast device claims`,
   );
 };

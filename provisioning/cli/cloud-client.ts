@@ -4,6 +4,7 @@ import { fromServiceError } from '@holdfast/protos/errors/service-error';
 import { CampaignsClient } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import { CommandsClient } from '@holdfast/protos/gen/holdfast/v1/commands';
 import { DevicesClient } from '@holdfast/protos/gen/holdfast/v1/devices';
+import { EnrollmentClient } from '@holdfast/protos/gen/holdfast/v1/enrollment';
 import { FirmwareClient } from '@holdfast/protos/gen/holdfast/v1/firmware';
 import { ShadowsClient } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { SitesClient } from '@holdfast/protos/gen/holdfast/v1/sites';
@@ -24,6 +25,7 @@ export interface CloudClient {
   readonly campaigns: CampaignsClient;
   readonly commands: CommandsClient;
   readonly devices: DevicesClient;
+  readonly enrollment: EnrollmentClient;
   readonly firmware: FirmwareClient;
   readonly shadows: ShadowsClient;
   readonly sites: SitesClient;
@@ -48,6 +50,7 @@ export const openCloudClient = (profile: Profile): CloudClient => {
     campaigns: new CampaignsClient(profile.address, credentials, options),
     commands: new CommandsClient(profile.address, credentials, options),
     devices: new DevicesClient(profile.address, credentials, options),
+    enrollment: new EnrollmentClient(profile.address, credentials, options),
     firmware: new FirmwareClient(profile.address, credentials, options),
     shadows: new ShadowsClient(profile.address, credentials, options),
     sites: new SitesClient(profile.address, credentials, options),

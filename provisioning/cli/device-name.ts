@@ -12,15 +12,25 @@ export const resolveDeviceName = async (
 ): Promise<string> => {
   const { site, device } = parseDevice(text, givenSite);
   if (site !== undefined) return `sites/${site}/devices/${device}`;
-  const sites = await client.call(client.sites, client.sites.listSites, {
+  return `sites/${await resolveSite(client, undefined, `SITE/${device}`)}/devices/${device}`;
+};
+
+/** The site that was given, or the only one there is. `instead` is what to write where that is not so. Errors: REQUEST_INVALID. */
+export const resolveSite = async (
+  client: CloudClient,
+  given: string | undefined,
+  instead = '--site SITE',
+): Promise<string> => {
+  if (given !== undefined) return given;
+  const { sites } = await client.call(client.sites, client.sites.listSites, {
     pageSize: 2,
     pageToken: '',
   });
-  const [only] = sites.sites;
-  if (only !== undefined && sites.sites.length === 1) return `${only.name}/devices/${device}`;
+  const [only, ...others] = sites;
+  if (only !== undefined && others.length === 0) return only.name.replace(/^sites\//, '');
   throw new HoldfastError(
     'REQUEST_INVALID',
-    `say which site: write SITE/${device} (holdfast site list)`,
+    `say which site: write ${instead} (holdfast site list)`,
   );
 };
 

@@ -7,6 +7,12 @@ import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import * as v from 'valibot';
 import type { JsonObject } from './arguments.js';
 import type { ExecutionRow, SiteCampaignRow } from './commands/campaigns.js';
+import {
+  type ClaimWish,
+  claimsAtOnce,
+  type OpenClaimRow,
+  type ShownClaim,
+} from './commands/claims.js';
 import type { DeviceRow } from './commands/devices.js';
 import type { ConflictRow, ShadowRow } from './commands/shadows.js';
 import type { UserRow } from './commands/users.js';
@@ -45,6 +51,8 @@ const deviceAnswer = v.looseObject({
   online: v.boolean(),
   last_seen: epochMs,
   door: v.string(),
+  serial_no: v.string(),
+  enrolled_at: v.number(),
 });
 const shadowAnswer = v.looseObject({
   desired: v.optional(object),
@@ -84,11 +92,28 @@ const executionsAnswer = v.object({
 const usersAnswer = v.object({
   users: v.array(v.object({ user: v.string(), role: v.string(), source: v.string() })),
 });
-const claimAnswer = v.looseObject({ code: v.string(), expires_at: v.number() });
+const text = v.nullable(v.string());
+const claimsAnswer = v.object({
+  claims: v.array(
+    v.looseObject({ code: v.string(), device_id: text, model: text, expires_at: v.number() }),
+  ),
+});
+const openClaimsAnswer = v.object({
+  claims: v.array(
+    v.looseObject({
+      claim: v.string(),
+      device_id: text,
+      model: text,
+      created_at: v.number(),
+      expires_at: v.number(),
+    }),
+  ),
+});
 
 export interface GatewayClient {
   status(): Promise<GatewayStatus>;
   listDevices(): Promise<DeviceRow[]>;
+  getDevice(device: string): Promise<DeviceRow>;
   getShadow(device: string, name: string): Promise<ShadowRow>;
   updateShadow(
     device: string,
@@ -99,7 +124,10 @@ export interface GatewayClient {
   listConflicts(): Promise<ConflictRow[]>;
   listCampaigns(): Promise<SiteCampaignRow[]>;
   listExecutions(campaign: string): Promise<ExecutionRow[]>;
-  createClaim(device: string): Promise<{ code: string; expire_time: Date }>;
+  /** `lifetimeSeconds` 0 is what the gateway thinks right. */
+  createClaims(wishes: readonly ClaimWish[], lifetimeSeconds: number): Promise<ShownClaim[]>;
+  listClaims(): Promise<OpenClaimRow[]>;
+  deleteClaim(claim: string): Promise<void>;
   post(path: string, body: JsonObject): Promise<unknown>;
   listUsers(): Promise<UserRow[]>;
   addUser(user: string, role: Role, passwordHash: string): Promise<void>;
@@ -140,6 +168,8 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
       } while (token !== '');
       return rows;
     },
+    getDevice: async (device) =>
+      rowOf(v.parse(deviceAnswer, await ask('GET', `/devices/${encodeURIComponent(device)}`))),
     getShadow: async (device, name) =>
       v.parse(shadowAnswer, await ask('GET', shadowPath(device, name))),
     updateShadow: async (device, name, desired, version) =>
@@ -159,9 +189,29 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
         executionsAnswer,
         await ask('GET', `/campaigns/${encodeURIComponent(campaign)}/executions`),
       ).executions,
-    async createClaim(device) {
-      const claim = v.parse(claimAnswer, await ask('POST', '/claims', { device_id: device }));
-      return { code: claim.code, expire_time: new Date(claim.expires_at) };
+    async createClaims(wishes, lifetimeSeconds) {
+      const made: ShownClaim[] = [];
+      for (let first = 0; first < wishes.length; first += claimsAtOnce) {
+        const claims = wishes
+          .slice(first, first + claimsAtOnce)
+          .map(({ device = null, model = null }) => ({ device_id: device, model }));
+        const lifetime = lifetimeSeconds === 0 ? {} : { lifetime_ms: lifetimeSeconds * 1_000 };
+        const answer = await ask('POST', '/claims/batch', { claims, ...lifetime });
+        made.push(...v.parse(claimsAnswer, answer).claims.map(claimOf));
+      }
+      return made;
+    },
+    listClaims: async () =>
+      v.parse(openClaimsAnswer, await ask('GET', '/claims')).claims.map((row) => ({
+        claim: row.claim,
+        site: undefined,
+        device: row.device_id ?? undefined,
+        model: row.model ?? undefined,
+        create_time: new Date(row.created_at),
+        expire_time: new Date(row.expires_at),
+      })),
+    async deleteClaim(claim) {
+      await ask('DELETE', `/claims/${encodeURIComponent(claim)}`);
     },
     post: (path, body) => ask('POST', path, body),
     listUsers: async () => v.parse(usersAnswer, await ask('GET', '/users')).users,
@@ -185,6 +235,14 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
   };
 };
 
+const claimOf = (answer: v.InferOutput<typeof claimsAnswer>['claims'][number]): ShownClaim => ({
+  code: answer.code,
+  expire_time: new Date(answer.expires_at),
+  site: undefined,
+  device: answer.device_id ?? undefined,
+  model: answer.model ?? undefined,
+});
+
 const rowOf = (answer: v.InferOutput<typeof deviceAnswer>): DeviceRow => ({
   site: undefined,
   device: answer.device,
@@ -193,6 +251,11 @@ const rowOf = (answer: v.InferOutput<typeof deviceAnswer>): DeviceRow => ({
   online: answer.online,
   last_seen: answer.last_seen === null ? undefined : new Date(answer.last_seen),
   door: answer.door,
+  serial_no: answer.serial_no,
+  enroll_time: new Date(answer.enrolled_at),
+  confirm_time: undefined,
+  enrollment_problem: undefined,
+  labels: {},
 });
 
 const errorAnswer = v.object({

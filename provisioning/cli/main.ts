@@ -9,6 +9,7 @@ import { addDeviceCommands } from './commands/devices.js';
 import { addFirmwareCommands } from './commands/firmware.js';
 import { addGatewayCommands } from './commands/gateways.js';
 import { addLoginCommand } from './commands/login.js';
+import { addManufacturerCommands } from './commands/manufacturers.js';
 import { addShadowCommands } from './commands/shadows.js';
 import { addSiteCommands } from './commands/sites.js';
 import { addStatusCommand } from './commands/status.js';
@@ -56,6 +57,7 @@ const commandGroups = [
   addSiteCommands,
   addGatewayCommands,
   addDeviceCommands,
+  addManufacturerCommands,
   addShadowCommands,
   addFirmwareCommands,
   addCampaignCommands,

@@ -41,6 +41,15 @@ export class Terminal {
     return this.error.isTTY === true && !this.isJson;
   }
 
+  /** Whether a person looks at what is written. */
+  get isTerminal(): boolean {
+    return this.#out.isTTY === true && !this.isJson;
+  }
+
+  get hasColours(): boolean {
+    return this.#out.isTTY === true && (this.#environment.NO_COLOR ?? '') === '';
+  }
+
   line(text = ''): void {
     if (!this.isJson) this.#out.write(`${text}\n`);
   }
@@ -51,8 +60,7 @@ export class Terminal {
   }
 
   paint(colour: Colour, text: string): string {
-    const hasColour = this.#out.isTTY === true && (this.#environment.NO_COLOR ?? '') === '';
-    return hasColour ? styleText(colour, text) : text;
+    return this.hasColours ? styleText(colour, text) : text;
   }
 
   /** A table for people; the rows as they are for programs. `empty` says what to do when there is nothing. */

@@ -1,39 +1,21 @@
 /** `holdfast device`: the devices of the sites, or, with --gateway, those of the site one stands at. */
 import type { Device } from '@holdfast/protos/gen/holdfast/v1/devices';
 import type { Command } from 'commander';
-import { parseClaimCode } from '../../pki/claim-code.js';
 import { parseCount, parseDevice } from '../arguments.js';
+import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
 import { listDevices, resolveDeviceName } from '../device-name.js';
+import { inNaturalOrder } from '../natural-order.js';
 import { ago, type Column } from '../terminal.js';
+import { addClaimCommands } from './claims.js';
+import { addImportCommand } from './import-devices.js';
 import { idOf } from './sites.js';
 
 export const addDeviceCommands = (program: Command, context: () => CommandContext): void => {
   const device = program.command('device').description('the devices of the sites');
 
-  device
-    .command('claim <id>')
-    .description('print a one-time code with which this device enrols at its gateway')
-    .option('--site <id>', 'the site it belongs to')
-    .action(async (id: string, options: { site?: string }) => {
-      const { terminal, cloud, gateway, asksGateway } = context();
-      const target = parseDevice(id, options.site);
-      const claim = asksGateway
-        ? await (await gateway()).createClaim(target.device)
-        : await claimThroughCloud(await cloud(), id, options.site);
-      terminal.json(claim);
-      terminal.line('On the device:');
-      // The control plane's code names no gateway: it does not know what the site calls its own.
-      const knowsGateway = parseClaimCode(claim.code).address !== undefined;
-      const enroll = `holdfast-device enroll ${claim.code}${knowsGateway ? '' : ' --gateway HOST:8443'}`;
-      terminal.line(`  ${terminal.paint('bold', enroll)}`);
-      if (!knowsGateway) {
-        terminal.line(terminal.paint('dim', 'HOST is the gateway as the device reaches it'));
-      }
-      terminal.line(
-        terminal.paint('dim', `valid once, until ${claim.expire_time?.toISOString() ?? '?'}`),
-      );
-    });
+  addClaimCommands(device, context);
+  addImportCommand(device, context);
 
   device
     .command('list')
@@ -44,7 +26,34 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
       const rows = asksGateway
         ? await (await gateway()).listDevices()
         : (await listDevices(await cloud(), options.site)).map(rowOf);
-      terminal.table(rows, deviceColumns(now()), 'No devices yet: holdfast device claim ID');
+      terminal.table(
+        inNaturalOrder(rows, nameOf),
+        deviceColumns(now()),
+        'No devices yet: holdfast device claim ID',
+      );
+    });
+
+  device
+    .command('get <device>')
+    .description('one device')
+    .option('--site <id>', 'the site of the device')
+    .action(async (id: string, options: { site?: string }) => {
+      const { terminal, cloud, gateway, asksGateway, now } = context();
+      const row = asksGateway
+        ? await (await gateway()).getDevice(parseDevice(id, options.site).device)
+        : await getDevice(await cloud(), id, options.site);
+      terminal.fields(row, [
+        ['device', nameOf(row)],
+        ['model', row.model],
+        ['serial number', row.serial_no],
+        ['firmware', row.firmware_version],
+        ['state', row.online ? 'online' : 'offline'],
+        ['last seen', ago(row.last_seen, now())],
+        ['door', row.door],
+        ['enrolled', row.enroll_time?.toISOString()],
+        ['enrolment', enrolmentOf(row)],
+        ...Object.entries(row.labels).map(([key, value]) => [`label ${key}`, value] as const),
+      ]);
     });
 
   device
@@ -89,7 +98,31 @@ export interface DeviceRow {
   readonly online: boolean;
   readonly last_seen: Date | undefined;
   readonly door: string;
+  readonly serial_no: string;
+  readonly enroll_time: Date | undefined;
+  /** When the control plane found that its enrolment stands; undefined at the gateway. */
+  readonly confirm_time: Date | undefined;
+  /** Why it does not. */
+  readonly enrollment_problem: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
 }
+
+const nameOf = ({ site, device }: DeviceRow): string =>
+  site === undefined ? device : `${site}/${device}`;
+
+const enrolmentOf = ({ confirm_time, enrollment_problem }: DeviceRow): string | undefined => {
+  if (enrollment_problem !== undefined) return `refused: ${enrollment_problem}`;
+  return confirm_time && `confirmed ${confirm_time.toISOString()}`;
+};
+
+const getDevice = async (
+  client: CloudClient,
+  id: string,
+  site: string | undefined,
+): Promise<DeviceRow> => {
+  const name = await resolveDeviceName(client, id, site);
+  return rowOf(await client.call(client.devices, client.devices.getDevice, { name }));
+};
 
 const rowOf = (device: Device): DeviceRow => ({
   site: device.name.split('/')[1],
@@ -99,33 +132,22 @@ const rowOf = (device: Device): DeviceRow => ({
   online: device.online,
   last_seen: device.lastSeenTime,
   door: device.door,
+  serial_no: device.serialNo,
+  enroll_time: device.enrollTime,
+  confirm_time: device.confirmTime,
+  enrollment_problem: device.enrollmentProblem || undefined,
+  labels: device.labels,
 });
 
 const deviceColumns = (now: number): readonly Column<DeviceRow>[] => [
-  { title: 'DEVICE', value: (row) => (row.site ? `${row.site}/${row.device}` : row.device) },
+  { title: 'DEVICE', value: nameOf },
   { title: 'MODEL', value: (row) => row.model },
   { title: 'FIRMWARE', value: (row) => row.firmware_version },
   {
     title: 'STATE',
-    value: (row) => (row.online ? '● online' : '○ offline'),
-    colour: (row) => (row.online ? 'green' : 'dim'),
+    value: (row) => (row.enrollment_problem ? '✗ refused' : row.online ? '● online' : '○ offline'),
+    colour: (row) => (row.enrollment_problem ? 'red' : row.online ? 'green' : 'dim'),
   },
   { title: 'LAST SEEN', value: (row) => ago(row.last_seen, now) },
   { title: 'DOOR', value: (row) => row.door },
 ];
-
-const claimThroughCloud = async (
-  client: Awaited<ReturnType<CommandContext['cloud']>>,
-  id: string,
-  site: string | undefined,
-): Promise<{ code: string; expire_time: Date | undefined }> => {
-  const name = await resolveDeviceName(client, id, site);
-  const [parent, deviceId] = name.split('/devices/');
-  const claim = await client.call(client.devices, client.devices.createClaimCode, {
-    parent: parent ?? '',
-    deviceId: deviceId ?? '',
-    lifetimeSeconds: 0,
-    model: '',
-  });
-  return { code: claim.code, expire_time: claim.expireTime };
-};
