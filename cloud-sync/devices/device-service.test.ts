@@ -91,17 +91,46 @@ t.test('knows the devices of a site as its journal tells of them', async (t) => 
     parent,
     pageSize: 1,
     pageToken: '',
+    orderBy: '',
   });
   t.match(page.points, [{ series: 't', time: new Date(1), valueJson: '{"deg":1}', boot: '' }]);
   const next = await cloud.call(devices, devices.listTelemetry, {
     parent,
     pageSize: 5,
     pageToken: page.nextPageToken,
+    orderBy: '',
   });
   t.same(
     next.points.map(({ time }) => time?.getTime()),
     [2],
   );
+
+  const newest = await cloud.call(devices, devices.listTelemetry, {
+    parent,
+    pageSize: 1,
+    pageToken: '',
+    orderBy: 'arrival desc',
+  });
+  const older = await cloud.call(devices, devices.listTelemetry, {
+    parent,
+    pageSize: 1,
+    pageToken: newest.nextPageToken,
+    orderBy: 'arrival  desc',
+  });
+  t.same(
+    [...newest.points, ...older.points].map(({ time }) => time?.getTime()),
+    [2, 1],
+  );
+  t.equal(older.nextPageToken, '');
+  for (const [orderBy, pageToken] of [
+    ['time', ''],
+    ['', newest.nextPageToken],
+  ] as const) {
+    await t.rejects(
+      cloud.call(devices, devices.listTelemetry, { parent, pageSize: 1, pageToken, orderBy }),
+      { code: 'REQUEST_INVALID' },
+    );
+  }
 
   const device = await cloud.call(devices, devices.getDevice, { name: parent });
   const labelled = await cloud.call(devices, devices.updateDevice, {

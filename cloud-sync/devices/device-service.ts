@@ -194,10 +194,11 @@ export const deviceService = ({
 
     listTelemetry: async (request) => {
       const id = parseDeviceName(request.parent);
-      const scope = `telemetry of ${request.parent}`;
+      const order = readOrder(request.orderBy);
+      const scope = `telemetry of ${request.parent} ${order}`;
       const page = readPage(request, scope, [0]);
       await requireDevice(read, id);
-      const rows = await readTelemetry(read, id, page.after?.[0] ?? 0, page.limit + 1);
+      const rows = await readTelemetry(read, id, { ...page, order });
       const cut = cutPage(rows, page, scope, ({ position }) => [position]);
       return {
         points: cut.rows.map(({ series, ts, value, boot, seq }) => ({
@@ -213,21 +214,32 @@ export const deviceService = ({
   });
 };
 
+type Order = 'asc' | 'desc';
+
+/** AIP-132; points have one order. */
+const readOrder = (orderBy: string): Order => {
+  const words = orderBy.trim().split(/\s+/).join(' ');
+  if (words === '' || words === 'arrival') return 'asc';
+  if (words === 'arrival desc') return 'desc';
+  throw new HoldfastError('REQUEST_INVALID', 'order_by is `arrival` or `arrival desc`');
+};
+
 const readTelemetry = (
   db: Kysely<Schema>,
   { site, device }: { readonly site: string; readonly device: string },
-  after: number,
-  limit: number,
-) =>
-  db
+  { after, limit, order }: { after: readonly [number] | undefined; limit: number; order: Order },
+) => {
+  let query = db
     .selectFrom('telemetry')
     .selectAll()
     .where('site_id', '=', site)
-    .where('device_id', '=', device)
-    .where('position', '>', after)
-    .orderBy('position')
-    .limit(limit)
+    .where('device_id', '=', device);
+  if (after !== undefined) query = query.where('position', order === 'asc' ? '>' : '<', after[0]);
+  return query
+    .orderBy('position', order)
+    .limit(limit + 1)
     .execute();
+};
 
 /** As plan and journal name who decided. */
 const actorOf = (caller: Caller | undefined): string => `cloud:${caller?.name ?? 'unknown'}`;

@@ -63,6 +63,7 @@ t.test('takes the journal in, each entry once, and goes on where it stands', asy
     parent: 'sites/a/devices/d1',
     pageSize: 0,
     pageToken: '',
+    orderBy: '',
   });
   t.same(
     points.map(({ seq, valueJson }) => [seq, valueJson]),
@@ -177,6 +178,7 @@ t.test('a time that is no date keeps nobody from reading the others', async (t) 
     parent: 'sites/a/devices/d1',
     pageSize: 10,
     pageToken: '',
+    orderBy: '',
   });
   t.match(points, [{ seq: 2n }]);
 });

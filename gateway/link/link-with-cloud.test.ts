@@ -169,6 +169,7 @@ class Fleet {
         parent,
         pageSize: 1000,
         pageToken,
+        orderBy: '',
       });
       all.push(...page.points);
       pageToken = page.nextPageToken;

@@ -58,7 +58,7 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
 
   device
     .command('telemetry <device>')
-    .description('the points of a device, as they were stored: the oldest first')
+    .description('the last points of a device, the newest first')
     .option('--site <id>', 'the site of the device')
     .option('--count <n>', 'how many at most (20)', parseCount('count', 1))
     .action(async (id: string, options: { site?: string; count?: number }) => {
@@ -72,6 +72,7 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
             parent,
             pageSize: wanted,
             pageToken,
+            orderBy: 'arrival desc',
           });
           return { items: page.points, nextPageToken: '' };
         }),

@@ -269,6 +269,8 @@ export interface ListTelemetryRequest {
   parent: string;
   pageSize: number;
   pageToken: string;
+  /** `arrival` (the default: the oldest first) or `arrival desc` (the newest first). Keep it while you page. */
+  orderBy: string;
 }
 
 export interface ListTelemetryResponse {
@@ -2196,7 +2198,7 @@ export const ClaimCode: MessageFns<ClaimCode> = {
 };
 
 function createBaseListTelemetryRequest(): ListTelemetryRequest {
-  return { parent: "", pageSize: 0, pageToken: "" };
+  return { parent: "", pageSize: 0, pageToken: "", orderBy: "" };
 }
 
 export const ListTelemetryRequest: MessageFns<ListTelemetryRequest> = {
@@ -2209,6 +2211,9 @@ export const ListTelemetryRequest: MessageFns<ListTelemetryRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(26).string(message.pageToken);
+    }
+    if (message.orderBy !== "") {
+      writer.uint32(34).string(message.orderBy);
     }
     return writer;
   },
@@ -2250,6 +2255,14 @@ export const ListTelemetryRequest: MessageFns<ListTelemetryRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.orderBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2275,6 +2288,11 @@ export const ListTelemetryRequest: MessageFns<ListTelemetryRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      orderBy: isSet(object.orderBy)
+        ? globalThis.String(object.orderBy)
+        : isSet(object.order_by)
+        ? globalThis.String(object.order_by)
+        : "",
     };
   },
 
@@ -2289,6 +2307,9 @@ export const ListTelemetryRequest: MessageFns<ListTelemetryRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.orderBy !== "") {
+      obj.orderBy = message.orderBy;
+    }
     return obj;
   },
 
@@ -2300,6 +2321,7 @@ export const ListTelemetryRequest: MessageFns<ListTelemetryRequest> = {
     message.parent = object.parent ?? "";
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.orderBy = object.orderBy ?? "";
     return message;
   },
 };
@@ -2625,7 +2647,7 @@ export const DevicesService = {
     responseSerialize: (value: ClaimCode): Buffer => Buffer.from(ClaimCode.encode(value).finish()),
     responseDeserialize: (value: Buffer): ClaimCode => ClaimCode.decode(value),
   },
-  /** Telemetry points in the order in which they were committed at the site. */
+  /** Telemetry points, by default in the order in which they were committed at the site. */
   listTelemetry: {
     path: "/holdfast.v1.Devices/ListTelemetry" as const,
     requestStream: false as const,
@@ -2655,7 +2677,7 @@ export interface DevicesServer extends UntypedServiceImplementation {
   revokeDeviceCertificates: handleUnaryCall<RevokeDeviceCertificatesRequest, RevokeDeviceCertificatesResponse>;
   /** Makes a one-time code with which a device enrols at its site, whether the WAN is up then or not. It is shown in this answer only. */
   createClaimCode: handleUnaryCall<CreateClaimCodeRequest, ClaimCode>;
-  /** Telemetry points in the order in which they were committed at the site. */
+  /** Telemetry points, by default in the order in which they were committed at the site. */
   listTelemetry: handleUnaryCall<ListTelemetryRequest, ListTelemetryResponse>;
 }
 
@@ -2788,7 +2810,7 @@ export interface DevicesClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ClaimCode) => void,
   ): ClientUnaryCall;
-  /** Telemetry points in the order in which they were committed at the site. */
+  /** Telemetry points, by default in the order in which they were committed at the site. */
   listTelemetry(
     request: ListTelemetryRequest,
     callback: (error: ServiceError | null, response: ListTelemetryResponse) => void,
