@@ -7,6 +7,7 @@ import { signTime } from '@holdfast/provisioning/documents/time';
 import { formatAddress } from '@holdfast/provisioning/pki/claim-code';
 import type { Logger } from '@holdfast/provisioning/program/logger';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
+import { cronSchedule } from '@holdfast/provisioning/time/schedule';
 import { ensureAdminLogin } from './api/admin-login.js';
 import { openApiServer } from './api/api-server.js';
 import { authenticateWith } from './api/caller.js';
@@ -49,6 +50,7 @@ import { PlanPublisher } from './sites/plan-publisher.js';
 import { siteDocument } from './sites/site-documents.js';
 import { siteService } from './sites/site-service.js';
 import { openEmbeddedEngine } from './store/embedded-engine.js';
+import { Retention } from './store/retention.js';
 import type { SqlEngine } from './store/sql-engine.js';
 
 export interface CloudDependencies {
@@ -166,6 +168,12 @@ export const openCloud = async (
       .catch((err: unknown) => log.error({ err }, 'plans could not be renewed'));
   }, publishEveryMs);
   deps.onClose('renewal of plans', () => clearInterval(republish));
+  const retention = new Retention(
+    { engine, schedule: cronSchedule, now, log },
+    configuration.retention,
+  );
+  retention.open();
+  deps.onClose('retention', () => retention.close());
   await ensureAdminLogin(engine, {
     address: addresses().api,
     rootSha256: root.sha256,

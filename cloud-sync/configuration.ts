@@ -84,6 +84,29 @@ export const cloudConfiguration = configuration({
       description: 'Size of one image at most',
     }),
   }),
+  retention: section('What is removed when it is older. The counters of a campaign stay.', {
+    telemetryDays: integer({
+      default: 90,
+      min: 1,
+      max: 36_500,
+      unit: 'days',
+      description: 'Telemetry, from its arrival on',
+    }),
+    commandDays: integer({
+      default: 365,
+      min: 1,
+      max: 36_500,
+      unit: 'days',
+      description: 'Commands, from their making on and never before they are over',
+    }),
+    executionDays: integer({
+      default: 730,
+      min: 1,
+      max: 36_500,
+      unit: 'days',
+      description: 'What became of each device in a campaign, from its end on',
+    }),
+  }),
 });
 
 export type CloudConfiguration = v.InferOutput<typeof cloudConfiguration>;

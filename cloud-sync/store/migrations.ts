@@ -8,6 +8,7 @@ import type { PortableMigration } from './migration.js';
 import { orderChain } from './order-chain.js';
 import { peopleTables } from './people-tables.js';
 import { registryTables } from './registry-tables.js';
+import { retentionTables } from './retention-tables.js';
 import { revocationTables } from './revocation-tables.js';
 import { shadowTables } from './shadow-tables.js';
 
@@ -22,4 +23,5 @@ export const migrations: readonly PortableMigration[] = [
   orderChain,
   peopleTables,
   deviceLifeTables,
+  retentionTables,
 ];

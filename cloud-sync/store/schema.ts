@@ -6,6 +6,7 @@ import type { EnrolmentTables } from './enrolment-tables.js';
 import type { LinkTables } from './link-tables.js';
 import type { PeopleTables } from './people-tables.js';
 import type { RegistryTables } from './registry-tables.js';
+import type { RetentionTables } from './retention-tables.js';
 import type { RevocationTables } from './revocation-tables.js';
 import type { ShadowTables } from './shadow-tables.js';
 
@@ -17,5 +18,6 @@ export interface Schema
     CommandTables,
     DeviceLifeTables,
     EnrolmentTables,
+    RetentionTables,
     RevocationTables,
     ShadowTables {}
