@@ -7,6 +7,7 @@ import type { Certificate } from '@holdfast/provisioning/pki/certificate';
 import { openStore, type Store } from '@holdfast/provisioning/storage/store';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
+import type { ConnectProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { journalEntry } from '../store/journal.js';
 import { siteMigrations } from '../store/site-migrations.js';
 import { siteStore } from '../store/site-store.js';
@@ -28,6 +29,7 @@ export interface TestGatewayOptions extends Partial<LinkOptions> {
   readonly site: string;
   readonly root: Certificate;
   readonly tls: { readonly cert: string; readonly key: string };
+  readonly via?: ConnectProxy;
   readonly epoch?: number;
   /** By default the machine's, believed as it is. */
   readonly clock?: TrustedClock;
@@ -53,7 +55,18 @@ export interface TestGateway {
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 export const openTestGateway = async (options: TestGatewayOptions): Promise<TestGateway> => {
-  const { dir, address, fleet, site, root, tls, epoch = 1, onCommand, ...linkOptions } = options;
+  const {
+    dir,
+    address,
+    fleet,
+    site,
+    root,
+    tls,
+    via,
+    epoch = 1,
+    onCommand,
+    ...linkOptions
+  } = options;
   const { clock: asked } = options;
   const clock = asked ?? systemClock();
   const store = await openStore({
@@ -112,6 +125,7 @@ export const openTestGateway = async (options: TestGatewayOptions): Promise<Test
     client: () => tls,
     clock,
     onDatesRefused: () => asked?.contradict(),
+    via,
   });
   const time =
     asked &&
