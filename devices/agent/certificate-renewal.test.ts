@@ -14,7 +14,10 @@ const setUp = async (t: Test, lifetimeMs: number) => {
   gateway.lifetimeMs = lifetimeMs;
   const directory = await makeDirectory();
   const dataDir = join(directory.path, 'device');
-  await enrol({ log: silentLog }, { dataDir, code: gateway.code, deviceId: 'dev-1', model: 'pi' });
+  await enrol(
+    { log: silentLog },
+    { dataDir, proof: { code: gateway.code }, deviceId: 'dev-1', model: 'pi' },
+  );
   t.teardown(async () => {
     await gateway.close();
     await directory.remove();

@@ -19,7 +19,7 @@ const setUp = async (t: Test) => {
     await directory.remove();
   });
   const dataDir = join(directory.path, 'device');
-  await enrol({ log }, { dataDir, code: gateway.code, deviceId: 'dev-1', model: 'pi' });
+  await enrol({ log }, { dataDir, proof: { code: gateway.code }, deviceId: 'dev-1', model: 'pi' });
   const { siteCa } = gateway.fleet;
   const certify = async (key: Awaited<ReturnType<typeof createKey>>) => ({
     certificate: await issueDevice(siteCa, key.publicKey, { device: 'dev-1', now: Date.now() }),

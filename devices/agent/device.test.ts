@@ -19,7 +19,7 @@ const setUp = async (t: Test) => {
   });
   const dataDir = join(directory.path, 'device');
   const identify = async (deviceId = 'dev-1') => {
-    await enrol({ log }, { dataDir, code: gateway.code, deviceId, model: 'pi' });
+    await enrol({ log }, { dataDir, proof: { code: gateway.code }, deviceId, model: 'pi' });
     return loadCredentials(dataDir, log);
   };
   return { gateway, dataDir, directory, identify };
@@ -45,7 +45,7 @@ t.test('enrols with a code, keeps its key to itself, and refuses another root', 
       { log },
       {
         dataDir: `${dataDir}-2`,
-        code: gateway.code,
+        proof: { code: gateway.code },
         gateway: `127.0.0.1:${String(stranger.ports.https)}`,
         deviceId: 'x',
         model: 'pi',
@@ -54,6 +54,19 @@ t.test('enrols with a code, keeps its key to itself, and refuses another root', 
     { code: 'PEER_REFUSED' },
   );
 });
+
+t.test(
+  'says which port it is that enrols, where nothing comes of the one it was given',
+  async (t) => {
+    const { gateway, dataDir } = await setUp(t);
+    const at = (address: string) =>
+      enrol({ log }, { dataDir, proof: { code: gateway.code }, gateway: address, model: 'pi' });
+    const failed = { code: 'CONNECTION_FAILED', message: /enrol devices at port 8443/ };
+      await t.rejects(at('127.0.0.1:1'), failed, 'one that is closed');
+    await t.rejects(at('127.0.0.1'), { message: /127.0.0.1:8443.*switched on/ }, 'none was given');
+    await t.rejects(at('http://x:8443'), { code: 'REQUEST_INVALID' });
+  },
+);
 
 t.test('never speaks to a gateway of another site', async (t) => {
   const { gateway, dataDir, identify } = await setUp(t);

@@ -1,4 +1,5 @@
 /** `holdfast-device`: the agent of a Pi, the simulated devices, and what goes with them. */
+import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
@@ -9,7 +10,7 @@ import { openSerialSimulator } from '../simulator/serial-simulator.js';
 import { openSimulation } from '../simulator/simulate.js';
 import { openAgent } from './agent.js';
 import { deviceConfiguration } from './configuration.js';
-import { enrol } from './enrol.js';
+import { type EnrolOptions, enrol } from './enrol.js';
 import { loadCredentials } from './identity.js';
 import { packApp } from './update/pack-app.js';
 
@@ -25,7 +26,8 @@ export const runDevice = (): Promise<never> =>
     schema: deviceConfiguration,
     commands: {
       run: 'Serve this device; what is done without a command.',
-      'enroll CODE': 'Make a key and have it certified by the gateway.',
+      'enroll [CODE]':
+        'Make a key and have it certified by the gateway, with a code, or with the certificate of the manufacturer (--certificate, --key, --root).',
       'pack FOLDER':
         'Make an application archive of a folder with a holdfast-app.json (--out FILE).',
       simulate: 'Many simulated devices in one process (--codes FILE enrols them).',
@@ -33,8 +35,17 @@ export const runDevice = (): Promise<never> =>
         'A simulated device on a serial line (--id ID; --port PATH, or --pty LINK for a line of its own).',
     },
     flags: {
-      gateway: { type: 'string', description: 'host:port of the gateway, where the code has none' },
+      certificate: {
+        type: 'string',
+        description: 'The chain that the device was made with, in PEM',
+      },
+      gateway: {
+        type: 'string',
+        description: 'host or host:port of the gateway (8443), where the code has none',
+      },
       id: { type: 'string', description: 'The device id, where the code leaves it open' },
+      key: { type: 'string', description: 'The key of that certificate, in PEM' },
+      root: { type: 'string', description: "SHA-256 of the fleet's root, which no code says then" },
       codes: {
         type: 'string',
         description: 'A file with a claim code a line, alone or behind an id',
@@ -79,7 +90,7 @@ const enroll: Command = async ({ configuration, dataDir, log, flags }, code) => 
     { log },
     {
       dataDir,
-      code: needed(code, 'enroll needs a CODE'),
+      proof: await proofOf(code, flags),
       model,
       serialNo,
       ...(gateway !== undefined && { gateway }),
@@ -88,6 +99,37 @@ const enroll: Command = async ({ configuration, dataDir, log, flags }, code) => 
   );
   const { deviceId: device, site, fleet } = identity;
   process.stdout.write(`${JSON.stringify({ enrolled: true, device, site, fleet })}\n`);
+};
+
+const proofOf = async (
+  code: string | undefined,
+  flags: Context['flags'],
+): Promise<EnrolOptions['proof']> => {
+  const certificate = textOf(flags.certificate);
+  if (code !== undefined && certificate !== undefined) {
+    throw new HoldfastError('CONFIGURATION_INVALID', 'enroll with a CODE or with --certificate');
+  }
+  if (certificate === undefined) {
+    return { code: needed(code, 'enroll needs a CODE, or --certificate, --key and --root') };
+  }
+  const root = needed(textOf(flags.root), "--certificate needs --root, the fleet's fingerprint");
+  const rootSha256 = root.replaceAll(':', '').toLowerCase();
+  if (!/^[0-9a-f]{64}$/.test(rootSha256)) {
+    throw new HoldfastError('CONFIGURATION_INVALID', '--root is a SHA-256: 64 hexadecimal digits');
+  }
+  return {
+    cert: await readPem(certificate),
+    key: await readPem(needed(textOf(flags.key), '--certificate needs its --key')),
+    rootSha256,
+  };
+};
+
+const readPem = async (path: string): Promise<string> => {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new HoldfastError('CONFIGURATION_INVALID', `${path} cannot be read`, { cause });
+  }
 };
 
 const pack: Command = async ({ flags }, folder) => {

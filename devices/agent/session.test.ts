@@ -14,7 +14,10 @@ t.test(
     const gateway = await TestGateway.open();
     const directory = await makeDirectory();
     const dataDir = join(directory.path, 'device');
-    await enrol({ log }, { dataDir, code: gateway.code, deviceId: 'dev-1', model: 'pi' });
+    await enrol(
+      { log },
+      { dataDir, proof: { code: gateway.code }, deviceId: 'dev-1', model: 'pi' },
+    );
     const credentials = await loadCredentials(dataDir, log);
     let connected: () => void = () => undefined;
     const session = new DeviceSession(

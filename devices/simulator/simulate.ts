@@ -151,7 +151,7 @@ const identify = async (
   }
   await enrol(deps, {
     dataDir,
-    code,
+    proof: { code },
     deviceId: id,
     model: options.model,
     serialNo: `SIM-${id}`,

@@ -280,7 +280,8 @@ export class DeviceEnrolment {
     if (presented.length > 0) return this.#deps.manufacturers.prove(presented);
     throw new HoldfastError(
       'NOT_AUTHENTICATED',
-      'this needs a code (holdfast device claim ID), or the certificate of a manufacturer that the site knows',
+      'this needs a code, or the certificate of a manufacturer that the site knows',
+      { data: { next: 'Ask for a code: holdfast device claim ID' } },
     );
   }
 }
