@@ -217,6 +217,15 @@ t.test('refuses more than may wait, and serves the others', async (t) => {
   t.ok((await site.shadows.request(update({ reported: { a: 1 } }, other))).accepted);
 });
 
+t.test('a device that floods its shadow holds up no order of the control plane', async (t) => {
+  const site = await openSite(t, await openFolder(t), { maxWaiting: 2 });
+  const flood = [1, 2].map((level) => site.shadows.request(update({ reported: { level } })));
+  await site.shadows.applyRemote({ device: 'pi-1', shadow: '-', operations: [] }, (write) =>
+    site.store.commits.commit(write),
+  );
+  await Promise.all(flood);
+});
+
 t.test('holds few shadows in memory and all on disk', async (t) => {
   const site = await openSite(t, await openFolder(t), { maxCached: 2 });
   const names = [...Array(10).keys()].map((n) => `shadow-${n}`);

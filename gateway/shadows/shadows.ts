@@ -119,7 +119,7 @@ export class Shadows {
     const operations = parseShadowOperations(order.operations);
     const dead = parseShadowWriteIds(order.dead ?? []);
     refuseForeign(key, operations);
-    await this.#turns.take(textOf(key), async () => {
+    const merge = async (): Promise<void> => {
       const before = await this.#cache.load(key);
       const decision = decideShadow(
         before,
@@ -128,7 +128,9 @@ export class Shadows {
       );
       if (decision.kind !== 'changed') return commit([]);
       await this.#store(key, before, decision, undefined, commit);
-    });
+    };
+    // Orders come one after the other: one that is refused holds up those to every other device.
+    await this.#turns.take(textOf(key), merge, 1);
   }
 
   /** The shadows a device has, by name. */

@@ -2,7 +2,7 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 
 /**
  * Lets work on one key be done one after the other and work on different keys side by side. Bounded: of one key at most
- * `maxWaiting` wait, the next is refused with REQUEST_THROTTLED.
+ * `maxWaiting` wait, the next is refused with REQUEST_THROTTLED. Who comes one at a time may wait `beyond` that.
  */
 export class Turns {
   readonly #last = new Map<string, { done: Promise<void>; waiting: number }>();
@@ -12,9 +12,9 @@ export class Turns {
     this.#maxWaiting = maxWaiting;
   }
 
-  async take<T>(key: string, work: () => Promise<T>): Promise<T> {
+  async take<T>(key: string, work: () => Promise<T>, beyond = 0): Promise<T> {
     const line = this.#last.get(key) ?? { done: Promise.resolve(), waiting: 0 };
-    if (line.waiting >= this.#maxWaiting) {
+    if (line.waiting >= this.#maxWaiting + beyond) {
       throw new HoldfastError('REQUEST_THROTTLED', 'too many requests about one thing at once');
     }
     line.waiting += 1;
