@@ -3,6 +3,7 @@ import { Agent } from 'node:https';
 import { type ErrorCode, errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type Role, type SignInAnswer, signInAnswer } from '@holdfast/protos/local/people';
+import type { LifecycleAction } from '@holdfast/protos/semantics/lifecycle';
 import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import * as v from 'valibot';
 import type { JsonObject } from './arguments.js';
@@ -13,6 +14,7 @@ import {
   type OpenClaimRow,
   type ShownClaim,
 } from './commands/claims.js';
+import type { CertificateRow } from './commands/device-life.js';
 import type { DeviceRow } from './commands/devices.js';
 import type { ConflictRow, ShadowRow } from './commands/shadows.js';
 import type { UserRow } from './commands/users.js';
@@ -30,6 +32,14 @@ const statusAnswer = v.looseObject({
   link: v.looseObject({ state: v.string(), last_contact: epochMs }),
   plan: v.looseObject({ revision: v.number(), state: v.string() }),
   devices: v.looseObject({ total: v.number(), online: v.number() }),
+  revocations: v.optional(
+    v.looseObject({
+      revoked: v.number(),
+      as_of: epochMs,
+      stale: v.boolean(),
+      stops_when_stale: v.array(v.string()),
+    }),
+  ),
   serial_lines: v.optional(
     v.array(
       v.looseObject({
@@ -53,6 +63,7 @@ const deviceAnswer = v.looseObject({
   door: v.string(),
   serial_no: v.string(),
   enrolled_at: v.number(),
+  lifecycle: v.optional(v.looseObject({ state: v.string() })),
 });
 const shadowAnswer = v.looseObject({
   desired: v.optional(object),
@@ -109,6 +120,17 @@ const openClaimsAnswer = v.object({
     }),
   ),
 });
+const certificatesAnswer = v.object({
+  certificates: v.array(
+    v.looseObject({
+      serial: v.string(),
+      issued_at: v.number(),
+      expires_at: v.number(),
+      revoked_at: epochMs,
+      revocation_reason: v.nullable(v.string()),
+    }),
+  ),
+});
 
 export interface GatewayClient {
   status(): Promise<GatewayStatus>;
@@ -128,6 +150,17 @@ export interface GatewayClient {
   createClaims(wishes: readonly ClaimWish[], lifetimeSeconds: number): Promise<ShownClaim[]>;
   listClaims(): Promise<OpenClaimRow[]>;
   deleteClaim(claim: string): Promise<void>;
+  listCertificates(device: string): Promise<CertificateRow[]>;
+  /** The serial numbers that were not revoked before. */
+  revokeCertificates(
+    device: string,
+    which: { readonly serial: string | undefined; readonly reason: string | undefined },
+  ): Promise<string[]>;
+  changeLifecycle(
+    device: string,
+    action: LifecycleAction,
+    reason: string,
+  ): Promise<{ readonly state: string }>;
   post(path: string, body: JsonObject): Promise<unknown>;
   listUsers(): Promise<UserRow[]>;
   addUser(user: string, role: Role, passwordHash: string): Promise<void>;
@@ -189,6 +222,26 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
         executionsAnswer,
         await ask('GET', `/campaigns/${encodeURIComponent(campaign)}/executions`),
       ).executions,
+    async listCertificates(device) {
+      const answer = v.parse(certificatesAnswer, await ask('GET', pathOf(device, 'certificates')));
+      return answer.certificates.map((one) => ({
+        serial: one.serial,
+        issue_time: new Date(one.issued_at),
+        expire_time: new Date(one.expires_at),
+        revoke_time: one.revoked_at === null ? undefined : new Date(one.revoked_at),
+        revocation_reason: one.revocation_reason ?? undefined,
+      }));
+    },
+    async revokeCertificates(device, { serial, reason }) {
+      const body = { ...(serial && { serial }), ...(reason && { reason }) };
+      const answer = await ask('POST', pathOf(device, 'revocations'), body);
+      return v.parse(v.looseObject({ revoked: v.array(v.string()) }), answer).revoked;
+    },
+    changeLifecycle: async (device, action, reason) =>
+      v.parse(
+        v.looseObject({ state: v.string() }),
+        await ask('POST', pathOf(device, 'lifecycle'), { action, reason }),
+      ),
     async createClaims(wishes, lifetimeSeconds) {
       const made: ShownClaim[] = [];
       for (let first = 0; first < wishes.length; first += claimsAtOnce) {
@@ -242,6 +295,8 @@ const claimOf = (answer: v.InferOutput<typeof claimsAnswer>['claims'][number]): 
   device: answer.device_id ?? undefined,
   model: answer.model ?? undefined,
 });
+const pathOf = (device: string, what: string): string =>
+  `/devices/${encodeURIComponent(device)}/${what}`;
 
 const rowOf = (answer: v.InferOutput<typeof deviceAnswer>): DeviceRow => ({
   site: undefined,
@@ -256,6 +311,7 @@ const rowOf = (answer: v.InferOutput<typeof deviceAnswer>): DeviceRow => ({
   confirm_time: undefined,
   enrollment_problem: undefined,
   labels: {},
+  lifecycle: answer.lifecycle?.state,
 });
 
 const errorAnswer = v.object({

@@ -1,5 +1,11 @@
 /** `holdfast device`: the devices of the sites, or, with --gateway, those of the site one stands at. */
-import type { Device } from '@holdfast/protos/gen/holdfast/v1/devices';
+import {
+  type Device,
+  LifecycleAction,
+  LifecycleState,
+  lifecycleActionToJSON,
+  lifecycleStateToJSON,
+} from '@holdfast/protos/gen/holdfast/v1/devices';
 import type { Command } from 'commander';
 import { parseCount, parseDevice } from '../arguments.js';
 import type { CloudClient } from '../cloud-client.js';
@@ -8,6 +14,7 @@ import { listDevices, resolveDeviceName } from '../device-name.js';
 import { inNaturalOrder } from '../natural-order.js';
 import { ago, type Column } from '../terminal.js';
 import { addClaimCommands } from './claims.js';
+import { addDeviceLifeCommands } from './device-life.js';
 import { addImportCommand } from './import-devices.js';
 import { idOf } from './sites.js';
 
@@ -50,6 +57,7 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
         ['state', row.online ? 'online' : 'offline'],
         ['last seen', ago(row.last_seen, now())],
         ['door', row.door],
+        ['life', row.lifecycle],
         ['enrolled', row.enroll_time?.toISOString()],
         ['enrolment', enrolmentOf(row)],
         ...Object.entries(row.labels).map(([key, value]) => [`label ${key}`, value] as const),
@@ -88,6 +96,8 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
         'No telemetry from this device has reached the control plane yet',
       );
     });
+
+  addDeviceLifeCommands(device, context);
 };
 
 /** A device as both APIs show it. */
@@ -106,6 +116,8 @@ export interface DeviceRow {
   /** Why it does not. */
   readonly enrollment_problem: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
+  /** Where its life stands; undefined where its site is too old to say. */
+  readonly lifecycle: string | undefined;
 }
 
 const nameOf = ({ site, device }: DeviceRow): string =>
@@ -138,7 +150,16 @@ const rowOf = (device: Device): DeviceRow => ({
   confirm_time: device.confirmTime,
   enrollment_problem: device.enrollmentProblem || undefined,
   labels: device.labels,
+  lifecycle: lifecycleOf(device),
 });
+
+const lifecycleOf = ({ lifecycleState, pendingAction }: Device): string | undefined => {
+  if (lifecycleState === LifecycleState.LIFECYCLE_STATE_UNSPECIFIED) return undefined;
+  const state = lifecycleStateToJSON(lifecycleState).replace('LIFECYCLE_STATE_', '').toLowerCase();
+  if (pendingAction === LifecycleAction.LIFECYCLE_ACTION_UNSPECIFIED) return state;
+  const action = lifecycleActionToJSON(pendingAction).replace('LIFECYCLE_ACTION_', '');
+  return `${state} (${action.toLowerCase()} is on its way)`;
+};
 
 const deviceColumns = (now: number): readonly Column<DeviceRow>[] => [
   { title: 'DEVICE', value: nameOf },
@@ -150,5 +171,6 @@ const deviceColumns = (now: number): readonly Column<DeviceRow>[] => [
     colour: (row) => (row.enrollment_problem ? 'red' : row.online ? 'green' : 'dim'),
   },
   { title: 'LAST SEEN', value: (row) => ago(row.last_seen, now) },
+  { title: 'LIFE', value: (row) => row.lifecycle },
   { title: 'DOOR', value: (row) => row.door },
 ];

@@ -1,6 +1,7 @@
 /** `holdfast status`: the fleet at a glance, or, with --gateway, the site. */
 import type { Command } from 'commander';
 import type { CommandContext } from '../context.js';
+import type { GatewayStatus } from '../gateway-client.js';
 import { ago } from '../terminal.js';
 import { listSites, showSites } from './sites.js';
 
@@ -23,6 +24,7 @@ export const addStatusCommand = (program: Command, context: () => CommandContext
         ['last contact', ago(lastContact === null ? undefined : new Date(lastContact), now())],
         ['plan', `${status.plan.revision} (${status.plan.state})`],
         ['devices', `${status.devices.online} of ${status.devices.total} online`],
+        ['revocations', revocationsOf(status, now())],
         ...status.serial_lines.map(
           ({ device, path, up, device_online }) =>
             [
@@ -32,4 +34,13 @@ export const addStatusCommand = (program: Command, context: () => CommandContext
         ),
       ]);
     });
+};
+
+/** How many, and since when nobody has said what was revoked elsewhere. */
+const revocationsOf = ({ revocations }: GatewayStatus, now: number): string | undefined => {
+  if (revocations === undefined) return undefined;
+  const { revoked, as_of, stale, stops_when_stale: stops } = revocations;
+  const known = as_of === null ? 'no plan yet' : `as of ${ago(new Date(as_of), now)}`;
+  const without = stops.length === 0 ? '' : `, so without ${stops.join(', ')}`;
+  return `${revoked}, ${known}${stale ? ` (stale${without})` : ''}`;
 };
