@@ -97,7 +97,11 @@ export const openGateway = async (
   const via = await readProxy(configuration.link);
   const publisher = new LatePublisher();
   const { publish } = publisher;
-  const devices = await openDevices({ site, clock, log });
+  const devices = await openDevices({
+    ...{ site, clock, log },
+    plannedDecision: (device) =>
+      plan.current()?.documents.device.get(device)?.body.lifecycle.decided_at,
+  });
   onClose('devices', () => devices.close());
   const host = configuration.names.hosts[0] ?? '127.0.0.1';
   const ports = { mqtts: 0, https: 0, console: 0 };

@@ -5,6 +5,7 @@
  * the same device, and when a device was last seen only now and then, so that telemetry costs no write here. What enrolment commits
  * is taken up after its commit.
  */
+import type { HybridTime } from '@holdfast/protos/semantics/hybrid-clock';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Append, Statement, Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
@@ -17,6 +18,8 @@ import { type DeviceLifecycle, enrolledLifecycle } from './lifecycle.js';
 import { lifecycleEntry } from './lifecycle-entry.js';
 
 export interface DevicesDeps {
+  /** When the plan's decision on a device was made, if it has one. */
+  readonly plannedDecision?: (device: string) => HybridTime | undefined;
   readonly site: SiteStore;
   readonly clock: Clock;
   readonly log: StoreLog;
@@ -52,6 +55,7 @@ export class Devices {
   readonly #changed = new Set<string>();
   readonly #seen = new Set<string>();
   readonly #listeners = new Set<(change: DeviceChange) => void>();
+  readonly #leaving = new Set<string>();
   readonly #heardListeners = new Set<(device: string) => void>();
   #timer: NodeJS.Timeout | undefined;
   readonly #startTimer: NodeJS.Timeout;
@@ -144,12 +148,18 @@ export class Devices {
     return [writeDevice(this.#dated(moved)), writeLifecycle(moved)];
   };
 
-  /** The device is gone; `removeDevice` was committed. */
-  forgotten(device: string): void {
-    this.#devices.delete(device);
-    this.#sessions.delete(device);
-    this.#changed.delete(device);
-    this.#seen.delete(device);
+  /** Forgets a device; `commit` removes its row, after which nothing that was still to be written may bring it back. */
+  async forget(device: string, commit: () => Promise<void>): Promise<void> {
+    this.#leaving.add(device);
+    try {
+      await commit();
+      this.#devices.delete(device);
+      this.#sessions.delete(device);
+      this.#changed.delete(device);
+      this.#seen.delete(device);
+    } finally {
+      this.#leaving.delete(device);
+    }
   }
 
   learned(device: string, facts: DeviceFacts): void {
@@ -182,7 +192,7 @@ export class Devices {
     const row: Device = {
       ...newDevice(device, 'serial', at),
       ...{ model, serialNo },
-      lifecycle: enrolledLifecycle(known?.lifecycle, this.#reading(at)),
+      lifecycle: this.#enrolled(device, at),
     };
     await this.#deps.site.commit([
       writeDevice(row),
@@ -228,7 +238,7 @@ export class Devices {
       ...newDevice(device, 'native', at),
       ...{ model, serialNo, firmwareVersion: firmwareVersion ?? null },
       session: before?.session ?? null,
-      lifecycle: enrolledLifecycle(before?.lifecycle, this.#reading(at)),
+      lifecycle: this.#enrolled(device, at),
     };
   }
 
@@ -253,8 +263,10 @@ export class Devices {
     return { lastSeen: clock.now(), heardMs: clock.monotonic() };
   }
 
-  #reading(now: number): { readonly now: number; readonly trusted: boolean } {
-    return { now, trusted: this.#deps.clock.trusted };
+  #enrolled(device: string, now: number): DeviceLifecycle {
+    const { clock, plannedDecision } = this.#deps;
+    const before = this.#devices.get(device)?.lifecycle;
+    return enrolledLifecycle(before, plannedDecision?.(device), { now, trusted: clock.trusted });
   }
 
   /** As it is written: when it was last heard is worth something after a restart only by a clock that is trusted. */
@@ -286,7 +298,7 @@ export class Devices {
     for (let from = 0; from < due.length; from += mostAtOnce) {
       const devices = due
         .slice(from, from + mostAtOnce)
-        .flatMap((id) => this.#devices.get(id) ?? []);
+        .flatMap((id) => (this.#leaving.has(id) ? [] : (this.#devices.get(id) ?? [])));
       try {
         await this.#deps.site.commit(devices.flatMap((device) => this.#writeOf(device)));
       } catch (error) {

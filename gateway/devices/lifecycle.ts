@@ -3,6 +3,7 @@ import {
   type ClockReading,
   compareTimes,
   type HybridTime,
+  laterOf,
   mintTime,
   zeroTime,
 } from '@holdfast/protos/semantics/hybrid-clock';
@@ -29,12 +30,16 @@ export interface DeviceLifecycle {
 /** What follows by itself, without a person. */
 export const bySite = 'site';
 
-/** A device that has just been enrolled, over whatever the id was before. Its stamp is above every decision it overrules. */
+/**
+ * A device that has just been enrolled, over whatever the id was before. Its stamp is above every decision it overrules, that of the plan
+ * among them: the plan may still say of one that was forgotten that it is to go.
+ */
 export const enrolledLifecycle = (
   before: DeviceLifecycle | undefined,
+  planned: HybridTime | undefined,
   clock: ClockReading,
 ): DeviceLifecycle => {
-  const decidedAt = before?.decidedAt ?? zeroTime;
+  const decidedAt = laterOf(before?.decidedAt ?? zeroTime, planned ?? zeroTime);
   const isDecided = compareTimes(decidedAt, zeroTime) > 0;
   return {
     state: 'provisioning',

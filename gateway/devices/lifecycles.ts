@@ -216,8 +216,7 @@ export class Lifecycles {
       // In the lane of what is known of devices: behind everything that was said of this one.
       journalEntry('state', 'device_removed', { device }, at),
     ];
-    await site.commit(write);
-    devices.forgotten(device);
+    await devices.forget(device, () => site.commit(write));
     revocations.take(revoked);
     const error = refusalOf(device, 'retired');
     this.#tell({ device, state: 'retired', error, isGone: true });
