@@ -12,7 +12,9 @@ import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import { readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { type GatewayConfiguration, gatewayConfiguration, tokenOf } from './configuration.js';
+import { becomeOwner } from './installer/become-owner.js';
 import { installerCommands, runInstaller } from './installer/installer.js';
+import { startService } from './service/start-service.js';
 import { appliedFile, runGateway } from './site-file/run-gateway.js';
 import { type EnrolledGateway, enrollGateway, resetOperatorToken } from './trust/enroll-gateway.js';
 import { openGatewayRecord } from './trust/gateway-identity.js';
@@ -68,7 +70,11 @@ export const main = async (): Promise<never> => {
           `There is no command "${command}" here: holdfast-gateway --help (the command stands before the flags)`,
         );
       }
+      // What root enrols belongs to the user of the service.
+      const becomeSelf = becomeOwner(context.dataDir);
       await work(context, argument);
+      becomeSelf();
+      if (command === 'enroll') await startService(context.dataDir);
     },
   });
 };

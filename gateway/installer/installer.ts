@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { userInfo } from 'node:os';
+import { resolve } from 'node:path';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { Terminal } from '@holdfast/provisioning/cli/terminal';
 import {
@@ -19,6 +20,7 @@ import { gatewayConfiguration } from '../configuration.js';
 import { examine, examineMachine } from '../doctor/doctor.js';
 import { exitCodeOf, type Finding, findingsOf } from '../doctor/finding.js';
 import { findUser } from '../doctor/service-user.js';
+import { installService } from '../service/install-service.js';
 import { applySiteFile } from '../site-file/apply.js';
 import { planSiteFile } from '../site-file/plan.js';
 import { appliedFile } from '../site-file/run-gateway.js';
@@ -60,6 +62,8 @@ const quiet = { info: () => undefined, warn: () => undefined, error: () => undef
 
 /** Where the Debian package keeps the installer's file. */
 const installedFile = '/etc/holdfast/site.yaml';
+/** Where systemd makes the folder of a service's state. */
+const installedData = '/var/lib/holdfast';
 /** The user of the service, where it is installed. */
 const serviceUserName = 'holdfast';
 
@@ -152,10 +156,40 @@ const apply: InstallerCommand = async ({ terminal, flags, dataDir, arguments: [p
   return exitCodes.ok;
 };
 
+const install: InstallerCommand = async ({ terminal, flags, options }) => {
+  const isDryRun = flags['dry-run'] === true;
+  const { configuration } = await loadConfiguration(gatewayConfiguration, {
+    ...options,
+    argv: ['run', ...options.argv.slice(1)],
+    defaultFile: (dataDir) => appliedFile(dataDir, 'install-service'),
+  });
+  const { values } = readCommandLine(gatewayConfiguration, options);
+  const installed = await installService(
+    { isRoot: process.geteuid?.() === 0 },
+    {
+      configuration,
+      command: [process.execPath, process.argv[1] ?? ''],
+      dataDir: typeof values.data === 'string' ? resolve(values.data) : installedData,
+      user: serviceUserName,
+      isDryRun,
+    },
+  );
+  terminal.json(installed);
+  if (isDryRun) {
+    terminal.line(installed.unit);
+    terminal.line(terminal.paint('bold', 'Would be done (--dry-run):'));
+  }
+  for (const step of installed.steps) {
+    terminal.line(`  ${isDryRun ? '·' : terminal.paint('green', '✓')} ${step}`);
+  }
+  return exitCodes.ok;
+};
+
 const commands = new Map<string, InstallerCommand>([
   ['doctor', doctor],
   ['plan', plan],
   ['apply', apply],
+  ['install-service', install],
 ]);
 
 const examineFor = async (

@@ -7,6 +7,7 @@ import { openingPorts } from '@holdfast/provisioning/program/port-settings';
 import type { ProgramContext } from '@holdfast/provisioning/program/run-program';
 import { type GatewayConfiguration, gatewayConfiguration } from '../configuration.js';
 import { openGateway } from '../gateway.js';
+import { openServiceNotifier } from '../service/notify.js';
 import { AppliedConfiguration } from './applied-configuration.js';
 import { clearRunning, writeRunning } from './running-record.js';
 import { serveSite } from './serve-site.js';
@@ -35,6 +36,10 @@ export const runGateway = async (
   const { log, signal, dataDir, ready, fail, configFile, overrides } = context;
   const applied = await AppliedConfiguration.open({ log }, { dataDir });
   context.onClose('running record', () => clearRunning(dataDir));
+  const notifier = openServiceNotifier({ log, env: commandLine.env });
+  context.onClose('service notifier', () => notifier.close());
+  signal.addEventListener('abort', () => notifier.stopping(), { once: true });
+  const nextHangup = hangups(log, signal);
   await serveSite(
     {
       log,
@@ -65,8 +70,12 @@ export const runGateway = async (
           ports,
         });
         ready(ports);
+        notifier.ready('serves the site');
       },
-      toldToBeginAnew: hangups(log, signal),
+      toldToBeginAnew: async () => {
+        await nextHangup();
+        notifier.reloading();
+      },
     },
     context.configuration,
   );

@@ -17,7 +17,7 @@ export interface ServeSiteDependencies<C> {
   /** The configuration as it stands now. */
   readonly load: () => Promise<C>;
   readonly open: (configuration: C, life: Life) => Promise<OpenedGateway>;
-  /** Told of each opened gateway. */
+  /** Told of each opened gateway, and again of one that goes on. */
   readonly onServing: (configuration: C, ports: ReadyPorts) => Promise<void>;
   /** Ends the program. */
   readonly fail: (error: unknown) => void;
@@ -72,7 +72,10 @@ export const serveSite = async <C>(
       if (applied.onTrial !== undefined) await applied.rollBack(applied.onTrial, messageOf(error));
       return undefined;
     });
-    if (next === undefined) continue;
+    if (next === undefined) {
+      await deps.onServing(serving.configuration, serving.gateway.ports);
+      continue;
+    }
     await serving.close();
     serving = await openOnTrial(
       deps,
