@@ -6,7 +6,13 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import * as v from 'valibot';
-import { type Child, type ChildOptions, runChild, startChild } from '../program/children.js';
+import {
+  type Child,
+  type ChildExit,
+  type ChildOptions,
+  runChild,
+  startChild,
+} from '../program/children.js';
 import type { StoreLog } from '../storage/store.js';
 import { type FleetRecord, openFleetState, type PortName } from './fleet-state.js';
 import { bins } from './programs.js';
@@ -25,6 +31,10 @@ export interface FleetOptions {
   /** More arguments for a program, by its name. */
   readonly args?: Readonly<Record<string, readonly string[]>>;
   readonly onLogLine?: (program: string, line: string) => void;
+  /** Told of a program that ended without having been asked to, once everything runs. */
+  readonly onEnded?: (program: string, exit: ChildExit) => void;
+  /** Ends the start. */
+  readonly signal?: AbortSignal;
 }
 
 /** The site of every quickstart, and the model of all of its devices: one firmware fits them all. */
@@ -40,6 +50,7 @@ export class Fleet {
   readonly #options: FleetOptions;
   readonly #state: FleetRecord;
   readonly #children = new Map<string, Child>();
+  #isServing = false;
 
   private constructor(options: FleetOptions, state: FleetRecord, wan: Wan) {
     this.#options = options;
@@ -56,6 +67,7 @@ export class Fleet {
     const fleet = new Fleet(options, state, wan);
     try {
       await fleet.#start();
+      fleet.#isServing = true;
       return fleet;
     } catch (error) {
       await fleet.close();
@@ -82,6 +94,7 @@ export class Fleet {
       bin: bins.holdfast,
       args: ['--json', '--data', this.folder('cli'), ...args],
       timeoutMs: commandTimeoutMs,
+      ...this.#signal(),
     });
     if (result.code !== 0) {
       throw new HoldfastError('CHILD_FAILED', `holdfast ${args.join(' ')}: ${result.stderr}`);
@@ -148,8 +161,16 @@ export class Fleet {
     }
   }
 
+  /** Starts a program again after it ended, by the name that `onEnded` gave. */
+  async restart(name: string): Promise<void> {
+    if (name === 'cloud') await this.startCloud();
+    else if (name === 'gateway') await this.startGateway();
+    else await this.startDevices(name);
+  }
+
   /** Ends everything, the devices first. Idempotent. */
   async close(): Promise<void> {
+    this.#isServing = false;
     const order = [...this.#children.keys()].filter(
       (name) => name !== 'cloud' && name !== 'gateway',
     );
@@ -279,6 +300,14 @@ export class Fleet {
   async #run(name: string, bin: string, args: readonly string[]): Promise<Child> {
     const child = await startChild(this.#childOptions(name, bin, args));
     this.#children.set(name, child);
+    child.exited
+      .then((exit) => {
+        if (this.#isServing && this.#children.get(name) === child) {
+          this.#options.onEnded?.(name, exit);
+        }
+      })
+      // One that could not be run at all was told to whoever started it.
+      .catch(() => undefined);
     return child;
   }
 
@@ -287,8 +316,15 @@ export class Fleet {
     return {
       bin,
       args: [...args, ...(more?.[name] ?? []), '--data', this.folder(name)],
+      ...this.#signal(),
       ...(onLogLine && { onLogLine: (line: string) => onLogLine(name, line) }),
     };
+  }
+
+  /** Only the start ends by it: what runs is closed in its order. */
+  #signal(): { signal?: AbortSignal } {
+    const { signal } = this.#options;
+    return signal === undefined || this.#isServing ? {} : { signal };
   }
 
   #step(text: string): void {

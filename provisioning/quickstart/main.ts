@@ -1,12 +1,14 @@
 /** `npm start`: a fleet on this machine to try things on; and `npm run wan WORD`, which cuts and mends its WAN. */
-import { appendFile, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { Terminal } from '../cli/terminal.js';
 import { LogStream } from '../program/log-stream.js';
 import { createLogger } from '../program/logger.js';
 import { type FolderLock, lockFolder } from '../storage/folder-lock.js';
+import { aborted, wait } from '../time/wait.js';
 import { Fleet, model } from './fleet.js';
+import { LogFile } from './log-file.js';
 import { writeSampleFirmware } from './sample-firmware.js';
 import { openWanSwitch, switchWan } from './wan-switch.js';
 
@@ -33,13 +35,37 @@ const serve = async (): Promise<number> => {
     isJson: false,
     environment: process.env,
   });
-  const stopped = new Promise<void>((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-  });
+  const stop = new AbortController();
+  process.once('SIGINT', () => stop.abort());
+  process.once('SIGTERM', () => stop.abort());
   await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
   const lock = await lockQuickstart(dataDirectory);
-  const logFile = join(dataDirectory, 'quickstart.log');
+  const logPath = join(dataDirectory, 'quickstart.log');
+  const logFile = new LogFile({
+    path: logPath,
+    onFailure: (text) => process.stderr.write(`${text}\n`),
+  });
+  try {
+    await serveFleet(terminal, logFile, stop.signal, relative('.', logPath));
+    return 0;
+  } catch (error) {
+    // Ctrl-C reaches the programs too, and a start that was ended by it fails in many ways.
+    if (stop.signal.aborted) return 0;
+    process.stderr.write(`${terminal.paint('red', '✗')} ${messageOf(error)}\n`);
+    process.stderr.write(`  next: what each program said is in ${relative('.', logPath)}\n`);
+    return 1;
+  } finally {
+    await logFile.close();
+    await lock.close();
+  }
+};
+
+const serveFleet = async (
+  terminal: Terminal,
+  logFile: LogFile,
+  signal: AbortSignal,
+  logName: string,
+): Promise<void> => {
   const fleet = await Fleet.open({
     dataDirectory,
     agents: 1,
@@ -47,26 +73,45 @@ const serve = async (): Promise<number> => {
     hasSerial: true,
     log: createLogger({ program: 'quickstart', level: 'warn', to: new LogStream({ fd: 2 }) }),
     onStep: (text) => terminal.line(`${terminal.paint('dim', '·')} ${text}`),
-    onLogLine: (program, line) => {
-      appendFile(logFile, `${program} ${line}\n`).catch((error: unknown) => {
-        process.stderr.write(`${logFile}: ${messageOf(error)}\n`);
-      });
+    onLogLine: (program, line) => logFile.write(`${program} ${line}`),
+    onEnded: (name, exit) => {
+      if (signal.aborted) return;
+      const how = exit.signal === null ? `with exit code ${exit.code}` : `by ${exit.signal}`;
+      terminal.line(`${terminal.paint('yellow', '!')} ${name} ended ${how}; starting it again …`);
+      startAgain(fleet, name, signal).then(
+        () => terminal.line(`${terminal.paint('green', '✓')} ${name} runs again`),
+        (error: unknown) => {
+          if (signal.aborted) return;
+          terminal.line(`${terminal.paint('red', '✗')} ${messageOf(error)}`);
+          terminal.line('  next: Ctrl-C, then npm start');
+        },
+      );
     },
+    signal,
   });
-  const wanSwitch = await openWanSwitch(dataDirectory, fleet.wan);
   try {
-    const firmware = join(dataDirectory, 'firmware-2.0.0.tar.gz');
-    await writeSampleFirmware(firmware, { version: '2.0.0', behaviour: 'works' });
-    show(terminal, fleet, relative('.', firmware), relative('.', logFile));
-    await stopped;
-    terminal.line();
-    terminal.line('stopping …');
+    const wanSwitch = await openWanSwitch(dataDirectory, fleet.wan);
+    try {
+      const firmware = join(dataDirectory, 'firmware-2.0.0.tar.gz');
+      await writeSampleFirmware(firmware, { version: '2.0.0', behaviour: 'works' });
+      show(terminal, fleet, relative('.', firmware), logName);
+      await aborted(signal);
+      terminal.line();
+      terminal.line('stopping …');
+    } finally {
+      wanSwitch.close();
+    }
   } finally {
-    wanSwitch.close();
     await fleet.close();
-    await lock.close();
   }
-  return 0;
+};
+
+/** One that ends at once whenever it is started shall not keep the machine busy. */
+const restartPauseMs = 1_000;
+
+const startAgain = async (fleet: Fleet, name: string, signal: AbortSignal): Promise<void> => {
+  await wait(restartPauseMs, signal);
+  await fleet.restart(name);
 };
 
 /** From the first moment on: a second start in the middle of the first must not find ports taken. */
@@ -95,26 +140,28 @@ const show = (terminal: Terminal, fleet: Fleet, firmware: string, logFile: strin
   terminal.line(`  logs           ${logFile}`);
   terminal.line();
   terminal.line(bold('Try, in another terminal:'));
-  const tries = [
-    ['npx holdfast device list', 'the devices as the control plane knows them'],
-    [
-      'npx holdfast shadow set demo/agent-1 agent.health_interval_s=5',
-      'what is desired of a device',
-    ],
-    [
-      `npx holdfast firmware upload ${firmware} --model ${model} --version 2.0.0 && npx holdfast campaign create v2 --firmware ${model}@2.0.0 --start`,
-      'an update for every device …',
-    ],
-    [
-      'npm run wan cut && npx holdfast --gateway device list',
-      '… cut the WAN: the site goes on updating by itself, and answers on site',
-    ],
-    ['npm run wan up && npx holdfast campaign watch v2', 'mend it: the results arrive'],
-  ] as const;
-  for (const [index, [command, why]] of tries.entries()) {
+  for (const [index, [why, ...commands]] of triesWith(firmware).entries()) {
     terminal.line(`  ${index + 1}. ${dim(why)}`);
-    terminal.line(`     ${terminal.paint('cyan', command)}`);
+    for (const command of commands) terminal.line(`     ${terminal.paint('cyan', command)}`);
   }
   terminal.line();
   terminal.line(dim('Ctrl-C stops everything; the next start finds it again.'));
 };
+
+/** What to type, each with why; short enough for 80 columns, so that a line can be copied whole. */
+const triesWith = (firmware: string): readonly (readonly [string, ...string[]])[] => [
+  ['the devices as the control plane knows them', 'npx holdfast device list'],
+  ['what is desired of a device', 'npx holdfast shadow set demo/agent-1 agent.health_interval_s=5'],
+  [
+    'an update for every device …',
+    `npx holdfast firmware upload ${firmware} --model ${model} \\`,
+    '    --version 2.0.0',
+    `npx holdfast campaign create v2 --firmware ${model}@2.0.0 --start`,
+  ],
+  [
+    '… cut the WAN: the site goes on updating by itself, and answers on site',
+    'npm run wan cut',
+    'npx holdfast --gateway device list',
+  ],
+  ['mend it: the results arrive', 'npm run wan up', 'npx holdfast campaign watch v2'],
+];

@@ -37,12 +37,14 @@ const point = v.object({ series: v.string(), boot: v.string(), seq: v.optional(v
 t.test('a site keeps running without its network and reconciles to the last message', async (t) => {
   const dataDirectory = await mkdtemp(join(tmpdir(), 'holdfast-scenario-'));
   const logs: string[] = [];
+  const ended: string[] = [];
   const fleet = await Fleet.open({
     dataDirectory,
     agents: 2,
     simulated: 20,
     hasSerial: true,
     log,
+    onEnded: (name, exit) => ended.push(`${name} ${exit.signal ?? exit.code}`),
     onLogLine: (program, line) => {
       logs.push(`${program} ${line}`);
       if (logs.length > 2_000) logs.shift();
@@ -117,6 +119,7 @@ t.test('a site keeps running without its network and reconciles to the last mess
 
   t.comment('the gateway is killed and starts again without the WAN');
   await fleet.child('gateway').kill();
+  t.same(ended, ['gateway SIGKILL'], 'whoever runs the fleet hears of it');
   await fleet.startGateway();
   const expected = fleet.deviceIds
     .map((id) => ({ device: id, online: true, firmware_version: '2.0.0' }))
