@@ -27,6 +27,7 @@ import { commandService } from './commands/command-service.js';
 import type { CloudConfiguration } from './configuration.js';
 import { deviceDocuments } from './devices/device-lives.js';
 import { deviceService } from './devices/device-service.js';
+import { registerClockEffects } from './effects/clock-effects.js';
 import { registerDeviceEffects } from './effects/device-effects.js';
 import { EffectRegistry } from './effects/effect-registry.js';
 import { registerLifeEffects } from './effects/life-effects.js';
@@ -252,6 +253,7 @@ const registerParts = async (
   registerDeviceEffects(foundation);
   registerLifeEffects(foundation);
   registerEnrolmentEffects(foundation);
+  registerClockEffects(foundation);
   registerPeopleEffects(foundation);
   registerTelemetryEffects(effects);
   registerShadowEffects(foundation);

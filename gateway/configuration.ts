@@ -3,7 +3,9 @@ import { passwordHash, role, userName } from '@holdfast/protos/local/people';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import type { TokenOptions } from '@holdfast/provisioning/pki/pkcs11';
 import {
+  choice,
   configuration,
+  flag,
   integer,
   list,
   optionalText,
@@ -104,6 +106,22 @@ export const gatewayConfiguration = configuration({
       min: 1_048_576,
       unit: 'bytes',
       description: 'Beyond it the oldest points are dropped, and the drop is told',
+    }),
+  }),
+  time: section('What time it is. The clock of the machine is never set.', {
+    ntp: choice(['authenticated', 'any', 'never'], {
+      default: 'authenticated',
+      description:
+        'Whose NTP is believed: `authenticated` (NTS or keys, by chrony), `any` (where the way to the server is trusted), or none',
+    }),
+    serveNtp: flag({
+      default: false,
+      description:
+        'Answer SNTP and NTP requests of devices; while the time is not known it says so',
+    }),
+    ntpPort: port({
+      default: 123,
+      description: 'UDP port of NTP; below 1024 it takes a privilege',
     }),
   }),
   firmware: section('The firmware cache.', {

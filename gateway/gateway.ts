@@ -2,13 +2,15 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EntryBody, EntryKind } from '@holdfast/protos/link/journal-entries';
+import { verifyTime } from '@holdfast/provisioning/documents/time';
 import { formatAddress, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
 import { privatePem } from '@holdfast/provisioning/pki/keys';
 import type { Logger } from '@holdfast/provisioning/program/logger';
 import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
-import { type Clock, systemClock } from '@holdfast/provisioning/time/clock';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { MachineTime } from '@holdfast/provisioning/time/machine-time';
 import { cronSchedule, type Schedule } from '@holdfast/provisioning/time/schedule';
 import { type ConnectProxy, readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { openBroker } from './broker/broker.js';
@@ -19,6 +21,7 @@ import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
 import { estRoutes } from './doors/est/est-routes.js';
+import { clockRoutes } from './doors/local/clock-routes.js';
 import { crlRoutes } from './doors/local/crl-routes.js';
 import { openDeviceDoor } from './doors/local/device-door.js';
 import { deviceLifeRoutes } from './doors/local/device-life-routes.js';
@@ -34,6 +37,7 @@ import { grpcDial } from './link/dial.js';
 import { openGrants } from './link/grants.js';
 import { Link } from './link/link.js';
 import { Pruning } from './link/pruning.js';
+import { TimeQuestion } from './link/time-question.js';
 import { shadowChanged } from './shadows/shadow-change.js';
 import { performShadowChanges } from './shadows/shadow-effects.js';
 import { openShadows } from './shadows/shadows.js';
@@ -45,6 +49,7 @@ import { cutSessions } from './trust/cut-sessions.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openTrust } from './trust/open-trust.js';
 import { openPeople } from './trust/people/open-people.js';
+import { followClock, openSiteClock } from './trust/site-clock.js';
 import { Updates } from './updates/updates.js';
 
 export interface GatewayDependencies {
@@ -55,6 +60,8 @@ export interface GatewayDependencies {
   readonly fail: (error: unknown) => void;
   /** Cron's, unless a test holds the clock. */
   readonly schedule?: Schedule;
+  /** The clocks of this machine, likewise. */
+  readonly machine?: MachineTime;
 }
 
 export interface GatewayOptions {
@@ -86,13 +93,13 @@ export const openGateway = async (
     log,
   );
   const { record, root } = identity;
-  // It is at least the time at which this gateway was enrolled.
-  const clock = systemClock({ floorMs: identity.link.certificate.notBefore });
+  const clock = await openSiteClock({ ...deps, identity }, { dataDir, ...configuration.time });
   const { store, site, outbox, telemetry, lanes } = await openSite(
     { ...deps, clock },
     { dataDir, telemetryBudgetBytes: configuration.telemetry.budgetBytes },
   );
   const { fence, plan, orders } = await openGrants({ site, clock, log, root }, record);
+  const peopleClock = followClock({ clock, site, plan });
 
   const via = await readProxy(configuration.link);
   const publisher = new LatePublisher();
@@ -114,6 +121,7 @@ export const openGateway = async (
     },
   );
   const { certificate, claims, crl, identify, lifecycles, revocations } = trust;
+  const { isRevoked } = revocations;
   const shadows = await openShadows({ site, clock, log: store.log });
   onClose('shadows', () => shadows.close());
   const firmware = new FirmwareCache(
@@ -194,6 +202,12 @@ export const openGateway = async (
         client: () => linkCredentials(identity),
         clock,
         via,
+        onDatesRefused: () => clock.contradict(),
+      }),
+      time: new TimeQuestion({
+        clock,
+        log,
+        verify: (jws, nonce) => verifyTime(jws, { root, isRevoked }, { site: record.site, nonce }),
       }),
     },
     { version, ...configuration.link },
@@ -244,14 +258,17 @@ export const openGateway = async (
   cutSessions({ ...trust, broker, devicesDoor, serial, log });
   const peopleDoor = await openPeopleDoor(
     {
-      routes: deviceLifeRoutes({
-        ...{ lifecycles, revocations, fence },
-        certificatesOf: (device) => certificatesOf(site.read, device),
-        isKnown: (device) => devices.get(device) !== undefined,
-      }),
+      routes: [
+        ...deviceLifeRoutes({
+          ...{ lifecycles, revocations, fence },
+          certificatesOf: (device) => certificatesOf(site.read, device),
+          isKnown: (device) => devices.get(device) !== undefined,
+        }),
+        ...clockRoutes({ clock: peopleClock }),
+      ],
       status: () =>
         siteStatus({
-          ...{ version, record, link, devices, firmware, serial, telemetry, trust },
+          ...{ version, record, clock, link, devices, firmware, serial, telemetry, trust },
         }),
       devices,
       telemetry,

@@ -176,3 +176,60 @@ t.test('a claim code stands in the plan until the site says that it was used', a
     ).sha256;
   t.not(claims(without), claims(withCode));
 });
+
+t.test(
+  'shows points of a site that did not know the time as guesses, until it says what their stamps meant',
+  async (t) => {
+    const cloud = await cloudUnderTest(t);
+    const link = dial(await enrolStandIn(cloud, 'a'));
+    t.teardown(() => link.close());
+    link.hello();
+    await link.next('welcome');
+    const [audit, telemetry] = [new StandInLog('audit'), new StandInLog('telemetry')];
+    const stamped = (boot: string, mono: number) => ({
+      kind: 'point',
+      body: { device: 'd', series: 't', ts: 5_000, value: mono, stamp: { boot, mono } },
+    });
+    const take = async (batch: Parameters<typeof link.say>[0]) => {
+      link.say(batch);
+      await link.next('journalCommitted');
+    };
+    const state = await new StandInLog('state').batch([stateEntry('d', true)]);
+    await take({ $case: 'journal', value: state });
+    const points = [
+      stamped('b1', 10),
+      stamped('b1', 20),
+      stamped('b2', 10),
+      stamped('b1', 10),
+      point('d', 7),
+    ];
+    await take({ $case: 'journal', value: await telemetry.batch(points) });
+    const read = async () => {
+      const parent = 'sites/a/devices/d';
+      const page = { parent, pageSize: 0, pageToken: '', orderBy: 'arrival' };
+      const { points } = await cloud.call(cloud.devices, cloud.devices.listTelemetry, page);
+      return points.map(({ time, timeIsGuess }) => [time?.getTime(), timeIsGuess]);
+    };
+    t.same(
+      await read(),
+      [
+        [5_000, true],
+        [5_000, true],
+        [5_000, true],
+        [7, false],
+      ],
+      'each counts once by its stamp',
+    );
+    const clock = (offset: number) => ({
+      kind: 'clock',
+      body: { boot: 'b1', offset, source: 'signed' },
+    });
+    await take({ $case: 'journal', value: await audit.batch([clock(1), clock(1_000_000)]) });
+    t.same(await read(), [
+      [1_000_010, false],
+      [1_000_020, false],
+      [5_000, true],
+      [7, false],
+    ]);
+  },
+);

@@ -201,13 +201,7 @@ export const deviceService = ({
       const rows = await readTelemetry(read, id, { ...page, order });
       const cut = cutPage(rows, page, scope, ({ position }) => [position]);
       return {
-        points: cut.rows.map(({ series, ts, value, boot, seq }) => ({
-          series,
-          time: new Date(ts),
-          valueJson: value,
-          boot: boot ?? '',
-          ...(seq === null ? {} : { seq: BigInt(seq) }),
-        })),
+        points: cut.rows.map(pointMessage),
         nextPageToken: cut.nextPageToken,
       };
     },
@@ -231,8 +225,14 @@ const readTelemetry = (
 ) => {
   let query = db
     .selectFrom('telemetry')
-    .selectAll()
-    .where('site_id', '=', site)
+    .leftJoin('site_clocks', (join) =>
+      join
+        .onRef('site_clocks.site_id', '=', 'telemetry.site_id')
+        .onRef('site_clocks.boot', '=', 'telemetry.stamp_boot'),
+    )
+    .selectAll('telemetry')
+    .select('site_clocks.clock_offset')
+    .where('telemetry.site_id', '=', site)
     .where('device_id', '=', device);
   if (after !== undefined) query = query.where('position', order === 'asc' ? '>' : '<', after[0]);
   return query
@@ -240,6 +240,20 @@ const readTelemetry = (
     .limit(limit + 1)
     .execute();
 };
+
+type PointRow = Awaited<ReturnType<typeof readTelemetry>>[number];
+
+/** Where the site had no time, the stamp and what the site said of it since make one; until then its guess is shown as such. */
+const pointMessage = ({ series, ts, value, boot, seq, stamp_mono, clock_offset }: PointRow) => ({
+  series,
+  time: new Date(
+    stamp_mono === null || clock_offset === null ? ts : Math.round(clock_offset + stamp_mono),
+  ),
+  timeIsGuess: stamp_mono !== null && clock_offset === null,
+  valueJson: value,
+  boot: boot ?? '',
+  ...(seq === null ? {} : { seq: BigInt(seq) }),
+});
 
 /** As plan and journal name who decided. */
 const actorOf = (caller: Caller | undefined): string => `cloud:${caller?.name ?? 'unknown'}`;

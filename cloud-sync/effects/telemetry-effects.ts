@@ -19,6 +19,8 @@ export const registerTelemetryEffects = (effects: EffectRegistry): void => {
       value: canonicalJson(body.value),
       boot: body.boot ?? null,
       seq: body.seq ?? null,
+      stamp_boot: body.stamp?.boot ?? null,
+      stamp_mono: body.stamp?.mono ?? null,
     }));
     for (let at = 0; at < rows.length; at += rowsAtOnce) {
       await tx.db
@@ -57,12 +59,17 @@ export const registerTelemetryEffects = (effects: EffectRegistry): void => {
   });
 };
 
-/** A point counts once by (device, boot, seq) where the device sends them, else by (device, series, ts). The number first: neither
- * it nor a colon can be mistaken for a part of what follows. */
-export const pointKey = ({ boot, seq, series, ts }: Point): string =>
-  boot !== undefined && seq !== undefined ? `n${seq}:${boot}` : `t${ts}:${series}`;
+/**
+ * A point counts once by (device, boot, seq) where the device sends them, else by (device, series, ts), or by its stamp in place of a
+ * time. The numbers first: neither they nor a colon can be mistaken for a part of what follows.
+ */
+export const pointKey = ({ boot, seq, series, ts, stamp }: Point): string => {
+  if (boot !== undefined && seq !== undefined) return `n${seq}:${boot}`;
+  if (stamp === undefined) return `t${ts}:${series}`;
+  return `s${stamp.mono}:${stamp.boot.length}:${stamp.boot}:${series}`;
+};
 
-/** Nine columns a row, and SQLite takes 32,766 parameters; more rows at once gain nothing. */
+/** Eleven columns a row, and SQLite takes 32,766 parameters; more rows at once gain nothing. */
 const rowsAtOnce = 500;
 
 const lastPosition = async ({ db }: WriteTransaction, site: string): Promise<number> => {

@@ -1,5 +1,6 @@
 /** What travels between a site and here: its plan and the orders down, its journal up, and the telemetry that came in it. */
 import type { Compilable, SchemaModule } from 'kysely';
+import type { TelemetryStampColumns } from './clock-tables.js';
 import type { PortableMigration } from './migration.js';
 
 export interface LinkTables {
@@ -91,7 +92,7 @@ export interface LinkTables {
     value: string;
     boot: string | null;
     seq: number | null;
-  };
+  } & TelemetryStampColumns;
   telemetry_positions: { site_id: string; last_position: number };
   telemetry_dropped: {
     site_id: string;

@@ -1,5 +1,6 @@
 /** The schema's steps in the order in which they run. A released step is never edited or moved: a new one is added at the end. */
 import { campaignTables } from './campaign-tables.js';
+import { clockTables } from './clock-tables.js';
 import { commandTables } from './command-tables.js';
 import { deviceLifeTables } from './device-life-tables.js';
 import { enrolmentTables } from './enrolment-tables.js';
@@ -24,4 +25,5 @@ export const migrations: readonly PortableMigration[] = [
   peopleTables,
   deviceLifeTables,
   retentionTables,
+  clockTables,
 ];

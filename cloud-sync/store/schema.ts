@@ -1,5 +1,6 @@
 /** Every table of the control plane, as Kysely sees it. Each part declares its own beside the migration that makes them. */
 import type { CampaignTables } from './campaign-tables.js';
+import type { ClockTables } from './clock-tables.js';
 import type { CommandTables } from './command-tables.js';
 import type { DeviceLifeTables } from './device-life-tables.js';
 import type { EnrolmentTables } from './enrolment-tables.js';
@@ -15,6 +16,7 @@ export interface Schema
     LinkTables,
     PeopleTables,
     CampaignTables,
+    ClockTables,
     CommandTables,
     DeviceLifeTables,
     EnrolmentTables,

@@ -4,7 +4,7 @@ import type { CommandResponsePayload } from '@holdfast/protos/mqtt/command-paylo
 import type { JobUpdateRequest } from '@holdfast/protos/mqtt/job-payload';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
-import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { StampingClock } from '@holdfast/provisioning/time/clock';
 import type { ShadowOutcome, ShadowRequest } from '../shadows/shadows.js';
 import type { TelemetryPoint } from '../telemetry/point.js';
 import { ArrivalTimes } from './arrival-times.js';
@@ -45,12 +45,14 @@ export interface DispatchDeps {
   readonly commands: {
     answered(device: string, command: string, response: CommandResponsePayload): Promise<void>;
   };
-  readonly clock: Pick<Clock, 'now'>;
+  readonly clock: StampingClock;
 }
 
 export const createDispatch = (deps: DispatchDeps): DispatchDeviceEvent => {
   const { devices, updates, commands } = deps;
+  const { clock } = deps;
   const arrivals = new ArrivalTimes();
+  const uptimes = new ArrivalTimes();
 
   const session = async (event: SessionChanged): Promise<void> => {
     const { device, door, model, serialNo, firmwareVersion } = event;
@@ -137,10 +139,31 @@ export const createDispatch = (deps: DispatchDeps): DispatchDeviceEvent => {
         return undefined;
     }
   };
+  const timed = ({ device, series, points }: TelemetrySent): TelemetryPoint[] => {
+    const now = clock.now();
+    return points.map((point) => ({
+      ...point,
+      device,
+      series,
+      ts: point.ts ?? arrivals.next(device, series, now),
+    }));
+  };
+
+  /** What a device says of time is its own. For the rest nobody vouches: once the time is known, the stamps say when it was. */
+  const stamped = ({ device, series, points }: TelemetrySent): TelemetryPoint[] => {
+    const [now, uptime] = [clock.now(), Math.floor(clock.monotonic())];
+    return points.map((point) => {
+      if (point.ts !== undefined) return { ...point, device, series, ts: point.ts };
+      const mono = uptimes.next(device, series, uptime);
+      const stamp = { boot: clock.boot, mono };
+      return { ...point, device, series, ts: now + (mono - uptime), stamp };
+    });
+  };
+
   /** Nearly all of the traffic: it goes on without a promise of its own for every message. */
   const telemetry = (event: TelemetrySent): Promise<void> => {
     devices.seen(event.device);
-    return deps.telemetry.record(pointsOf(event, arrivals, deps.clock.now()));
+    return deps.telemetry.record(clock.trusted ? timed(event) : stamped(event));
   };
 
   return <E extends DeviceEvent>(event: E) =>
@@ -149,15 +172,3 @@ export const createDispatch = (deps: DispatchDeps): DispatchDeviceEvent => {
       DeviceEventAnswers[E['type']]
     >;
 };
-
-const pointsOf = (
-  { device, series, points }: TelemetrySent,
-  arrivals: ArrivalTimes,
-  now: number,
-): TelemetryPoint[] =>
-  points.map((point) => ({
-    ...point,
-    device,
-    series,
-    ts: point.ts ?? arrivals.next(device, series, now),
-  }));

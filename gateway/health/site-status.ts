@@ -1,4 +1,5 @@
 /** What the local API says of the site as a whole (`GET /api/v1/status`). */
+import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
 import type { SerialLineStatus } from '../doors/serial/device-line.js';
 import type { SerialDoor } from '../doors/serial/serial-door.js';
 import type { Link } from '../link/link.js';
@@ -8,6 +9,7 @@ import type { Trust } from '../trust/open-trust.js';
 export interface SiteStatusSources {
   readonly version: string;
   readonly record: Pick<GatewayRecord, 'fleet' | 'site' | 'gateway_id' | 'epoch'>;
+  readonly clock: Pick<TrustedClock, 'status'>;
   readonly link: Pick<Link, 'status'>;
   readonly devices: { count(): { readonly total: number; readonly online: number } };
   readonly firmware: { readonly bytes: number; readonly problem: string | undefined };
@@ -19,12 +21,14 @@ export interface SiteStatusSources {
 export const siteStatus = (sources: SiteStatusSources): object => {
   const { record, version, firmware } = sources;
   const link = sources.link.status();
+  const { now, trusted, source, doubt } = sources.clock.status();
   return {
     fleet: record.fleet,
     site: record.site,
     gateway_id: record.gateway_id,
     epoch: record.epoch,
     version,
+    clock: { now, trusted, source, doubt },
     link: {
       state: link.fenced === null ? (link.connected ? 'up' : 'down') : 'fenced',
       since: link.since,

@@ -16,6 +16,7 @@ export interface LatestValuesOptions {
 
 interface Held {
   readonly latest: LatestValue;
+  readonly isGuess: boolean;
   readonly bytes: number;
 }
 
@@ -37,14 +38,15 @@ export class LatestValues {
 
   /**
    * Takes a point that is kept as so many bytes. An older one than is there changes nothing: redelivered and late points come
-   * out of order.
+   * out of order. Where a time is a guess, the later to come is the later.
    */
-  set({ device, series, ts, value }: TelemetryPoint, bytes: number): void {
+  set({ device, series, ts, value, stamp }: TelemetryPoint, bytes: number): void {
     const values = this.#devices.get(device) ?? new Map<string, Held>();
     const known = values.get(series);
-    if (known && known.latest.ts > ts) return;
+    const isGuess = stamp !== undefined;
+    if (known && !known.isGuess && !isGuess && known.latest.ts > ts) return;
     if (known) this.#drop(values, series);
-    values.set(series, { latest: { series, ts, value }, bytes });
+    values.set(series, { latest: { series, ts, value }, isGuess, bytes });
     this.#bytes += bytes;
     if (values.size > this.#maxPerDevice) this.#dropFirst(values);
     this.#devices.delete(device);

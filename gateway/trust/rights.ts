@@ -19,6 +19,7 @@ const holders = {
   'session.close': 'viewer',
   'site.read': 'viewer',
   'shadow.write': 'technician',
+  'clock.set': 'technician',
   'command.send': 'technician',
   'device.claim': 'technician',
   'device.revoke': 'technician',

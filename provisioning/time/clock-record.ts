@@ -9,8 +9,8 @@ const finite = v.pipe(v.number(), v.finite());
 const schema = v.object({
   /** Epoch ms. */
   floor: finite,
-  /** The build that the floor was at least as late as: signed time may have lowered it since. */
-  built: finite,
+  /** The build that the floor was at least as late as: signed time may have lowered it since. null before the first start. */
+  built: v.nullable(finite),
   boot: v.nullable(
     v.object({
       id: v.string(),
@@ -25,7 +25,7 @@ const schema = v.object({
 });
 export type ClockRecord = v.InferOutput<typeof schema>;
 
-export const emptyClockRecord: ClockRecord = { floor: 0, built: 0, boot: null };
+export const emptyClockRecord: ClockRecord = { floor: 0, built: null, boot: null };
 
 /** A record that is lost costs the floor that it held, never the start. */
 export const openClockRecord = async (

@@ -9,6 +9,8 @@ import type { LocalUser, Role } from '@holdfast/protos/local/people';
 import { createTestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
+import { ManualMachine } from '@holdfast/provisioning/time/manual-machine';
+import { openClock } from '@holdfast/provisioning/time/trusted-clock';
 import t, { type Test } from 'tap';
 import { openDevices } from '../../devices/devices.js';
 import { Commands } from '../../jobs/commands.js';
@@ -19,6 +21,8 @@ import { siteMigrations } from '../../store/site-migrations.js';
 import { siteStore } from '../../store/site-store.js';
 import { createOperatorToken, hashOperatorToken } from '../../trust/operator-token.js';
 import { openPeople } from '../../trust/people/open-people.js';
+import { followClock } from '../../trust/site-clock.js';
+import { clockRoutes } from './clock-routes.js';
 import { openPeopleDoor } from './people-door.js';
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -57,6 +61,16 @@ const openSite = async (t: Test, earlier?: { folder: string }) => {
     publish: async () => undefined,
     clock,
     log,
+  });
+  const machine = new ManualMachine(4_000);
+  const siteClock = await openClock(
+    { log, machine },
+    { path: join(folder, 'clock.json'), ntp: 'never', floorMs: clock.now(), builtMs: 0 },
+  );
+  const peopleClock = followClock({
+    clock: siteClock,
+    site,
+    plan: { onChange: () => () => undefined },
   });
   const planned: LocalUser[] = [];
   const closing: (() => Promise<void> | void)[] = [];
@@ -100,6 +114,7 @@ const openSite = async (t: Test, earlier?: { folder: string }) => {
       updates: { campaigns: () => [], executions: async () => [] },
       claims: { make: async () => [], open: async () => [], remove: async () => undefined },
       codeOf: () => 'c',
+      routes: clockRoutes({ clock: peopleClock }),
       fence: { check: () => undefined },
       people,
       operatorTokenSha256: () => hashOperatorToken(operatorToken),
@@ -117,6 +132,7 @@ const openSite = async (t: Test, earlier?: { folder: string }) => {
     if (isClosed) return;
     isClosed = true;
     await door.close();
+    await siteClock.close();
     for (const one of closing) await one();
     await devices.close();
     await outbox.close();
@@ -177,6 +193,7 @@ const openSite = async (t: Test, earlier?: { folder: string }) => {
     people,
     operatorToken,
     store,
+    site,
     close,
   };
 };
@@ -380,3 +397,30 @@ t.test('whoever was signed in before is not kept out by others at the same addre
   t.equal((await signIn('bert', passwords.bert, { earlier })).status, 200);
   t.equal((await signIn('anna', passwords.anna, { earlier })).status, 200);
 });
+
+t.test(
+  'a technician says what time it is where nothing else does, and the journal who it was',
+  async (t) => {
+    const { ask, tokenOf, entries, clock, site } = await openSite(t);
+    const [viewer, technician] = [await tokenOf('bert'), await tokenOf('anna')];
+    t.match(await ask('GET', '/clock', { token: viewer }), {
+      status: 200,
+      json: { trusted: false, source: null, doubt: 'below_floor', now: clock.now() },
+    });
+    const time = clock.now() + 86_400_000;
+    const path = '/clock';
+    t.equal((await ask('POST', path, { token: viewer, body: { time } })).status, 403);
+    const low = await ask('POST', path, { token: technician, body: { time: 5_000_000 } });
+    t.match(low, { status: 409, json: { code: 'CLOCK_BELOW_FLOOR' } });
+    t.equal((await ask('POST', path, { token: technician, body: { time: 'noon' } })).status, 400);
+    t.same(await entries('clock_set'), []);
+    t.match(await ask('POST', path, { token: technician, body: { time } }), {
+      status: 200,
+      json: { trusted: true, source: 'operator', now: time },
+    });
+    t.same(await entries('clock_set'), [{ actor: 'anna', time, step: 86_400_000 }]);
+    // It is told after the change, by itself: the entries of one store come in the order of their commits.
+    await site.commit([]);
+    t.match(await entries('clock'), [{ source: 'operator', offset: time - 10_000 }]);
+  },
+);

@@ -88,7 +88,10 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
       terminal.table(
         points,
         [
-          { title: 'TIME', value: (point) => point.time?.toISOString() },
+          {
+            title: 'TIME',
+            value: (point) => `${point.time?.toISOString() ?? ''}${point.timeIsGuess ? ' ?' : ''}`,
+          },
           { title: 'SERIES', value: (point) => point.series },
           { title: 'VALUE', value: (point) => point.valueJson },
           { title: 'SEQ', value: (point) => point.seq?.toString() },

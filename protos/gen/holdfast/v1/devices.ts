@@ -287,7 +287,11 @@ export interface TelemetryPoint {
   valueJson: string;
   /** Where the device sends them: its boot, and its number within that boot. */
   boot: string;
-  seq?: bigint | undefined;
+  seq?:
+    | bigint
+    | undefined;
+  /** The site did not know the time then, and has not said since what time it was. */
+  timeIsGuess: boolean;
 }
 
 function createBaseDevice(): Device {
@@ -2416,7 +2420,7 @@ export const ListTelemetryResponse: MessageFns<ListTelemetryResponse> = {
 };
 
 function createBaseTelemetryPoint(): TelemetryPoint {
-  return { series: "", time: undefined, valueJson: "", boot: "", seq: undefined };
+  return { series: "", time: undefined, valueJson: "", boot: "", seq: undefined, timeIsGuess: false };
 }
 
 export const TelemetryPoint: MessageFns<TelemetryPoint> = {
@@ -2438,6 +2442,9 @@ export const TelemetryPoint: MessageFns<TelemetryPoint> = {
         throw new globalThis.Error("value provided for field message.seq of type uint64 too large");
       }
       writer.uint32(40).uint64(message.seq);
+    }
+    if (message.timeIsGuess !== false) {
+      writer.uint32(48).bool(message.timeIsGuess);
     }
     return writer;
   },
@@ -2495,6 +2502,14 @@ export const TelemetryPoint: MessageFns<TelemetryPoint> = {
             message.seq = reader.uint64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.timeIsGuess = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2518,6 +2533,11 @@ export const TelemetryPoint: MessageFns<TelemetryPoint> = {
         : "",
       boot: isSet(object.boot) ? globalThis.String(object.boot) : "",
       seq: isSet(object.seq) ? BigInt(object.seq) : undefined,
+      timeIsGuess: isSet(object.timeIsGuess)
+        ? globalThis.Boolean(object.timeIsGuess)
+        : isSet(object.time_is_guess)
+        ? globalThis.Boolean(object.time_is_guess)
+        : false,
     };
   },
 
@@ -2538,6 +2558,9 @@ export const TelemetryPoint: MessageFns<TelemetryPoint> = {
     if (message.seq !== undefined) {
       obj.seq = message.seq.toString();
     }
+    if (message.timeIsGuess !== false) {
+      obj.timeIsGuess = message.timeIsGuess;
+    }
     return obj;
   },
 
@@ -2551,6 +2574,7 @@ export const TelemetryPoint: MessageFns<TelemetryPoint> = {
     message.valueJson = object.valueJson ?? "";
     message.boot = object.boot ?? "";
     message.seq = (object.seq !== undefined && object.seq !== null) ? BigInt(object.seq) : undefined;
+    message.timeIsGuess = object.timeIsGuess ?? false;
     return message;
   },
 };
