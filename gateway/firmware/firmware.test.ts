@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { watch } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, get as httpsGet } from 'node:https';
@@ -223,7 +224,13 @@ t.test(
     await half;
     const partial = join(folder, `${sha256}.part`);
     const size = async () => (await stat(partial).catch(() => undefined))?.size ?? 0;
-    while ((await size()) < 1_000_000) await new Promise((resolve) => setTimeout(resolve, 10));
+    const watcher = watch(folder);
+    for (;;) {
+      const changed = once(watcher, 'change');
+      if ((await size()) >= 1_000_000) break;
+      await changed;
+    }
+    watcher.close();
     child.kill('SIGKILL');
     await once(child, 'exit');
     const left = await size();
