@@ -1,5 +1,7 @@
 /** `holdfast-cloud`: the control plane as a program. */
+
 import { createRequire } from 'node:module';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { runProgram } from '@holdfast/provisioning/program/run-program';
 import { aborted } from '@holdfast/provisioning/time/wait';
 import { writeTextFile } from './certificates/certificate-file.js';
@@ -24,7 +26,14 @@ export const main = (): Promise<never> =>
         description: 'Draw a new token for the admin; the one before is void',
       },
     },
-    run: async ({ configuration, dataDir, flags, log, onClose, ready, signal }) => {
+    run: async (context) => {
+      const { configuration, dataDir, flags, log, onClose, ready, signal, positionals } = context;
+      if (positionals[0] !== undefined) {
+        throw new HoldfastError(
+          'CONFIGURATION_INVALID',
+          `There is no command "${positionals[0]}": holdfast-cloud takes flags alone (--help)`,
+        );
+      }
       const file = flags['login-file'];
       const ports = await openCloud(
         {
