@@ -4,6 +4,7 @@ import type { Device } from '@holdfast/protos/gen/holdfast/v1/devices';
 import { parseDevice } from './arguments.js';
 import type { CloudClient } from './cloud-client.js';
 import { collect, eachPage } from './context.js';
+import type { GatewayClient } from './gateway-client.js';
 
 export const resolveDeviceName = async (
   client: CloudClient,
@@ -45,3 +46,20 @@ export const listDevices = (client: CloudClient, site: string | undefined): Prom
       return { items: page.devices, nextPageToken: page.nextPageToken };
     }),
   );
+
+/** The id of a device for the gateway that is asked. Errors: REQUEST_INVALID where another site than the gateway's was typed. */
+export const deviceAtGateway = async (
+  gateway: Pick<GatewayClient, 'status'>,
+  text: string,
+  givenSite?: string,
+): Promise<string> => {
+  const { site, device } = parseDevice(text, givenSite);
+  if (site === undefined) return device;
+  const here = (await gateway.status()).site;
+  if (here === site) return device;
+  throw new HoldfastError(
+    'REQUEST_INVALID',
+    `the gateway that you are logged in to is that of the site ${here}, not of ${site}`,
+    { data: { next: `holdfast login CODE, with a login code of the gateway of ${site}` } },
+  );
+};

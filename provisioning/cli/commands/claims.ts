@@ -6,7 +6,7 @@ import { parseClaimCode } from '../../pki/claim-code.js';
 import { parseCount, parseDevice } from '../arguments.js';
 import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
-import { resolveSite } from '../device-name.js';
+import { deviceAtGateway, resolveSite } from '../device-name.js';
 import { type LabelFiles, openLabelFiles } from '../labels/label-files.js';
 import { qrLines, qrOfClaim } from '../qr-code.js';
 import type { Terminal } from '../terminal.js';
@@ -69,6 +69,7 @@ export const addClaimCommands = (device: Command, context: () => CommandContext)
     .action(async (id: string | undefined, options: ClaimOptions) => {
       const { terminal, asksGateway, gateway, cloud } = context();
       const named = id === undefined ? undefined : parseDevice(id, options.site);
+      if (asksGateway && id !== undefined) await deviceAtGateway(await gateway(), id, options.site);
       const wishes = wishesOf(named?.device, options);
       const labels =
         options.labels === undefined

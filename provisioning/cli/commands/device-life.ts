@@ -4,9 +4,8 @@ import { LifecycleAction } from '@holdfast/protos/gen/holdfast/v1/devices';
 import { lifecycleActions } from '@holdfast/protos/semantics/lifecycle';
 import { revocationReasons } from '@holdfast/protos/semantics/revocation-reason';
 import type { Command } from 'commander';
-import { parseDevice } from '../arguments.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
-import { resolveDeviceName } from '../device-name.js';
+import { deviceAtGateway, resolveDeviceName } from '../device-name.js';
 import { ago } from '../terminal.js';
 
 export const addDeviceLifeCommands = (device: Command, context: () => CommandContext): void => {
@@ -17,7 +16,9 @@ export const addDeviceLifeCommands = (device: Command, context: () => CommandCon
     .action(async (id: string, options: { site?: string }) => {
       const { terminal, asksGateway, gateway, now } = context();
       const rows = asksGateway
-        ? await (await gateway()).listCertificates(parseDevice(id, undefined).device)
+        ? await (await gateway()).listCertificates(
+            await deviceAtGateway(await gateway(), id, options.site),
+          )
         : await listCertificates(context(), id, options.site);
       terminal.table(
         rows,
@@ -46,8 +47,9 @@ export const addDeviceLifeCommands = (device: Command, context: () => CommandCon
       const { serial, reason } = options;
       let revoked: readonly string[];
       if (asksGateway) {
-        const { device } = parseDevice(id, undefined);
-        revoked = await (await gateway()).revokeCertificates(device, { serial, reason });
+        const client = await gateway();
+        const device = await deviceAtGateway(client, id, options.site);
+        revoked = await client.revokeCertificates(device, { serial, reason });
       } else {
         const client = await cloud();
         const name = await resolveDeviceName(client, id, options.site);
@@ -75,8 +77,9 @@ export const addDeviceLifeCommands = (device: Command, context: () => CommandCon
         const { terminal, asksGateway, gateway, cloud } = context();
         const { reason = '' } = options;
         if (asksGateway) {
-          const { device } = parseDevice(id, undefined);
-          const after = await (await gateway()).changeLifecycle(device, action, reason);
+          const client = await gateway();
+          const device = await deviceAtGateway(client, id, options.site);
+          const after = await client.changeLifecycle(device, action, reason);
           terminal.json(after);
           terminal.line(`${terminal.paint('green', '✓')} ${device} is ${after.state}`);
           return;

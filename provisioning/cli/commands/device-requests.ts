@@ -5,9 +5,9 @@ import {
   type Command as DeviceCommand,
 } from '@holdfast/protos/gen/holdfast/v1/commands';
 import type { Command } from 'commander';
-import { parseCount, parseDevice, parseJsonObject } from '../arguments.js';
+import { parseCount, parseJsonObject } from '../arguments.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
-import { resolveDeviceName } from '../device-name.js';
+import { deviceAtGateway, resolveDeviceName } from '../device-name.js';
 import { ago } from '../terminal.js';
 import { idOf } from './sites.js';
 
@@ -30,10 +30,13 @@ export const addDeviceRequestCommands = (program: Command, context: () => Comman
         const lifetimeMs = (options.expires ?? 3600) * 1000;
         const body = parseJsonObject(payload, 'the payload');
         if (asksGateway) {
-          const sent = await (await gateway()).post(
-            `/devices/${encodeURIComponent(parseDevice(device, undefined).device)}/commands`,
-            { type, payload: body, expires_at: now() + lifetimeMs },
-          );
+          const client = await gateway();
+          const id = await deviceAtGateway(client, device, options.site);
+          const sent = await client.post(`/devices/${encodeURIComponent(id)}/commands`, {
+            type,
+            payload: body,
+            expires_at: now() + lifetimeMs,
+          });
           terminal.json(sent);
           terminal.line(`${terminal.paint('green', '✓')} committed at the gateway`);
           return;

@@ -7,10 +7,10 @@ import {
   lifecycleStateToJSON,
 } from '@holdfast/protos/gen/holdfast/v1/devices';
 import type { Command } from 'commander';
-import { parseCount, parseDevice } from '../arguments.js';
+import { parseCount } from '../arguments.js';
 import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
-import { listDevices, resolveDeviceName } from '../device-name.js';
+import { deviceAtGateway, listDevices, resolveDeviceName } from '../device-name.js';
 import { inNaturalOrder } from '../natural-order.js';
 import { ago, type Column } from '../terminal.js';
 import { addClaimCommands } from './claims.js';
@@ -47,7 +47,9 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
     .action(async (id: string, options: { site?: string }) => {
       const { terminal, cloud, gateway, asksGateway, now } = context();
       const row = asksGateway
-        ? await (await gateway()).getDevice(parseDevice(id, options.site).device)
+        ? await (await gateway()).getDevice(
+            await deviceAtGateway(await gateway(), id, options.site),
+          )
         : await getDevice(await cloud(), id, options.site);
       terminal.fields(row, [
         ['device', nameOf(row)],

@@ -1,8 +1,8 @@
 /** `holdfast shadow`: what is desired of a device, and what it reported. */
 import type { Command } from 'commander';
-import { type JsonObject, parseAssignments, parseCount, parseDevice } from '../arguments.js';
+import { type JsonObject, parseAssignments, parseCount } from '../arguments.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
-import { resolveDeviceName } from '../device-name.js';
+import { deviceAtGateway, resolveDeviceName } from '../device-name.js';
 import type { Terminal } from '../terminal.js';
 
 interface ShadowOptions {
@@ -22,10 +22,9 @@ export const addShadowCommands = (program: Command, context: () => CommandContex
     .action(async (device: string, options: ShadowOptions) => {
       const { terminal, cloud, gateway, asksGateway } = context();
       if (asksGateway) {
-        const found = await (await gateway()).getShadow(
-          parseDevice(device, undefined).device,
-          options.name,
-        );
+        const client = await gateway();
+        const id = await deviceAtGateway(client, device, options.site);
+        const found = await client.getShadow(id, options.name);
         showShadow(terminal, found);
         return;
       }
@@ -49,8 +48,9 @@ export const addShadowCommands = (program: Command, context: () => CommandContex
       const { terminal, cloud, gateway, asksGateway } = context();
       const desired = parseAssignments(assignments);
       if (asksGateway) {
-        const updated = await (await gateway()).updateShadow(
-          parseDevice(device, undefined).device,
+        const client = await gateway();
+        const updated = await client.updateShadow(
+          await deviceAtGateway(client, device, options.site),
           options.name,
           desired,
           options.version,
