@@ -30,6 +30,7 @@ export const runCli = async (argv: readonly string[]): Promise<number> => {
     .option('--json', 'one line of JSON instead of tables')
     .option('--gateway', 'ask the gateway on site instead of the control plane')
     .option('--data <directory>', 'where the logins are kept', '.holdfast/cli')
+    .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(holdfast help COMMAND shows what it takes)')
     .exitOverride();
   const interrupted = new AbortController();

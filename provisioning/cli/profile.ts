@@ -47,9 +47,9 @@ export const readProfile = async (dataDirectory: string, kind: ProfileKind): Pro
   throw new HoldfastError(
     'NOT_AUTHENTICATED',
     kind === 'cloud'
-      ? 'not logged in to a control plane; its first start printed a login code'
-      : 'not logged in to a gateway; its enrolment printed a login code',
-    { data: { next: 'holdfast login CODE' } },
+      ? `no login to a control plane in ${dataDirectory}; its first start printed a login code`
+      : `no login to a gateway in ${dataDirectory}; its enrolment printed a login code`,
+    { data: { next: 'holdfast login CODE, or --data with the folder of the logins' } },
   );
 };
 

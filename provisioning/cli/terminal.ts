@@ -4,6 +4,8 @@ import Table from 'cli-table3';
 
 export interface OutputStream {
   readonly isTTY?: boolean | undefined;
+  /** Of a terminal: how many characters a line holds. */
+  readonly columns?: number | undefined;
   write(text: string): unknown;
 }
 
@@ -48,6 +50,12 @@ export class Terminal {
 
   get hasColours(): boolean {
     return this.#out.isTTY === true && (this.#environment.NO_COLOR ?? '') === '';
+  }
+
+  /** What of a text fits one line of the error stream. */
+  fit(text: string): string {
+    const columns = this.error.columns ?? 80;
+    return text.length < columns ? text : `${text.slice(0, columns - 2)}…`;
   }
 
   line(text = ''): void {

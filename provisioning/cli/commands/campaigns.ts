@@ -12,7 +12,7 @@ import type { Command } from 'commander';
 import { parseCount } from '../arguments.js';
 import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
-import type { Column, Terminal } from '../terminal.js';
+import { ago, type Column, type Terminal } from '../terminal.js';
 import { idOf } from './sites.js';
 
 interface CreateOptions {
@@ -86,7 +86,12 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
         reason: options.reason,
       });
       terminal.json(rowOf(cancelled));
-      terminal.line(`${terminal.paint('green', '✓')} campaign ${id} is ${stateOf(cancelled)}`);
+      const isOver = cancelled.state === CampaignState.CAMPAIGN_STATE_COMPLETED;
+      terminal.line(
+        isOver
+          ? `${terminal.paint('yellow', '!')} campaign ${id} was over before: nothing to cancel`
+          : `${terminal.paint('green', '✓')} campaign ${id} is ${stateOf(cancelled)}`,
+      );
     });
 
   campaign
@@ -99,7 +104,8 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
       const stop = () => call.cancel();
       signal.addEventListener('abort', stop, { once: true });
       try {
-        for await (const now of call) showProgress(terminal, now as Campaign);
+        let shown = '';
+        for await (const now of call) shown = showProgress(terminal, now as Campaign, shown);
         if (terminal.isInteractive) terminal.error.write('\n');
       } catch (error) {
         if (!signal.aborted) throw fromServiceError(error as never, call.getPeer());
@@ -126,6 +132,32 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
         campaignColumns,
         'No campaigns yet: holdfast campaign create ID --firmware MODEL@VERSION',
       );
+    });
+
+  campaign
+    .command('get <id>')
+    .description('one campaign: whom it is for, and how far it is')
+    .action(async (id: string) => {
+      const { terminal, cloud, now } = context();
+      const client = await cloud();
+      const found = await client.call(client.campaigns, client.campaigns.getCampaign, {
+        name: `campaigns/${id}`,
+      });
+      const { target } = found;
+      const someOf = (ids: readonly string[] | undefined, all: string): string =>
+        ids === undefined || ids.length === 0 ? all : ids.map(idOf).join(', ');
+      terminal.fields(rowOf(found), [
+        ['campaign', id],
+        ['firmware', idOf(found.firmware)],
+        ['state', stateOf(found)],
+        ['progress', progressOf(found)],
+        ['model', target?.model],
+        ['sites', someOf(target?.sites, 'every site')],
+        ['devices', someOf(target?.deviceIds, 'every device of the model')],
+        ['from version', someOf(target?.currentVersions, 'any')],
+        ['started', ago(found.startTime, now())],
+        ['ended', found.endTime && ago(found.endTime, now())],
+      ]);
     });
 
   campaign
@@ -196,8 +228,15 @@ const statusOf = (execution: Execution): string =>
   executionStatusToJSON(execution.status).replace('EXECUTION_STATUS_', '').toLowerCase();
 
 /** States and statuses in words, also for programs: the numbers of the wire mean nothing to anybody. */
-const rowOf = (campaign: Campaign): CampaignRow => ({ ...campaign, state: stateOf(campaign) });
-type CampaignRow = Omit<Campaign, 'state'> & { readonly state: string };
+const rowOf = (campaign: Campaign): CampaignRow => ({
+  ...campaign,
+  state: stateOf(campaign),
+  progress_text: progressOf(campaign),
+});
+type CampaignRow = Omit<Campaign, 'state'> & {
+  readonly state: string;
+  readonly progress_text: string;
+};
 
 /** An execution as both APIs show it. */
 export interface ExecutionRow {
@@ -232,9 +271,10 @@ const overOf = (campaign: Pick<Campaign, 'progress'>): bigint => {
   return p.succeeded + p.unproven + p.failed + p.rolledBack + p.cancelled + p.superseded;
 };
 
-const progressOf = (campaign: Pick<Campaign, 'progress'>): string => {
+/** What a person reads of it: where nothing was counted, why. */
+export const progressOf = (campaign: Pick<Campaign, 'progress' | 'state'>): string => {
   const p = campaign.progress;
-  if (p === undefined) return 'no site has reported yet';
+  if (p === undefined || p.total === 0n) return emptyProgress(campaign.state);
   const parts: [string, bigint][] = [
     ['queued', p.queued],
     ['in progress', p.inProgress],
@@ -249,16 +289,27 @@ const progressOf = (campaign: Pick<Campaign, 'progress'>): string => {
   return [`${overOf(campaign)} of ${p.total} done`, ...counts].join(' · ');
 };
 
+const emptyProgress = (state: CampaignState): string => {
+  if (state === CampaignState.CAMPAIGN_STATE_DRAFT) return 'not started';
+  if (state === CampaignState.CAMPAIGN_STATE_COMPLETED) {
+    return 'no device matched: check its model, --site, --device and --from-version';
+  }
+  if (state === CampaignState.CAMPAIGN_STATE_CANCELLED) return 'cancelled before a site reported';
+  return 'no site has reported yet';
+};
+
 const barWidth = 24;
 
-const showProgress = (terminal: Terminal, campaign: Campaign): void => {
+const showProgress = (terminal: Terminal, campaign: Campaign, shownBefore: string): string => {
   terminal.json(rowOf(campaign));
   const total = Number(campaign.progress?.total ?? 0n);
   const filled = total === 0 ? 0 : Math.floor((Number(overOf(campaign)) / total) * barWidth);
   const bar = '█'.repeat(filled) + '░'.repeat(barWidth - filled);
   const text = `${bar} ${stateOf(campaign)} · ${progressOf(campaign)}`;
-  if (terminal.isInteractive) terminal.error.write(`\r\u001b[2K${text}`);
-  else terminal.line(text);
+  // A line that wraps cannot be drawn over.
+  if (terminal.isInteractive) terminal.error.write(`\r\u001b[2K${terminal.fit(text)}`);
+  else if (text !== shownBefore) terminal.line(text);
+  return text;
 };
 
 const campaignColumns: readonly Column<CampaignRow>[] = [
@@ -269,7 +320,7 @@ const campaignColumns: readonly Column<CampaignRow>[] = [
     value: (campaign) => campaign.state,
     colour: (campaign) => (campaign.state === 'completed' ? 'green' : undefined),
   },
-  { title: 'PROGRESS', value: progressOf },
+  { title: 'PROGRESS', value: (campaign) => campaign.progress_text },
 ];
 
 const siteCampaignColumns: readonly Column<SiteCampaignRow>[] = [
@@ -281,7 +332,7 @@ const siteCampaignColumns: readonly Column<SiteCampaignRow>[] = [
     value: (row) =>
       Object.entries(row.executions)
         .map(([status, count]) => `${count} ${status.replace('_', ' ')}`)
-        .join(' · '),
+        .join(' · ') || 'no device matches so far',
   },
 ];
 

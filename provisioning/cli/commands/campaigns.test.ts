@@ -1,0 +1,30 @@
+import { CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import t from 'tap';
+import { progressOf } from './campaigns.js';
+
+const none = {
+  total: 0n,
+  queued: 0n,
+  inProgress: 0n,
+  succeeded: 0n,
+  unproven: 0n,
+  failed: 0n,
+  rolledBack: 0n,
+  cancelled: 0n,
+  superseded: 0n,
+};
+
+t.test('says of a campaign in which nothing was counted why', async (t) => {
+  const textOf = (state: CampaignState) => progressOf({ state, progress: none });
+  t.equal(textOf(CampaignState.CAMPAIGN_STATE_DRAFT), 'not started');
+  t.equal(textOf(CampaignState.CAMPAIGN_STATE_RUNNING), 'no site has reported yet');
+  t.match(textOf(CampaignState.CAMPAIGN_STATE_COMPLETED), /^no device matched/);
+});
+
+t.test('counts what is over of all', async (t) => {
+  const progress = { ...none, total: 12n, queued: 2n, inProgress: 9n, succeeded: 1n };
+  t.equal(
+    progressOf({ state: CampaignState.CAMPAIGN_STATE_RUNNING, progress }),
+    '1 of 12 done · 2 queued · 9 in progress · 1 succeeded',
+  );
+});
