@@ -141,6 +141,7 @@ export const openCloud = async (
     {
       ...foundation,
       root,
+      issuer: authority.root,
       isRevoked: rootCrl.isRevoked,
       signOrders: (batch) => signOrders(authority.planSigner, batch),
       signTime: (time) => signTime(authority.planSigner, time),
@@ -163,10 +164,11 @@ export const openCloud = async (
   ports.grpc = api.port;
 
   const republish = setInterval(() => {
-    rootCrl
+    authority
       .renew()
+      .then(() => rootCrl.renew())
       .then(() => plans.publishDue())
-      .catch((err: unknown) => log.error({ err }, 'plans could not be renewed'));
+      .catch((err: unknown) => log.error({ err }, 'plans or certificates could not be renewed'));
   }, publishEveryMs);
   deps.onClose('renewal of plans', () => clearInterval(republish));
   const retention = new Retention(

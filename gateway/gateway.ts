@@ -47,6 +47,7 @@ import { openSite } from './store/site.js';
 import { certificatesOf } from './trust/certificate-register.js';
 import { cutSessions } from './trust/cut-sessions.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
+import { openGatewayRenewal } from './trust/open-gateway-renewal.js';
 import { openTrust } from './trust/open-trust.js';
 import { openPeople } from './trust/people/open-people.js';
 import { followClock, openSiteClock } from './trust/site-clock.js';
@@ -187,6 +188,15 @@ export const openGateway = async (
   await updates.open();
   onClose('updates', () => updates.close());
 
+  const dial = {
+    ...{ address: record.link_address, root, clock, via },
+    client: () => linkCredentials(identity),
+    onDatesRefused: () => clock.contradict(),
+  };
+  const gatewayRenewal = openGatewayRenewal({
+    ...{ ...deps, identity, clock, schedule, certificate, dial },
+    isLinkUp: () => link.status().connected,
+  });
   const link = new Link(
     {
       lanes: [lanes.audit, lanes.state, telemetry.lane],
@@ -195,15 +205,11 @@ export const openGateway = async (
       fence,
       clock,
       log,
-      onUp: () => firmware.retry(),
-      dial: grpcDial({
-        address: record.link_address,
-        root,
-        client: () => linkCredentials(identity),
-        clock,
-        via,
-        onDatesRefused: () => clock.contradict(),
-      }),
+      onUp: () => {
+        firmware.retry();
+        void gatewayRenewal.check(true);
+      },
+      dial: grpcDial(dial),
       time: new TimeQuestion({
         clock,
         log,
@@ -269,6 +275,7 @@ export const openGateway = async (
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serial, telemetry, trust },
+          certificates: gatewayRenewal,
         }),
       devices,
       telemetry,

@@ -1,11 +1,16 @@
 /** Serves the API: gRPC over TLS on one port, with health and reflection. */
 import { fileURLToPath } from 'node:url';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { HealthImplementation } from 'grpc-health-check';
-import { bindServer, closeServer, type ServerCertificate } from './grpc-server.js';
+import {
+  bindServer,
+  closeServer,
+  type ServerCertificate,
+  serverCredentials,
+} from './grpc-server.js';
 import { type ApiService, implementationOf, type ServingDependencies } from './service.js';
 
 export interface ApiServerOptions {
@@ -41,11 +46,7 @@ export const openApiServer = async (
   const health = new HealthImplementation({ '': 'SERVING' });
   health.addToServer(server);
   new ReflectionService(await loadProtos()).addToServer(server);
-  const credentials = ServerCredentials.createSsl(
-    null,
-    [{ cert_chain: Buffer.from(certificate.cert), private_key: Buffer.from(certificate.key) }],
-    false,
-  );
+  const credentials = serverCredentials(certificate);
   const bound = await bindServer(server, { host, port, credentials });
   return {
     port: bound,

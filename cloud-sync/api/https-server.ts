@@ -71,7 +71,8 @@ export const openHttpsServer = async (
 ): Promise<HttpsServer> => {
   const server = createServer(
     {
-      ...certificate,
+      cert: certificate.cert,
+      key: certificate.key,
       minVersion: 'TLSv1.2',
       requestCert: true,
       rejectUnauthorized: false,
@@ -86,6 +87,9 @@ export const openHttpsServer = async (
     },
   );
   server.maxConnections = 2_000;
+  const stopFollowing = certificate.onRenewed(() => {
+    server.setSecureContext({ cert: certificate.cert, key: certificate.key });
+  });
   server.listen({ host, port });
   try {
     await once(server, 'listening');
@@ -98,6 +102,7 @@ export const openHttpsServer = async (
     // Listening on host and port, its address is one of these.
     port: (server.address() as AddressInfo).port,
     close: () => {
+      stopFollowing();
       closing ??= new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();

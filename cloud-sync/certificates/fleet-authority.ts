@@ -36,6 +36,11 @@ export interface FleetAuthority {
   readonly planSigner: DocumentSigner;
   /** Chain with the root, so that a first contact that knows only its fingerprint can verify it. */
   readonly server: ServerCertificate;
+  /**
+   * Issues anew what is in the last third of its life, the plan signer's and the server's; to be called now and then while the
+   * program runs. Plans and connections from then on are made with the new ones.
+   */
+  renew(): Promise<void>;
 }
 
 /**
@@ -48,22 +53,53 @@ export const openFleetAuthority = async (
   const { folder, fleet, hosts, now } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const root = await openRoot(folder, fleet, now());
-  const planSigner = await openLeaf(folder, 'plan-signer', {
-    now: now(),
-    fits: () => true,
-    issue: (key) => issuePlanSigner(root, key.publicKey, { now: now() }),
-  });
-  const server = await openLeaf(folder, 'server', {
-    now: now(),
-    fits: ({ x509 }) =>
-      hosts.every((host) => (isIP(host) === 0 ? x509.checkHost(host) : x509.checkIP(host))),
-    issue: (key) => issueControlPlane(root, key.publicKey, { hosts, now: now() }),
-  });
+  const openSigner = () =>
+    openLeaf(folder, 'plan-signer', {
+      now: now(),
+      fits: () => true,
+      issue: (key) => issuePlanSigner(root, key.publicKey, { now: now() }),
+    });
+  const openServer = () =>
+    openLeaf(folder, 'server', {
+      now: now(),
+      fits: ({ x509 }) =>
+        hosts.every((host) => (isIP(host) === 0 ? x509.checkHost(host) : x509.checkIP(host))),
+      issue: (key) => issueControlPlane(root, key.publicKey, { hosts, now: now() }),
+    });
+  let signer = await openSigner();
+  let server = await openServer();
+  const listeners = new Set<() => void>();
   return {
     fleet,
     root,
-    planSigner,
-    server: { cert: pemChain(server.certificate, root.certificate), key: privatePem(server.key) },
+    // Whoever holds one of these uses the certificate of now.
+    planSigner: {
+      get certificate() {
+        return signer.certificate;
+      },
+      get key() {
+        return signer.key;
+      },
+    },
+    server: {
+      get cert() {
+        return pemChain(server.certificate, root.certificate);
+      },
+      get key() {
+        return privatePem(server.key);
+      },
+      onRenewed: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    },
+    renew: async () => {
+      signer = await openSigner();
+      const renewed = await openServer();
+      const isOther = renewed.certificate.serial !== server.certificate.serial;
+      server = renewed;
+      if (isOther) for (const listener of listeners) listener();
+    },
   };
 };
 

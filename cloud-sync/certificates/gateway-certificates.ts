@@ -29,22 +29,33 @@ export const issueGatewayCertificates = async (
     gateway: await issueGateway(root, requests.gateway.publicKey, { site, gateway, now }),
     siteCa: await issueSiteCa(root, requests.siteCa.publicKey, { site, now }),
   };
-  const row = (role: 'gateway' | 'site_ca', { serial, pem, notAfter }: Certificate) => ({
-    serial,
-    site_id: site,
-    role,
-    gateway_id: gateway,
-    epoch: grant.epoch,
-    pem,
-    issued_at: now,
-    expires_at: notAfter,
-    revoked_at: null,
-  });
-  await tx.db
-    .insertInto('certificates')
-    .values([row('gateway', issued.gateway), row('site_ca', issued.siteCa)])
-    .execute();
+  await recordCertificate(tx, 'gateway', issued.gateway, grant, now);
+  await recordCertificate(tx, 'site_ca', issued.siteCa, grant, now);
   return issued;
+};
+
+/** Notes what the root issued, in the caller's transaction. */
+export const recordCertificate = async (
+  { db }: WriteTransaction,
+  role: 'gateway' | 'site_ca',
+  { serial, pem, notAfter }: Certificate,
+  { site, gateway, epoch }: GatewayGrant,
+  now: number,
+): Promise<void> => {
+  await db
+    .insertInto('certificates')
+    .values({
+      serial,
+      site_id: site,
+      role,
+      gateway_id: gateway,
+      epoch,
+      pem,
+      issued_at: now,
+      expires_at: notAfter,
+      revoked_at: null,
+    })
+    .execute();
 };
 
 /** The certificates that were issued for a grant; undefined when there are none. */

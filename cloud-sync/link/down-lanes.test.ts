@@ -45,6 +45,7 @@ const openLink = async (t: { teardown(end: () => unknown): unknown }) => {
       effects: new EffectRegistry(),
       contacts: new Contacts(),
       root: root.certificate,
+      issuer: root,
       signOrders: (batch) => signOrders(planSigner, batch),
       signTime: (time) => signTime(planSigner, time),
     },

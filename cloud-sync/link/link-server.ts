@@ -1,19 +1,33 @@
 /** Serves the link: gRPC over mutual TLS on a port of its own, one stream a gateway. */
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { LinkService } from '@holdfast/protos/gen/holdfast/v1/link';
+import {
+  LinkService,
+  type RenewCertificatesRequest,
+  type RenewCertificatesResponse,
+} from '@holdfast/protos/gen/holdfast/v1/link';
 import { maxBatchBytes } from '@holdfast/protos/link/journal-batch';
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
+import type { Authority } from '@holdfast/provisioning/pki/issue';
 import { type CertificateIdentity, verifyChain } from '@holdfast/provisioning/pki/verify';
 import { withDeadline } from '@holdfast/provisioning/time/deadline';
-import { bindServer, closeServer, type ServerCertificate } from '../api/grpc-server.js';
+import {
+  bindServer,
+  closeServer,
+  type ServerCertificate,
+  serverCredentials,
+} from '../api/grpc-server.js';
+import { statusOf } from '../api/status.js';
+import { renewGatewayCertificates } from '../certificates/renew-gateway.js';
 import { Connection, type ConnectionDependencies, type ConnectionOptions } from './connection.js';
-import { parseHello, recognise } from './meeting.js';
+import { fencedReason, parseHello, recognise } from './meeting.js';
 import { type Heard, type LinkCall, LinkStream } from './stream.js';
 
 export interface LinkServerDependencies extends ConnectionDependencies {
   /** The fleet's root: a gateway's certificate is issued by it directly. */
   readonly root: Certificate;
+  /** Signs what gateways renew. */
+  readonly issuer: Authority;
   /** Whether the root has taken a certificate back. */
   readonly isRevoked?: (issuerKeyId: string, serial: string) => boolean;
 }
@@ -52,12 +66,20 @@ export const openLinkServer = async (
       const served = serve(deps, options, call, stream).finally(() => streams.delete(stream));
       streams.set(stream, served);
     },
+    renewCertificates: (
+      call: ServerUnaryCall<RenewCertificatesRequest, RenewCertificatesResponse>,
+      callback: sendUnaryData<RenewCertificatesResponse>,
+    ) => {
+      renew(deps, call).then(
+        (renewed) => callback(null, renewed),
+        (error: unknown) => {
+          deps.log.warn({ err: error, peer: call.getPeer() }, 'a gateway got no new certificates');
+          callback(statusOf(error, () => undefined));
+        },
+      );
+    },
   });
-  const credentials = ServerCredentials.createSsl(
-    Buffer.from(deps.root.pem),
-    [{ cert_chain: Buffer.from(certificate.cert), private_key: Buffer.from(certificate.key) }],
-    true,
-  );
+  const credentials = serverCredentials(certificate, deps.root.pem);
   const bound = await bindServer(server, { host, port, credentials });
   const close = async (): Promise<void> => {
     for (const stream of streams.keys()) {
@@ -120,6 +142,17 @@ const serve = async (
   }
 };
 
+/** Errors: PEER_REFUSED, NOT_AUTHORISED, GATEWAY_FENCED, CERTIFICATE_REQUEST_INVALID. */
+const renew = async (
+  deps: LinkServerDependencies,
+  call: ServerUnaryCall<RenewCertificatesRequest, RenewCertificatesResponse>,
+): Promise<RenewCertificatesResponse> => {
+  const gateway = await recognise(deps, identify(deps, call));
+  const fenced = await fencedReason(deps, gateway);
+  if (fenced !== undefined) throw fenced;
+  return renewGatewayCertificates(deps, gateway, call.request);
+};
+
 /** The first message; those after it wait in the stream until somebody listens. */
 const firstMessage = (stream: LinkStream): Promise<Heard> =>
   new Promise((resolve) => {
@@ -132,7 +165,7 @@ const firstMessage = (stream: LinkStream): Promise<Heard> =>
 /** TLS has proved that the peer holds the key of this certificate. Errors: PEER_REFUSED. */
 const identify = (
   { root, isRevoked, now }: LinkServerDependencies,
-  call: LinkCall,
+  call: Pick<LinkCall, 'getAuthContext'>,
 ): CertificateIdentity => {
   const certificate = call.getAuthContext().sslPeerCertificate?.raw;
   if (certificate === undefined) {

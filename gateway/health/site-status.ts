@@ -4,6 +4,7 @@ import type { SerialLineStatus } from '../doors/serial/device-line.js';
 import type { SerialDoor } from '../doors/serial/serial-door.js';
 import type { Link } from '../link/link.js';
 import type { GatewayRecord } from '../trust/gateway-identity.js';
+import type { CertificateState } from '../trust/gateway-renewal.js';
 import type { Trust } from '../trust/open-trust.js';
 
 export interface SiteStatusSources {
@@ -15,6 +16,7 @@ export interface SiteStatusSources {
   readonly firmware: { readonly bytes: number; readonly problem: string | undefined };
   readonly serial: Pick<SerialDoor, 'lines'>;
   readonly trust: Pick<Trust, 'revocations' | 'revocationAge' | 'crl'>;
+  readonly certificates: { states(): readonly CertificateState[] };
   readonly telemetry: { status(): { readonly droppedPoints: number } };
 }
 
@@ -44,6 +46,11 @@ export const siteStatus = (sources: SiteStatusSources): object => {
     },
     devices: sources.devices.count(),
     revocations: revocationsView(sources.trust),
+    certificates: sources.certificates.states().map(({ name, expiresAt, state }) => ({
+      name,
+      expires_at: expiresAt,
+      state,
+    })),
     firmware: { bytes: firmware.bytes, problem: firmware.problem ?? null },
     serial_lines: sources.serial.lines().map(lineView),
     telemetry: { dropped_points: sources.telemetry.status().droppedPoints },

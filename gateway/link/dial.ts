@@ -43,28 +43,33 @@ export interface DialOptions {
 /** A plan head, an order batch or some documents; what is longer is not ours. */
 const maxMessageBytes = 16 * 1024 * 1024;
 
+/** A connection of its own, verified before anything is said over it. */
+export const linkClient = (options: DialOptions): LinkClient => {
+  const { clock, root, address, via } = options;
+  const host = address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
+  const tls = new VerifiedChannel({
+    trust: { root, role: 'control-plane', at: clock.trusted ? clock.now() : 'unchecked' },
+    host,
+    client: options.client(),
+    onRefused: (error) => {
+      if (isOfDates(error)) options.onDatesRefused?.();
+    },
+  });
+  const { target, options: proxied } = grpcTarget(address, via);
+  return new LinkClient(target, tls, {
+    ...proxied,
+    // A connection of our own: a half-open one must not be taken up by the next attempt.
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.enable_retries': 0,
+    'grpc.max_receive_message_length': maxMessageBytes,
+    'grpc.max_send_message_length': maxMessageBytes,
+  });
+};
+
 export const grpcDial =
   (options: DialOptions): Dial =>
   (handlers) => {
-    const { clock, root, address, via } = options;
-    const host = address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
-    const tls = new VerifiedChannel({
-      trust: { root, role: 'control-plane', at: clock.trusted ? clock.now() : 'unchecked' },
-      host,
-      client: options.client(),
-      onRefused: (error) => {
-        if (isOfDates(error)) options.onDatesRefused?.();
-      },
-    });
-    const { target, options: proxied } = grpcTarget(address, via);
-    const client = new LinkClient(target, tls, {
-      ...proxied,
-      // A connection of our own: a half-open one must not be taken up by the next attempt.
-      'grpc.use_local_subchannel_pool': 1,
-      'grpc.enable_retries': 0,
-      'grpc.max_receive_message_length': maxMessageBytes,
-      'grpc.max_send_message_length': maxMessageBytes,
-    });
+    const client = linkClient(options);
     const stream = client.connect();
     let isOver = false;
     const close = (): void => {

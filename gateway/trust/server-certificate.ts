@@ -1,6 +1,6 @@
 /**
  * The certificate that the gateway's servers show to devices and people: issued by the site CA for the names and addresses that the
- * gateway has now, and anew when these change or two thirds of its life are over.
+ * gateway has now, and anew when these change or half of its life is over.
  */
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import {
 } from '@holdfast/provisioning/pki/certificate';
 import { type Authority, issueGatewayServer } from '@holdfast/provisioning/pki/issue';
 import { type KeyPair, loadOrCreateKey, privatePem } from '@holdfast/provisioning/pki/keys';
+import { renewalAt } from '@holdfast/provisioning/pki/renewal-time';
 import { openRecord, type StoredRecord } from '@holdfast/provisioning/storage/record';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
@@ -99,6 +100,16 @@ export class ServerCertificate {
       now: Math.max(clock.now(), siteCa.certificate.notBefore),
     });
     await this.#stored.update(() => ({ certificate: issued.pem, hosts: wanted }));
+    this.#tell();
+  }
+
+  /** The site CA has a new certificate: from now on that one stands in the chain. */
+  async show(): Promise<void> {
+    await this.refresh();
+    this.#tell();
+  }
+
+  #tell(): void {
     const { credentials } = this;
     for (const listener of this.#listeners) listener(credentials);
   }
@@ -109,9 +120,8 @@ export class ServerCertificate {
     if (data === null || data.hosts.join() !== hosts.join()) return false;
     const own = parseCertificate(data.certificate);
     if (!own.x509.verify(siteCa.certificate.publicKey)) return false;
-    const renewAt = own.notBefore + ((own.notAfter - own.notBefore) * 2) / 3;
     // An untrusted clock expires nothing (DESIGN.md, "Time").
-    return !clock.trusted || clock.now() < renewAt;
+    return !clock.trusted || clock.now() < renewalAt(own);
   }
 }
 
