@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import type { ManufacturersBody } from '@holdfast/protos/link/plan-documents';
 import { sitePolicy } from '@holdfast/protos/link/site-policy';
 import type { EnrolmentRequest } from '@holdfast/protos/local/enrolment';
+import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { createSecret, hashClaim } from '@holdfast/provisioning/pki/claim-code';
 import { createRequest } from '@holdfast/provisioning/pki/csr';
 import { issueRoot, issueSiteCa } from '@holdfast/provisioning/pki/issue';
 import { createKey } from '@holdfast/provisioning/pki/keys';
+import { createTestManufacturer } from '@holdfast/provisioning/pki/test-manufacturer';
 import { verifyChain } from '@holdfast/provisioning/pki/verify';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
@@ -211,3 +213,87 @@ t.test('slows down who guesses, and nobody beside it', async (t) => {
   clock.advance(200);
   t.equal((await enrolment.enrol(valve, 'nat')).device_id, 'valve', 'a moment later again');
 });
+
+const chainOf = (cert: string): Uint8Array[] =>
+  (cert.match(/-----BEGIN CERTIFICATE-----[^-]+/g) ?? []).map((block) =>
+    Buffer.from(block.replace(/-----[^-]+-----/, ''), 'base64'),
+  );
+
+t.test(
+  'enrols one device by a certificate of its manufacturer, whoever comes at once',
+  async (t) => {
+    const { enrolment, manufacturers, store, known } = await openSite(t);
+    const acme = await createTestManufacturer({ now: start });
+    const presented = chainOf((await acme.device({ commonName: 'acme-1' })).tls.cert);
+    const { secret: _none, ...wish } = await requestWith('', { model: 'm1' });
+    const { secret: _noneEither, ...other } = await requestWith('', { model: 'm1' });
+    await t.rejects(enrolment.enrol(wish, 'a'), { code: 'NOT_AUTHENTICATED' });
+    await t.rejects(enrolment.enrol(wish, 'a', presented), /knows no manufacturers/);
+    manufacturers.push({
+      id: 'acme',
+      certificates: [acme.pem],
+      id_prefix: 'acme-',
+      models: ['m1'],
+    });
+    const answers = await Promise.allSettled([
+      enrolment.enrol(wish, 'a', presented),
+      enrolment.enrol(other, 'b', presented),
+      enrolment.enrol(wish, 'a', presented),
+    ]);
+    const [first, second, again] = answers;
+    t.match(first, { status: 'fulfilled', value: { device_id: 'acme-1' } });
+    t.match(second, { status: 'rejected', reason: { code: 'RESOURCE_EXISTS' } });
+    t.same(again, first, 'the answer may have been lost');
+    const [entry] = await store.read.all<{ body: string }>('SELECT body FROM journal_audit');
+    t.match(JSON.parse(entry?.body ?? ''), { manufacturer: 'acme', claim_hash: null });
+
+    known.delete('acme-1');
+    await store.commits.commit([{ sql: "DELETE FROM devices WHERE device = 'acme-1'" }]);
+    const anew = await enrolment.enrol(other, 'b', presented);
+    t.equal(
+      anew.device_id,
+      'acme-1',
+      'once the device is gone, it may come again with another key',
+    );
+  },
+);
+
+t.test('a code for a device in use revokes what its predecessor holds', async (t) => {
+  const { enrolment, makeClaim, planned, revocations, store } = await openSite(t);
+  const before = await enrolment.enrol(await requestWith(planned), 'a');
+  const cut: string[] = [];
+  revocations.onRevoked((revoked) => cut.push(...revoked.map(({ serial }) => serial)));
+  const after = await enrolment.enrol(await requestWith(await makeClaim('pump', 60_000)), 'a');
+  t.same(cut, [parseCertificate(before.certificate).serial]);
+  const { serial, extensions } = parseCertificate(after.certificate);
+  t.notOk(revocations.isRevoked(extensions.authorityKeyId ?? '', serial));
+  const kinds = await store.read.all<{ kind: string }>('SELECT kind FROM journal_audit');
+  t.same(kinds.map(({ kind }) => kind).sort(), [
+    'certificate_revoked',
+    'device_enrolled',
+    'device_enrolled',
+  ]);
+});
+
+t.test(
+  'a code made on site may be for one model, is shown until it is used, and then forgotten',
+  async (t) => {
+    const { enrolment, claims, clock, makeClaim, store } = await openSite(t);
+    const secret = await makeClaim(null, 60_000, 'm1');
+    t.match(await claims.open(), [{ device: null, model: 'm1', expiresAt: start + 60_000 }]);
+    const request = await requestWith(secret, { device_id: 'tap', model: 'm2' });
+    await t.rejects(enrolment.enrol(request, 'a'), /model m1 alone/);
+    await enrolment.enrol({ ...request, model: 'm1' }, 'a');
+    t.same(await claims.open(), []);
+
+    await makeClaim('tap', 60_000);
+    clock.advance(60_001);
+    t.same(await claims.open(), [], 'an expired one is open no more');
+    await claims.prune();
+    const rows = () => store.read.all('SELECT hash FROM claims_made');
+    t.equal((await rows()).length, 1, 'and is told from an unknown one for a week');
+    clock.advance(7 * 86_400_000);
+    await claims.prune();
+    t.same(await rows(), []);
+  },
+);
