@@ -1,4 +1,5 @@
 /** The control plane's admin API as the commands call it: promises, deadlines, and errors a person can act on. */
+import { X509Certificate } from 'node:crypto';
 import * as grpc from '@grpc/grpc-js';
 import { fromServiceError } from '@holdfast/protos/errors/service-error';
 import { CampaignsClient } from '@holdfast/protos/gen/holdfast/v1/campaigns';
@@ -29,6 +30,8 @@ export interface CloudClient {
   readonly firmware: FirmwareClient;
   readonly shadows: ShadowsClient;
   readonly sites: SitesClient;
+  /** Of the fleet's root, hexadecimal: what a device is told to trust. */
+  readonly rootSha256: string;
   readonly users: UsersClient;
   /** What authenticates a call, for the streaming ones that are made directly. */
   readonly metadata: grpc.Metadata;
@@ -59,6 +62,9 @@ export const openCloudClient = (profile: Profile): CloudClient => {
   return {
     ...clients,
     metadata,
+    rootSha256: new X509Certificate(profile.root_pem).fingerprint256
+      .replaceAll(':', '')
+      .toLowerCase(),
     call: (client, method, request) =>
       new Promise((resolve, reject) => {
         const deadline = new Date(Date.now() + callTimeoutMs);

@@ -27,3 +27,18 @@ t.test('refuses what is no code or not whole, and says what to do', async (t) =>
     t.throws(() => parseLoginCode(wrong), { code: 'LOGIN_CODE_INVALID' }, wrong);
   }
 });
+
+t.test('tells every single wrong sign', async (t) => {
+  const code = formatLoginCode(login);
+  const accepted = [...code].flatMap((sign, index) => {
+    const wrong = `${code.slice(0, index)}${sign === 'A' ? 'B' : 'A'}${code.slice(index + 1)}`;
+    try {
+      return [parseLoginCode(wrong)];
+    } catch {
+      return [];
+    }
+  });
+  // The last sign of base64 may hold bits that no byte has.
+  t.ok(accepted.every((read) => JSON.stringify(read) === JSON.stringify(login)));
+  t.ok(accepted.length <= 1);
+});

@@ -41,7 +41,7 @@ export const addManufacturerCommands = (program: Command, context: () => Command
         etag: '',
       };
       const added = await addOrChange(client, id, wanted);
-      terminal.json(added);
+      terminal.json({ ...added, root_sha256: client.rootSha256 });
       const where = added.sites.length === 0 ? 'every site' : added.sites.map(idOf).join(', ');
       terminal.line(
         `${terminal.paint('green', '✓')} ${id} enrols ${added.models.join(', ')} as ${added.idPrefix}… at ${where}`,
@@ -49,6 +49,9 @@ export const addManufacturerCommands = (program: Command, context: () => Command
       terminal.line(
         terminal.paint('dim', 'from their next plan on: holdfast site list shows which they have'),
       );
+      terminal.line('On a device of it:');
+      const command = `holdfast-device enroll --certificate CHAIN.pem --key KEY.pem --root ${client.rootSha256} --gateway HOST`;
+      terminal.line(`  ${terminal.paint('bold', command)}`);
     });
 
   manufacturer
