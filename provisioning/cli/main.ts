@@ -25,6 +25,8 @@ const usageExitCode = 64;
 
 /** Runs one command line and gives the exit code. */
 export const runCli = async (argv: readonly string[]): Promise<number> => {
+  // A reader that has enough, as `head`, goes before the rest is written.
+  process.stdout.on('error', () => undefined);
   const program = new Command('holdfast')
     .description('Devices of sites whose network cannot be trusted.')
     .option('--json', 'one line of JSON instead of tables')
