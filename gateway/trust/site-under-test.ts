@@ -45,6 +45,7 @@ export interface RawConnection {
 export interface SiteUnderTest {
   readonly fleet: TestFleet;
   readonly folder: string;
+  port(door: 'mqtts' | 'https' | 'console'): number;
   /** Asks the people's door, as the operator. */
   ask(method: string, path: string, body?: object): Promise<Answer>;
   /** Asks the devices' door; over `agent` where one is given. */
@@ -89,6 +90,7 @@ export const openSiteUnderTest = async (): Promise<SiteUnderTest> => {
   const site: SiteUnderTest = {
     fleet,
     folder,
+    port: portOf,
     ask,
     askAsDevice: (path, credentials, agent) =>
       exchange({
