@@ -62,7 +62,7 @@ t.test(
     const at = (address: string) =>
       enrol({ log }, { dataDir, proof: { code: gateway.code }, gateway: address, model: 'pi' });
     const failed = { code: 'CONNECTION_FAILED', message: /enrol devices at port 8443/ };
-      await t.rejects(at('127.0.0.1:1'), failed, 'one that is closed');
+    await t.rejects(at('127.0.0.1:1'), failed, 'one that is closed');
     await t.rejects(at('127.0.0.1'), { message: /127.0.0.1:8443.*switched on/ }, 'none was given');
     await t.rejects(at('http://x:8443'), { code: 'REQUEST_INVALID' });
   },
