@@ -28,6 +28,7 @@ import { deviceLifeRoutes } from './doors/local/device-life-routes.js';
 import { openPeopleDoor } from './doors/local/people-door.js';
 import { openNativeDoor } from './doors/native/native-door.js';
 import { shadowDoor } from './doors/native/shadow-door.js';
+import { openNtpServer } from './doors/ntp/ntp-server.js';
 import { SerialDoor } from './doors/serial/serial-door.js';
 import { FirmwareCache } from './firmware/firmware-cache.js';
 import { siteStatus } from './health/site-status.js';
@@ -112,7 +113,11 @@ export const openGateway = async (
   });
   onClose('devices', () => devices.close());
   const host = configuration.names.hosts[0] ?? '127.0.0.1';
-  const ports = { mqtts: 0, https: 0, console: 0 };
+  const ports: Record<'mqtts' | 'https' | 'console', number> & { ntp?: number } = {
+    mqtts: 0,
+    https: 0,
+    console: 0,
+  };
   const trust = await openTrust(
     { ...deps, identity, site, clock, schedule, plan, fence, devices },
     {
@@ -304,6 +309,13 @@ export const openGateway = async (
   certificate.onChange((credentials) => {
     for (const door of [devicesDoor, peopleDoor]) door.renewCertificate(credentials);
   });
+
+  if (configuration.time.serveNtp) {
+    const address = { host: listen.host, port: configuration.time.ntpPort };
+    const ntp = await openNtpServer({ clock, log }, address);
+    onClose('NTP', () => ntp.close());
+    ports.ntp = ntp.port;
+  }
 
   outbox.start();
   onClose('outbox', () => outbox.close());

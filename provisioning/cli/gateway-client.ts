@@ -161,6 +161,7 @@ export interface GatewayClient {
     action: LifecycleAction,
     reason: string,
   ): Promise<{ readonly state: string }>;
+  get(path: string): Promise<unknown>;
   post(path: string, body: JsonObject): Promise<unknown>;
   listUsers(): Promise<UserRow[]>;
   addUser(user: string, role: Role, passwordHash: string): Promise<void>;
@@ -266,6 +267,7 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
     async deleteClaim(claim) {
       await ask('DELETE', `/claims/${encodeURIComponent(claim)}`);
     },
+    get: (path) => ask('GET', path),
     post: (path, body) => ask('POST', path, body),
     listUsers: async () => v.parse(usersAnswer, await ask('GET', '/users')).users,
     async addUser(user, role, passwordHash) {

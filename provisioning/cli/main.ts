@@ -4,6 +4,7 @@ import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/erro
 import { Command, CommanderError } from 'commander';
 import { type CloudClient, openCloudClient } from './cloud-client.js';
 import { addCampaignCommands } from './commands/campaigns.js';
+import { addClockCommands } from './commands/clock.js';
 import { addDeviceRequestCommands } from './commands/device-requests.js';
 import { addDeviceCommands } from './commands/devices.js';
 import { addFirmwareCommands } from './commands/firmware.js';
@@ -65,6 +66,7 @@ const commandGroups = [
   addFirmwareCommands,
   addCampaignCommands,
   addDeviceRequestCommands,
+  addClockCommands,
   addUserCommands,
 ];
 
