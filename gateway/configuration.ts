@@ -124,6 +124,33 @@ export const gatewayConfiguration = configuration({
       description: 'UDP port of NTP; below 1024 it takes a privilege',
     }),
   }),
+  certificates: section(
+    'How long the certificates of devices live, where the policy of the fleet says nothing else.',
+    {
+      renewingS: integer({
+        default: 604_800,
+        min: 5,
+        max: 31_536_000,
+        unit: 's',
+        description: 'Those of devices that renew by themselves, which they do at half of it',
+      }),
+      otherS: integer({
+        default: 31_536_000,
+        min: 5,
+        max: 315_360_000,
+        unit: 's',
+        description: 'Those of the others',
+      }),
+      supersededAfterS: integer({
+        default: 86_400,
+        min: 0,
+        max: 31_536_000,
+        unit: 's',
+        description:
+          'How long after a device first used its new certificate the old one still holds',
+      }),
+    },
+  ),
   firmware: section('The firmware cache.', {
     quotaBytes: integer({
       default: 4_294_967_296,

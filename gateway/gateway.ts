@@ -123,6 +123,7 @@ export const openGateway = async (
     {
       dataDir,
       hosts: configuration.names.hosts,
+      certificates: configuration.certificates,
       ports: () => ({ mqtts: ports.mqtts, https: ports.https }),
     },
   );

@@ -4,6 +4,7 @@ import type { EnrolmentAnswer } from '@holdfast/protos/local/enrolment';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { Schedule } from '@holdfast/provisioning/time/schedule';
+import type { GatewayConfiguration } from '../configuration.js';
 import type { Device } from '../devices/device.js';
 import type { Devices } from '../devices/devices.js';
 import { Lifecycles } from '../devices/lifecycles.js';
@@ -39,6 +40,8 @@ export interface TrustOptions {
   readonly hosts: readonly string[];
   /** Where devices find it; asked when one enrols. */
   readonly ports: () => EnrolmentAnswer['ports'];
+  /** Of device certificates, where the plan says nothing; seconds. */
+  readonly certificates: GatewayConfiguration['certificates'];
 }
 
 export interface Trust extends OpenedRenewal {
@@ -63,12 +66,18 @@ const daily = '23 3 * * *';
 /** To be called before the doors are opened. */
 export const openTrust = async (
   deps: TrustDependencies,
-  { dataDir, hosts, ports }: TrustOptions,
+  { dataDir, hosts, ports, certificates }: TrustOptions,
 ): Promise<Trust> => {
   const { identity, site, clock, schedule, log, plan, fence, devices, onClose } = deps;
   const { record, root, siteCa } = identity;
 
-  const policy = () => sitePolicy(plan.current()?.documents.policy.get('policy')?.body);
+  const { renewingS, otherS, supersededAfterS } = certificates;
+  const lifetimes = { renewing_ms: renewingS * 1_000, other_ms: otherS * 1_000 };
+  const policy = () =>
+    sitePolicy({
+      device_certificates: lifetimes,
+      ...plan.current()?.documents.policy.get('policy')?.body,
+    });
   const revocations = await Revocations.open({ site, clock, log });
   const lifecycles = new Lifecycles({
     ...{ site, devices, revocations, clock, log },
@@ -113,10 +122,13 @@ export const openTrust = async (
     fence.check();
     revocationAge.check(what);
   };
-  const renewal = await openRenewal({
-    ...{ site, clock, log, siteCa, revocations, policy, identifying, known },
-    ...{ requireWritable: requireWritable('renewal'), schedule, onClose },
-  });
+  const renewal = await openRenewal(
+    {
+      ...{ site, clock, log, siteCa, revocations, policy, identifying, known },
+      ...{ requireWritable: requireWritable('renewal'), schedule, onClose },
+    },
+    { supersededAfterMs: supersededAfterS * 1_000 },
+  );
   const claims = new SiteClaims({
     store: site,
     clock,
