@@ -53,6 +53,8 @@ export interface SiteUnderTest {
   agent(credentials: DeviceCredentials): Agent;
   /** Enrols a device with a code that a technician makes for it. */
   enrol(device: string): Promise<DeviceCredentials>;
+  /** The same in two steps: code, key and certificate request are made, then the device asks. */
+  prepare(device: string): Promise<() => Promise<DeviceCredentials>>;
   connect(credentials: DeviceCredentials, options?: IClientOptions): MqttClient;
   /** Resolves with the handshake on the devices' port; `ticket` resumes an earlier one. */
   handshake(
@@ -99,18 +101,22 @@ export const openSiteUnderTest = async (): Promise<SiteUnderTest> => {
       }),
     agent: (credentials) =>
       new Agent({ ...tlsOf(credentials), ca, keepAlive: true, maxSockets: 1 }),
-    async enrol(device) {
+    enrol: async (device) => (await site.prepare(device))(),
+    async prepare(device) {
       const made = await ask('POST', '/api/v1/claims', { device_id: device });
       const { secret } = parseClaimCode(String(made.body.code), 'device');
       const key = await createKey();
-      const answer = await exchange(
-        { method: 'POST', path: '/api/v1/enroll', ca, port: portOf('https') },
-        { secret, csr: await csrOf(key), model: 'pi', firmware_version: '1' },
-      );
-      if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
-      const cert = `${String(answer.body.certificate)}${String(answer.body.site_ca)}`;
-      const { serial } = parseCertificate(String(answer.body.certificate));
-      return { device, serial, cert, key: privatePem(key) };
+      const csr = await csrOf(key);
+      return async () => {
+        const answer = await exchange(
+          { method: 'POST', path: '/api/v1/enroll', ca, port: portOf('https') },
+          { secret, csr, model: 'pi', firmware_version: '1' },
+        );
+        if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
+        const cert = `${String(answer.body.certificate)}${String(answer.body.site_ca)}`;
+        const { serial } = parseCertificate(String(answer.body.certificate));
+        return { device, serial, cert, key: privatePem(key) };
+      };
     },
     connect: (credentials, options = {}) =>
       connect({
