@@ -8,17 +8,13 @@ import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import * as v from 'valibot';
 import type { JsonObject } from './arguments.js';
 import type { ExecutionRow, SiteCampaignRow } from './commands/campaigns.js';
-import {
-  type ClaimWish,
-  claimsAtOnce,
-  type OpenClaimRow,
-  type ShownClaim,
-} from './commands/claims.js';
+import { type ClaimWish, claimsAtOnce, type OpenClaimRow } from './commands/claims.js';
 import type { CertificateRow } from './commands/device-life.js';
 import type { DeviceRow } from './commands/devices.js';
 import type { ConflictRow, ShadowRow } from './commands/shadows.js';
 import type { UserRow } from './commands/users.js';
 import type { Profile } from './profile.js';
+import type { ShownClaim } from './show-claims.js';
 
 const callTimeoutMs = 30_000;
 const maxAnswerBytes = 16 * 1024 * 1024;

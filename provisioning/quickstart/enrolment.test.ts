@@ -135,6 +135,11 @@ t.test('devices enrol while the WAN is cut, and the control plane judges them af
     ['acme-7', 'any-1', 'late-1', 'listed-1', 'on-site'],
   );
 
+  await writeFile(path('on-site.csv'), 'id;model;hall\nacme-7;pump;1\nnew-1;pump;2\n');
+  const importOnSite = () => holdfast('--gateway', 'device', 'import', path('on-site.csv'));
+  t.match(await importOnSite(), [{ outcome: 'enrolled' }, { outcome: 'code', code: /^hfd1-/ }]);
+  t.match(await importOnSite(), [{ outcome: 'enrolled' }, { outcome: 'open' }]);
+
   t.comment('meanwhile one code is deleted in the cloud; the WAN comes back');
   const open = v.parse(
     v.array(v.object({ claim: v.string(), device: v.optional(v.string()), model: v.string() })),

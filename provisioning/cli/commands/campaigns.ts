@@ -12,6 +12,7 @@ import type { Command } from 'commander';
 import { parseCount } from '../arguments.js';
 import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
+import { inNaturalOrder } from '../natural-order.js';
 import { ago, type Column, type Terminal } from '../terminal.js';
 import { idOf } from './sites.js';
 
@@ -168,7 +169,11 @@ export const addCampaignCommands = (program: Command, context: () => CommandCont
       const rows = asksGateway
         ? await (await gateway()).listExecutions(id)
         : (await listExecutions(await cloud(), id)).map(executionRowOf);
-      terminal.table(rows, executionColumns, 'No execution of it has been reported yet');
+      terminal.table(
+        inNaturalOrder(rows, ({ device }) => device),
+        executionColumns,
+        'No execution of it has been reported yet',
+      );
     });
 };
 

@@ -2,26 +2,14 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { ClaimCode } from '@holdfast/protos/gen/holdfast/v1/devices';
 import type { Command } from 'commander';
-import { parseClaimCode } from '../../pki/claim-code.js';
 import { parseCount, parseDevice } from '../arguments.js';
 import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
 import { deviceAtGateway, resolveSite } from '../device-name.js';
-import { type LabelFiles, openLabelFiles } from '../labels/label-files.js';
-import { qrLines, qrOfClaim } from '../qr-code.js';
-import type { Terminal } from '../terminal.js';
+import { openLabelFiles } from '../labels/label-files.js';
+import { purposeOf, type ShownClaim, showClaims } from '../show-claims.js';
 import { ago } from '../terminal.js';
 import { idOf } from './sites.js';
-
-/** A code as both APIs give it. */
-export interface ShownClaim {
-  readonly code: string;
-  readonly expire_time: Date | undefined;
-  readonly site: string | undefined;
-  /** undefined where the code leaves it to the device. */
-  readonly device: string | undefined;
-  readonly model: string | undefined;
-}
 
 /** An open code. */
 export interface OpenClaimRow {
@@ -84,7 +72,11 @@ export const addClaimCommands = (device: Command, context: () => CommandContext)
             wishes,
             lifetimeSeconds,
           );
-      await show(terminal, claims, labels, options);
+      await showClaims(terminal, claims, {
+        isList: options.count !== undefined,
+        hasQr: options.qr ?? terminal.isTerminal,
+        labels,
+      });
     });
 
   device
@@ -221,61 +213,3 @@ const theOne = (claims: readonly OpenClaimRow[], beginning: string): OpenClaimRo
     { data: { next: 'holdfast device claims' } },
   );
 };
-
-const show = async (
-  terminal: Terminal,
-  claims: readonly ShownClaim[],
-  labels: LabelFiles | undefined,
-  { count, qr }: ClaimOptions,
-): Promise<void> => {
-  const paths = await labels?.write(claims.map(labelOf));
-  const [only, ...others] = claims;
-  // One code is an object as it always was; whoever asks for a number gets a list, also of one.
-  terminal.json(
-    count === undefined ? { ...only, labels: paths } : { codes: claims, labels: paths },
-  );
-  if (only === undefined) return;
-  if (others.length === 0) showOne(terminal, only, qr ?? terminal.isTerminal);
-  else if (paths === undefined) for (const { code } of claims) terminal.line(code);
-  if (others.length > 0) {
-    terminal.line(
-      terminal.paint('dim', `${claims.length} codes, each valid once, ${untilOf(only)}`),
-    );
-  }
-  if (paths !== undefined) {
-    terminal.line(`${terminal.paint('green', '✓')} labels: ${paths.join(', ')}`);
-    terminal.line(terminal.paint('dim', 'print at 100 %; whoever has the file can enrol devices'));
-  }
-};
-
-const showOne = (terminal: Terminal, claim: ShownClaim, hasQr: boolean): void => {
-  if (hasQr) {
-    for (const line of qrLines(qrOfClaim(claim.code), { colours: terminal.hasColours })) {
-      terminal.line(line);
-    }
-  }
-  terminal.line('On the device:');
-  // The control plane's code names no gateway: it does not know what the site calls its own.
-  const knowsGateway = parseClaimCode(claim.code).address !== undefined;
-  const id = claim.device === undefined ? ' --id ID' : '';
-  const enroll = `holdfast-device enroll ${claim.code}${id}${knowsGateway ? '' : ' --gateway HOST:8443'}`;
-  terminal.line(`  ${terminal.paint('bold', enroll)}`);
-  if (!knowsGateway) {
-    terminal.line(terminal.paint('dim', 'HOST is the gateway as the device reaches it'));
-  }
-  terminal.line(terminal.paint('dim', `for ${purposeOf(claim)}, valid once, ${untilOf(claim)}`));
-};
-
-export const labelOf = (claim: ShownClaim) => ({
-  code: claim.code,
-  site: claim.site ?? '',
-  device: claim.device ?? '',
-  model: claim.model ?? '',
-  expires: claim.expire_time,
-});
-
-const purposeOf = ({ device, model }: Pick<ShownClaim, 'device' | 'model'>): string =>
-  (device ?? 'any device') + (model === undefined ? '' : ` of the model ${model}`);
-
-const untilOf = ({ expire_time }: ShownClaim): string =>
-  `until ${expire_time?.toISOString() ?? '?'}`;

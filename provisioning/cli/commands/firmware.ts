@@ -13,6 +13,7 @@ import { SingleBar } from 'cli-progress';
 import type { Command } from 'commander';
 import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
+import { inNaturalOrder } from '../natural-order.js';
 import { ago, bytes, type Terminal } from '../terminal.js';
 import { idOf } from './sites.js';
 
@@ -60,7 +61,7 @@ export const addFirmwareCommands = (program: Command, context: () => CommandCont
         }),
       );
       terminal.table(
-        images,
+        inNaturalOrder(images, ({ name }) => name),
         [
           { title: 'FIRMWARE', value: (image) => idOf(image.name) },
           { title: 'SIZE', value: (image) => bytes(Number(image.sizeBytes)) },

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { addBeside } from '../beside.js';
 import type { CloudClient } from '../cloud-client.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
+import { inNaturalOrder } from '../natural-order.js';
 import { ago, type Column, type Terminal } from '../terminal.js';
 
 export const addSiteCommands = (program: Command, context: () => CommandContext): void => {
@@ -76,7 +77,11 @@ export const addSiteCommands = (program: Command, context: () => CommandContext)
 
 /** A table, and what to do about what is not well. */
 export const showSites = (terminal: Terminal, sites: readonly Site[], now: number): void => {
-  terminal.table(sites, siteColumns(now), 'No sites yet: holdfast site create ID');
+  terminal.table(
+    inNaturalOrder(sites, ({ name }) => name),
+    siteColumns(now),
+    'No sites yet: holdfast site create ID',
+  );
   for (const { name, gateway } of sites) {
     if (!gateway?.cloneSuspected) continue;
     terminal.line();
