@@ -11,7 +11,7 @@ import type { Append, Statement, Write } from '@holdfast/provisioning/storage/wr
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
-import type { AdmittedDevice } from '../trust/device-enrolment.js';
+import type { AdmittedDevice } from '../trust/enrolment-write.js';
 import { type Device, type DeviceFacts, isOnline, newDevice } from './device.js';
 import { type DeviceRow, deviceOf, writeDevice, writeLifecycle } from './device-rows.js';
 import { type DeviceLifecycle, enrolledLifecycle } from './lifecycle.js';

@@ -12,31 +12,29 @@ import { parseRequest } from '@holdfast/provisioning/pki/csr';
 import { type Authority, issueDevice } from '@holdfast/provisioning/pki/issue';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
-import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
-import { certificatesOf, publicKeySha256, registerCertificate } from './certificate-register.js';
+import { certificatesOf, publicKeySha256 } from './certificate-register.js';
 import {
-  type CodeProof,
   decideEnrolment,
   type EnrolmentGrant,
   type EnrolmentRefusal,
   type EnrolmentWish,
   idInUse,
   type KnownDevice,
-  type ManufacturerProof,
+  reEnrolmentGraceMs,
 } from './decide-enrolment.js';
 import { EnrolmentLimits } from './enrolment-limits.js';
+import {
+  type AdmittedDevice,
+  type Enrolment,
+  type Proof,
+  readUse,
+  type StoredUse,
+  writeEnrolment,
+} from './enrolment-write.js';
 import type { Manufacturers } from './manufacturers.js';
 import type { Revocations } from './revocations.js';
 import type { SiteClaims } from './site-claims.js';
-
-/** A device that is about to be enrolled. */
-export interface AdmittedDevice {
-  readonly device: string;
-  readonly model: string;
-  readonly serialNo: string;
-  readonly firmwareVersion: string | undefined;
-}
 
 export interface DeviceEnrolmentDependencies {
   readonly site: SiteStore;
@@ -85,26 +83,9 @@ export interface Certified {
   readonly certificate: string;
 }
 
-type Proof = CodeProof | ManufacturerProof;
-
-interface UsedRow {
-  readonly device: string;
-  readonly publicKeySha256: string;
-  readonly certificate: string;
-}
-
 interface Granted {
   readonly grant: EnrolmentGrant;
-  readonly used: UsedRow | undefined;
-}
-
-/** What is to be committed. */
-interface Enrolment extends Granted {
-  readonly proof: Proof;
-  readonly admission: AdmittedDevice;
-  readonly certificate: Certificate;
-  readonly at: number;
-  readonly renews: boolean;
+  readonly used: StoredUse | undefined;
 }
 
 export class DeviceEnrolment {
@@ -184,7 +165,8 @@ export class DeviceEnrolment {
       firmwareVersion: wanted.firmwareVersion,
     };
     try {
-      await this.#commit({ proof, ...decided, admission, certificate, at, renews });
+      const { used } = decided;
+      await this.#commit(grant, { proof, used, admission, certificate, at, renews });
     } catch (error) {
       if (!isHoldfastError(error, 'STORE_CONFLICT')) throw error;
       // Somebody used the proof or took the id at the same moment; it was this device itself when the key is the same.
@@ -199,11 +181,7 @@ export class DeviceEnrolment {
   /** What is granted, or what was granted before. Throws what is refused. */
   async #decide(proof: Proof, wish: EnrolmentWish): Promise<Granted | Certified> {
     const { site, clock, siteCa, claims, known } = this.#deps;
-    const used = await site.read.get<UsedRow>(
-      `SELECT device_id AS device, public_key_sha256 AS publicKeySha256, certificate
-       FROM claims_used WHERE hash = ?`,
-      [proof.hash],
-    );
+    const used = await readUse(site.read, proof.hash);
     const decision = decideEnrolment(
       {
         now: clock.now(),
@@ -221,56 +199,20 @@ export class DeviceEnrolment {
     return { device: decision.device, certificate: used?.certificate ?? '' };
   }
 
-  async #commit({
-    proof,
-    grant,
-    used,
-    admission,
-    certificate,
-    at,
-    renews,
-  }: Enrolment): Promise<void> {
+  async #commit({ mayBeInUse }: EnrolmentGrant, enrolment: Enrolment): Promise<void> {
     const { site, clock, claims, revocations, admit } = this.#deps;
-    const { device } = admission;
-    const { mayBeInUse } = grant;
-    const keySha256 = publicKeySha256(certificate.publicKey);
-    // A code that names a device replaces it: what its predecessor has may not be used beside it.
-    const former = mayBeInUse ? await certificatesOf(site.read, device) : [];
-    const revoked = revocations.decide(former, { reason: 'superseded', actor: 'site:enrolment' });
+    const { proof, admission, at } = enrolment;
+    // A code that names a device replaces it: what its predecessor can still use may not be used beside it.
+    const former = mayBeInUse ? await certificatesOf(site.read, admission.device) : [];
+    const revoked = revocations.decide(
+      former.filter(({ expiresAt }) => !clock.trusted || expiresAt + reEnrolmentGraceMs > at),
+      { reason: 'superseded', actor: 'site:enrolment' },
+    );
     await site.commit([
-      {
-        // A proof is used once, whoever else uses it at this moment. A manufacturer's may be used again for a device that is gone.
-        sql: `INSERT INTO claims_used (hash, device_id, public_key_sha256, certificate, used_at) VALUES (?, ?, ?, ?, ?)
-              ON CONFLICT (hash) DO UPDATE SET device_id = excluded.device_id, certificate = excluded.certificate,
-                public_key_sha256 = excluded.public_key_sha256, used_at = excluded.used_at
-              WHERE public_key_sha256 = ?`,
-        params: [
-          ...[proof.hash, device, keySha256, certificate.pem, at],
-          used?.publicKeySha256 ?? '',
-        ],
-        expectChanges: 1,
-      },
+      ...writeEnrolment(enrolment, { onlyNewDevice: !mayBeInUse, now: clock.now() }),
       claims.used(proof.hash),
-      // Two proofs that leave the id to the device may be used for one id at the same moment.
-      registerCertificate({ device, certificate, at, renews }, { onlyNewDevice: !mayBeInUse }),
       ...admit(admission, at),
       ...revocations.writeOf(revoked),
-      journalEntry(
-        'audit',
-        'device_enrolled',
-        {
-          device,
-          model: admission.model,
-          serial_no: admission.serialNo,
-          door: 'native',
-          certificate_serial: certificate.serial,
-          issuer_key_id: certificate.extensions.authorityKeyId ?? '',
-          expires_at: certificate.notAfter,
-          claim_hash: proof.kind === 'code' ? proof.hash : null,
-          ...(proof.kind === 'manufacturer' && { manufacturer: proof.manufacturer.id }),
-        },
-        clock.now(),
-      ),
     ]);
     revocations.take(revoked);
   }
