@@ -41,6 +41,7 @@ export const defaultLimits: BrokerLimits = {
   deviceSession: { ...session, maxMessages: 1_000, maxBytes: mib },
   serviceSession: { ...session, maxMessages: 20_000, maxBytes: 16 * mib },
   sessionsPerDevice: 8,
+  sessionsPerService: 64,
   connectionsPerDevice: 16,
   subscriptionsPerSession: 200,
   deviceRetained: { maxMessages: 100, maxBytes: 256 * kib },

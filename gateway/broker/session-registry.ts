@@ -24,6 +24,8 @@ export interface RegistryLimits {
   readonly serviceSession: SessionLimits;
   /** Persistent sessions of one device; the longest offline goes for a new one. */
   readonly sessionsPerDevice: number;
+  /** Likewise of one service. */
+  readonly sessionsPerService: number;
   readonly subscriptionsPerSession: number;
 }
 
@@ -39,6 +41,8 @@ export class SessionRegistry implements SessionHost {
   readonly #deps: RegistryDependencies;
   readonly #limits: RegistryLimits;
   readonly #sessions = new Map<string, Session>();
+  /** The last claim of each client id that is not met yet. */
+  readonly #claims = new Map<string, Promise<void>>();
   #lastKey = 0;
   #lastSeq = 0;
   #doneSeqs: number[] = [];
@@ -55,6 +59,7 @@ export class SessionRegistry implements SessionHost {
     for (const row of rows.sessions) {
       const session = this.#make(row.clientId, row.device, true, row.key);
       session.lastSeenAt = row.lastSeenAt;
+      this.#sessions.set(row.clientId, session);
       byKey.set(row.key, session);
       this.#lastKey = Math.max(this.#lastKey, row.key);
     }
@@ -90,33 +95,29 @@ export class SessionRegistry implements SessionHost {
     return this.#sessions.values();
   }
 
-  /** The session a connecting client goes on with; whoever had it is cut (3.1.1, 3.1.4). */
-  async claim(
+  /**
+   * The session a connecting client goes on with; whoever had it is cut (3.1.1, 3.1.4). Claims of one client id are met one after the
+   * other: nobody is given a session that is not on disk yet.
+   */
+  claim(
     clientId: string,
     device: string | null,
     isClean: boolean,
     holder?: Outlet,
   ): Promise<Session> {
-    const existing = this.#sessions.get(clientId);
-    if (existing?.holder !== undefined) {
-      const before = existing.holder;
-      existing.detach(before);
-      before.cut('TAKEN_OVER');
-    }
-    if (existing?.isPersistent === true && !isClean) {
-      existing.holder = holder;
-      return existing;
-    }
-    const write = existing === undefined ? [] : this.#end(existing);
-    this.#lastKey += 1;
-    const session = this.#make(clientId, device, !isClean, this.#lastKey);
-    session.holder = holder;
-    if (!isClean) {
-      write.push(...this.#evict(session));
-      write.push(this.#row(session));
-    }
-    if (write.length > 0) await this.#deps.store.commits.commit(write);
-    return session;
+    const before = this.#claims.get(clientId);
+    const work = (): Promise<Session> => this.#claim(clientId, device, isClean, holder);
+    const claimed = before === undefined ? work() : before.then(work);
+    const settled = claimed
+      .then(
+        () => undefined,
+        () => undefined,
+      )
+      .then(() => {
+        if (this.#claims.get(clientId) === settled) this.#claims.delete(clientId);
+      });
+    this.#claims.set(clientId, settled);
+    return claimed;
   }
 
   /** The connection is gone. */
@@ -124,7 +125,7 @@ export class SessionRegistry implements SessionHost {
     session.lastSeenAt = this.#deps.now();
     if (session.isEnded) return;
     if (!session.isPersistent) this.#end(session);
-    else this.#inBackground([this.#row(session)]);
+    else void this.#store([this.#row(session)]);
   }
 
   /** False when the session has as many subscriptions as it may. */
@@ -145,8 +146,13 @@ export class SessionRegistry implements SessionHost {
       await this.#deps.store.commits.commit([saveSubscription(session.key, filter, qos)]);
       return true;
     } catch (error) {
-      session.subscriptions.delete(filter);
-      this.index.remove(session, filter);
+      if (before === undefined) {
+        session.subscriptions.delete(filter);
+        this.index.remove(session, filter);
+      } else {
+        session.subscriptions.set(filter, before);
+        this.index.add(session, before);
+      }
       throw error;
     }
   }
@@ -266,6 +272,36 @@ export class SessionRegistry implements SessionHost {
     this.#flushing = undefined;
   }
 
+  async #claim(
+    clientId: string,
+    device: string | null,
+    isClean: boolean,
+    holder: Outlet | undefined,
+  ): Promise<Session> {
+    const existing = this.#sessions.get(clientId);
+    if (existing?.holder !== undefined) {
+      const before = existing.holder;
+      existing.detach(before);
+      before.cut('TAKEN_OVER');
+    }
+    if (existing?.isPersistent === true && !isClean) {
+      existing.holder = holder;
+      return existing;
+    }
+    this.#lastKey += 1;
+    const session = this.#make(clientId, device, !isClean, this.#lastKey);
+    session.holder = holder;
+    const write: Write[number][] =
+      existing?.isPersistent === true ? removeSession(existing.key) : [];
+    if (!isClean) write.push(this.#row(session));
+    // What cannot be stored changes nothing here either: what was before is still what is on disk.
+    if (write.length > 0) await this.#deps.store.commits.commit(write);
+    if (existing !== undefined) this.#end(existing);
+    this.#sessions.set(clientId, session);
+    if (!isClean) await this.#store(this.#evict(session));
+    return session;
+  }
+
   #end(session: Session): Write[number][] {
     for (const filter of session.subscriptions.keys()) this.index.remove(session, filter);
     session.end();
@@ -274,11 +310,13 @@ export class SessionRegistry implements SessionHost {
   }
 
   #evict(session: Session): Write[number][] {
-    if (session.device === null) return [];
+    const { sessionsPerDevice, sessionsPerService } = this.#limits;
+    const most = session.device === null ? sessionsPerService : sessionsPerDevice;
+    const owner = ownerOf(session);
     const others = [...this.#sessions.values()].filter(
-      (other) => other.isPersistent && other.device === session.device,
+      (other) => other.isPersistent && ownerOf(other) === owner,
     );
-    if (others.length <= this.#limits.sessionsPerDevice) return [];
+    if (others.length <= most) return [];
     const [oldest] = others
       .filter((other) => other !== session && other.holder === undefined)
       .sort((a, b) => a.lastSeenAt - b.lastSeenAt);
@@ -295,7 +333,6 @@ export class SessionRegistry implements SessionHost {
       this.#limitsOf(device),
     );
     session.lastSeenAt = this.#deps.now();
-    this.#sessions.set(clientId, session);
     return session;
   }
 
@@ -308,9 +345,15 @@ export class SessionRegistry implements SessionHost {
     return saveSession({ key, clientId, device, lastSeenAt });
   }
 
-  #inBackground(write: Write): void {
-    this.#deps.store.commits
+  /** What is only found again at the next start when it could not be stored. */
+  async #store(write: Write): Promise<void> {
+    if (write.length === 0) return;
+    await this.#deps.store.commits
       .commit(write)
       .catch((error: unknown) => this.#deps.log.warn({ error }, 'a session could not be stored'));
   }
 }
+
+/** A device, or a service by what stands before its client id. */
+const ownerOf = ({ device, clientId }: Session): string =>
+  device === null ? clientId.slice(0, clientId.lastIndexOf('/') + 1) : `device ${device}`;
