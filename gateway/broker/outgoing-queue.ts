@@ -1,4 +1,5 @@
 /** What a session is owed with QoS 1 or 2: first what is in flight, then what waits, within a quota. */
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Message } from './message.js';
 
 export interface Outgoing {
@@ -57,8 +58,11 @@ export class OutgoingQueue {
     return this.length * 2 > this.#limits.maxMessages || this.#bytes * 2 > this.#limits.maxBytes;
   }
 
-  /** A packet id that nothing of this queue has; `forget` it when it is not used after all. */
+  /** A packet id that nothing of this queue has; `forget` it when it is not used after all. Errors: STORE_OVERLOADED when all are taken. */
   reservePacketId(): number {
+    if (this.#packetIds.size >= maxPacketId) {
+      throw new HoldfastError('STORE_OVERLOADED', 'every packet id of a session is taken');
+    }
     do {
       this.#lastPacketId = this.#lastPacketId >= maxPacketId ? 1 : this.#lastPacketId + 1;
     } while (this.#packetIds.has(this.#lastPacketId));

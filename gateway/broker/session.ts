@@ -59,6 +59,8 @@ export class Session {
   readonly #limits: SessionLimits;
   #outlet: Outlet | undefined;
   #isLoading = false;
+  /** What was in flight when the client came, and was not sent again yet. */
+  #resending: Outgoing[] = [];
   #heldBytes = 0;
   #isUnresponsive = false;
   /** Resolved when the queue is short again, or the patience over. */
@@ -86,16 +88,15 @@ export class Session {
   /** The client is there: what was in flight is sent again, then what waits. */
   attach(outlet: Outlet): void {
     this.#outlet = outlet;
-    if (this.#isLoading) return;
-    const missing = [...this.queue.inflight()].filter(isOnDiskAlone);
-    if (missing.length === 0) this.#resend();
-    else void this.#load(missing, () => this.#resend());
+    this.#resending = [...this.queue.inflight()];
+    this.pump();
   }
 
   detach(outlet: Outlet): void {
     if (this.holder === outlet) this.holder = undefined;
     if (this.#outlet !== outlet) return;
     this.#outlet = undefined;
+    this.#resending = [];
     this.#sources.length = 0;
     this.#relieve();
     // Offline, a copy on disk is enough.
@@ -200,6 +201,16 @@ export class Session {
     const outlet = this.#outlet;
     if (this.#isLoading) return;
     while (outlet !== undefined && outlet === this.#outlet && !outlet.isCongested) {
+      const again = this.#nextAgain();
+      if (again !== undefined) {
+        if (isOnDiskAlone(again)) {
+          void this.#load(this.#resending.slice(0, loadBatch).filter(isOnDiskAlone));
+          return;
+        }
+        this.#resending.shift();
+        this.#transmit(outlet, again);
+        continue;
+      }
       if (this.queue.inflightCount >= this.#limits.maxInflight) return;
       const next = this.queue.peek();
       if (next === undefined) {
@@ -208,7 +219,7 @@ export class Session {
       }
       if (isOnDiskAlone(next)) {
         const missing = this.queue.upcoming(loadBatch).filter(isOnDiskAlone);
-        void this.#load(missing, () => this.pump());
+        void this.#load(missing);
         return;
       }
       this.queue.send();
@@ -259,31 +270,33 @@ export class Session {
     return true;
   }
 
-  /** What was in flight goes first, in its order (3.1.1, 4.6). */
-  #resend(): void {
-    const outlet = this.#outlet;
-    if (outlet === undefined) return;
-    for (const outgoing of [...this.queue.inflight()]) this.#transmit(outlet, outgoing);
-    this.pump();
+  /** What was in flight goes first, in its order (3.1.1, 4.6); what was acknowledged meanwhile does not. */
+  #nextAgain(): Outgoing | undefined {
+    for (;;) {
+      const [next] = this.#resending;
+      if (next?.packetId === undefined || this.queue.find(next.packetId) === next) return next;
+      this.#resending.shift();
+    }
   }
 
-  async #load(missing: Outgoing[], then: () => void): Promise<void> {
+  async #load(missing: readonly Outgoing[]): Promise<void> {
     const outlet = this.#outlet;
     this.#isLoading = true;
     try {
       await this.#host.load(missing);
     } catch {
-      outlet?.cut('its queue could not be read');
+      // Another client may have come meanwhile: it waits for the same.
+      (this.#outlet ?? outlet)?.cut('its queue could not be read');
       return;
     } finally {
       this.#isLoading = false;
     }
     for (const outgoing of missing) {
       if (isOnDiskAlone(outgoing)) this.queue.remove(outgoing);
+      else if (this.#outlet === undefined) outgoing.message = undefined;
       else this.#heldBytes += outgoing.size;
     }
-    if (outlet === this.#outlet) then();
-    else this.#resend();
+    this.pump();
   }
 
   #letGo(outgoing: Outgoing): void {
