@@ -1,3 +1,4 @@
+import { Server } from 'node:net';
 import t from 'tap';
 import { connectDevice, connectService, openSite, receivedBy } from './broker-fixture.js';
 
@@ -65,4 +66,23 @@ t.test('a persistent session gets what it missed, in order, over a restart', asy
     received.payloads,
     Array.from({ length: 210 }, (_, at) => `${at}`),
   );
+});
+
+t.test('a listener that cannot accept a connection goes on', async (t) => {
+  const servers: Server[] = [];
+  const { listen } = Server.prototype;
+  t.teardown(() => {
+    Server.prototype.listen = listen;
+  });
+  Server.prototype.listen = function (this: Server, ...args: Parameters<typeof listen>) {
+    servers.push(this);
+    return listen.apply(this, args);
+  } as typeof listen;
+  const site = await openSite(t);
+  Server.prototype.listen = listen;
+  t.equal(servers.length, 2);
+  for (const server of servers) {
+    t.doesNotThrow(() => server.emit('error', new Error('accept ENOBUFS')));
+  }
+  t.equal((await connectService(t, site)).connected, true);
 });

@@ -142,6 +142,7 @@ export async function openBroker(
   for (const will of rows.wills) await desk.publishWill(will);
   const protocol = await openProtocol({ store, sessions, retained }, desk);
 
+  const onError = (error: Error): void => log.error({ err: error }, 'an MQTT listener failed');
   const listeners: Listener[] = [];
   let mqtts: TlsListener | undefined;
   let services: Listener | undefined;
@@ -159,7 +160,7 @@ export async function openBroker(
       const { handshakeTimeoutMs, doorman } = limits;
       mqtts = await listenTls(
         { host, port },
-        { tls, handshakeTimeoutMs, doorman },
+        { tls, handshakeTimeoutMs, doorman, onError },
         (socket, entered) => {
           void desk.enterDevice(socket, entered, protocol);
         },
@@ -168,7 +169,8 @@ export async function openBroker(
     }
     if (options.services !== undefined) {
       const address = { host: '127.0.0.1', port: options.services.port };
-      services = await listenPlain(address, limits.doorman, (socket, entered) => {
+      const { doorman } = limits;
+      services = await listenPlain(address, { doorman, onError }, (socket, entered) => {
         desk.enter(socket, undefined, entered, protocol);
       });
       listeners.push(services);

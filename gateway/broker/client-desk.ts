@@ -244,9 +244,11 @@ export class ClientDesk implements ProtocolHooks<Connection> {
 
   subscribed(connection: Connection, filter: string, qos: QoS): void {
     if (connection.session === undefined) return;
-    this.#deps.router
-      .sendRetained(connection.session, filter, qos)
-      .catch((error: unknown) => this.failed(connection, error));
+    this.#deps.router.sendRetained(connection.session, filter, qos).catch((error: unknown) => {
+      this.failed(connection, error);
+      // It was told that it has the subscription; coming back, it asks for it anew and gets what it missed.
+      connection.cut('RETAINED_NOT_STORED');
+    });
   }
 
   unsubscribed(connection: Connection, filters: string[]): void {

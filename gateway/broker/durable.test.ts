@@ -1,6 +1,13 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import t from 'tap';
-import { connectService, openSite, openSiteStore, rawMeter, receivedBy } from './broker-fixture.js';
+import {
+  connectService,
+  openSite,
+  openSiteStore,
+  rawDevice,
+  rawMeter,
+  receivedBy,
+} from './broker-fixture.js';
 
 const publish = (messageId: number, qos: 1 | 2, topic = 'a', dup = false) =>
   ({ cmd: 'publish', topic, payload: `${messageId}`, qos, messageId, dup, retain: false }) as const;
@@ -11,13 +18,15 @@ async function gatedStore(t: import('tap').Test) {
   const gate = {
     isOpen: true,
     error: undefined as Error | undefined,
+    /** Which writes fail with the error; all unless said. */
+    isMeant: (_write: Parameters<typeof store.commits.commit>[0]): boolean => true,
     waiting: [] as (() => void)[],
   };
   const commits = {
     isFull: false,
     room: () => Promise.resolve(),
     commit: async (write: Parameters<typeof store.commits.commit>[0]) => {
-      if (gate.error !== undefined) throw gate.error;
+      if (gate.error !== undefined && gate.isMeant(write)) throw gate.error;
       if (!gate.isOpen) await new Promise<void>((resolve) => gate.waiting.push(resolve));
       await store.commits.commit(write);
     },
@@ -219,4 +228,60 @@ t.test('QoS 2 messages without PUBREL are bounded', async (t) => {
   for (let at = 1; at <= 6; at += 1) client.send(publish(at, 2));
   await client.closed;
   t.equal(site.handled.length, 5);
+});
+
+t.test('what follows a refused publish in the same bytes is not taken', async (t) => {
+  const site = await openSite(t);
+  const device = await rawDevice(t, site, 'pump-1');
+  await device.connect({ clientId: 'pump-1' });
+  const publish = (messageId: number, topic: string) => ({
+    ...{ cmd: 'publish' as const, topic, payload: 'x', qos: 1 as const, messageId },
+    ...{ dup: false, retain: false },
+  });
+  device.send(
+    publish(1, 'dt/pump-1/telemetry/before'),
+    publish(2, 'dt/pump-2/telemetry/foreign'),
+    publish(3, 'dt/pump-1/telemetry/after'),
+  );
+  await device.closed;
+  t.match(site.handled, [{ topic: 'dt/pump-1/telemetry/before' }]);
+  t.equal(site.handled.length, 1);
+});
+
+t.test('retained messages that could not be stored are not kept in memory either', async (t) => {
+  const { store, gate } = await gatedStore(t);
+  const site = await openSite(t, { store });
+  const say = (text: string) =>
+    site.broker.publish({ topic: 'w/x', payload: Buffer.from(text), qos: 1, retain: true });
+  await say('stored');
+  gate.error = new HoldfastError('STORE_FULL', 'The disk is full');
+  // Two at once, and the one before fails before the one after.
+  for (const texts of [
+    ['first', 'second'],
+    ['', 'third'],
+    ['fourth', '', 'fifth', ''],
+  ]) {
+    const outcomes = await Promise.allSettled(texts.map(say));
+    t.ok(outcomes.every(({ status }) => status === 'rejected'));
+  }
+  gate.error = undefined;
+  const client = await connectService(t, site);
+  await client.subscribeAsync(['w/x', 'end'], { qos: 1 });
+  await site.broker.publish({ topic: 'end', payload: Buffer.from('end'), qos: 1 });
+  t.match(await receivedBy(client).next(2), [{ payload: 'stored' }, { payload: 'end' }]);
+});
+
+t.test('who cannot be given what is retained is cut, so that it asks again', async (t) => {
+  const { store, gate } = await gatedStore(t);
+  const site = await openSite(t, { store });
+  await site.broker.publish({ topic: 'w/x', payload: Buffer.from('kept'), qos: 1, retain: true });
+  const client = await rawMeter(t, site, { clientId: 'one', clean: false });
+  gate.isMeant = (write) => JSON.stringify(write).includes('mqtt_queue');
+  gate.error = new HoldfastError('STORE_FULL', 'The disk is full');
+  client.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'w/#', qos: 1 }] });
+  await client.closed;
+  gate.error = undefined;
+  const back = await connectService(t, site, { clientId: 'one', clean: false });
+  await back.subscribeAsync('w/#', { qos: 1 });
+  t.match(await receivedBy(back).next(1), [{ payload: 'kept' }]);
 });

@@ -25,14 +25,14 @@ const serverOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 6
 
 export async function listenPlain(
   address: { readonly host: string; readonly port: number },
-  doorman: DoormanOptions,
+  options: { readonly doorman: DoormanOptions; readonly onError: (error: Error) => void },
   onSocket: OnSocket<Socket>,
 ): Promise<Listener> {
-  const door = new Doorman(doorman);
+  const door = new Doorman(options.doorman);
   const server = createServer(serverOptions, (socket) => {
     door.admit(socket, (entered) => onSocket(socket, entered));
   });
-  return listen(server, door, address);
+  return listen(server, door, address, options.onError);
 }
 
 export async function listenTls(
@@ -41,6 +41,7 @@ export async function listenTls(
     readonly tls: SecureContextOptions;
     readonly handshakeTimeoutMs: number;
     readonly doorman: DoormanOptions;
+    readonly onError: (error: Error) => void;
   },
   onSocket: OnSocket<TLSSocket>,
 ): Promise<TlsListener> {
@@ -68,7 +69,7 @@ export async function listenTls(
       });
     });
   });
-  const listener = await listen(server, door, address);
+  const listener = await listen(server, door, address, options.onError);
   return {
     ...listener,
     renewCertificate: (tls) => {
@@ -85,9 +86,12 @@ async function listen(
   server: Server,
   door: Doorman,
   address: { readonly host: string; readonly port: number },
+  onError: (error: Error) => void,
 ): Promise<Listener> {
   server.listen({ ...address, backlog: 1_024 });
   await once(server, 'listening');
+  // A connection that could not be accepted, for want of memory or descriptors, must not end the program.
+  server.on('error', onError);
   const bound = server.address();
   return {
     port: typeof bound === 'object' && bound !== null ? bound.port : address.port,

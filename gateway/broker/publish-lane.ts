@@ -16,6 +16,8 @@ export class PublishLane {
   readonly #hooks: PublishLaneHooks;
   #underWay = 0;
   #isTaking = false;
+  /** The connection ends: what comes behind a refused publish is not taken. */
+  #hasFailed = false;
 
   constructor(hooks: PublishLaneHooks) {
     this.#hooks = hooks;
@@ -32,6 +34,7 @@ export class PublishLane {
     let at = 0;
     this.#isTaking = true;
     for (const end of ends) {
+      if (this.#hasFailed) break;
       if (isOfLane(bytes[at])) {
         if (at > from) rest.push(bytes.subarray(from, at));
         from = end;
@@ -40,6 +43,7 @@ export class PublishLane {
       at = end;
     }
     this.#isTaking = false;
+    if (this.#hasFailed) return nothing;
     if (at > from) rest.push(bytes.subarray(from, at));
     return rest.length === 1 && rest[0] !== undefined ? rest[0] : Buffer.concat(rest);
   }
@@ -65,11 +69,15 @@ export class PublishLane {
 
   #done(packetId: number | undefined, error: Error | undefined): void {
     this.#underWay -= 1;
-    if (error !== undefined) this.#hooks.failed(error);
-    else if (packetId !== undefined) this.#hooks.acknowledge(packetId);
+    if (error !== undefined) {
+      this.#hasFailed = true;
+      this.#hooks.failed(error);
+    } else if (packetId !== undefined) this.#hooks.acknowledge(packetId);
     if (this.#underWay === 0 && !this.#isTaking) this.#hooks.idle();
   }
 }
+
+const nothing = Buffer.alloc(0);
 
 /** Whether a packet that begins with this byte is one the lane takes. */
 export const isOfLane = (first: number | undefined): boolean =>

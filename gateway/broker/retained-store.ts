@@ -15,13 +15,26 @@ export interface RetainedQuota {
 }
 
 export type RetainedChange =
-  | { readonly kind: 'stored'; readonly append: Append; undo(): void }
+  | {
+      readonly kind: 'stored';
+      readonly append: Append;
+      /** To be called once it is committed, or, when it could not be, `undo`. */
+      kept(): void;
+      undo(): void;
+    }
   | { readonly kind: 'over_quota' };
+
+interface Change {
+  /** Undefined: deleted. */
+  readonly after: Retained | undefined;
+}
 
 export class RetainedStore {
   readonly #index = new RetainedIndex<Retained>();
   readonly #used = new Map<string, { count: number; bytes: number }>();
   readonly #quotaOf: (owner: string) => RetainedQuota;
+  /** By topic: what is on disk, and the changes that are on their way there. */
+  readonly #unstored = new Map<string, { stored: Retained | undefined; pending: Change[] }>();
 
   constructor(quotaOf: (owner: string) => RetainedQuota) {
     this.#quotaOf = quotaOf;
@@ -46,12 +59,15 @@ export class RetainedStore {
       if (!this.#fits(after, before)) return { kind: 'over_quota' };
     }
     this.#put(topic, after);
+    const changes = this.#unstored.get(topic) ?? { stored: before, pending: [] };
+    const change = { after };
+    changes.pending.push(change);
+    this.#unstored.set(topic, changes);
     return {
       kind: 'stored',
       append: saveRetained({ topic, payload: message.payload, qos, owner }),
-      undo: () => {
-        if (this.#index.get(topic) === after) this.#put(topic, before);
-      },
+      kept: () => this.#settle(topic, change, true),
+      undo: () => this.#settle(topic, change, false),
     };
   }
 
@@ -59,7 +75,11 @@ export class RetainedStore {
   forget(owner: string): Append[] {
     if (!this.#used.has(owner)) return [];
     const own = [...this.#index.matching('#')].filter((one) => one.owner === owner);
-    for (const { topic } of own) this.#put(topic, undefined);
+    for (const { topic } of own) {
+      // No change that fails now brings back what was before it.
+      this.#unstored.delete(topic);
+      this.#put(topic, undefined);
+    }
     return own.map(({ topic, qos }) =>
       saveRetained({ topic, payload: new Uint8Array(), qos, owner }),
     );
@@ -67,6 +87,24 @@ export class RetainedStore {
 
   matching(filter: string): Iterable<Retained> {
     return this.#index.matching(filter);
+  }
+
+  /** What is kept is the last change that was stored or still may be: they may fail together, and in any order. */
+  #settle(topic: string, change: Change, isStored: boolean): void {
+    const changes = this.#unstored.get(topic);
+    const at = changes?.pending.indexOf(change) ?? -1;
+    // A later one was stored before this was told: it counts.
+    if (changes === undefined || at < 0) return;
+    const wasLast = at === changes.pending.length - 1;
+    if (isStored) {
+      changes.stored = change.after;
+      changes.pending.splice(0, at + 1);
+    } else {
+      changes.pending.splice(at, 1);
+      const last = changes.pending.at(-1);
+      if (wasLast) this.#put(topic, last === undefined ? changes.stored : last.after);
+    }
+    if (changes.pending.length === 0) this.#unstored.delete(topic);
   }
 
   #fits(after: Retained, before: Retained | undefined): boolean {

@@ -1,4 +1,5 @@
 /** From one message to every copy it owes: first what must be on disk, as a Write, then, once it is, the deliveries. */
+import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Store } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { DropEvent } from './broker.js';
@@ -44,11 +45,13 @@ export class Router {
     if (subscribers.length === 0 && !message.retain) return nobody;
     const write: Write[number][] = [];
     const undo: (() => void)[] = [];
+    let kept: (() => void) | undefined;
     if (message.retain) {
       const change = this.#retained.set(message, owner);
       if (change.kind === 'stored') {
         write.push(change.append);
         undo.push(() => change.undo());
+        kept = () => change.kept();
       } else {
         const bytes = message.payload.length;
         this.#onDropped({ clientId, count: 1, bytes, reason: 'RETAINED_QUOTA' });
@@ -63,7 +66,8 @@ export class Router {
       if (granted === 0) {
         once.push(session);
       } else {
-        const outgoing = this.#sessions.outgoing(session, live, granted);
+        const outgoing = this.#copyFor(session, live, granted);
+        if (outgoing === undefined) continue;
         owed.push([session, outgoing]);
         undo.push(() => session.queue.forgetPacketId(outgoing.packetId));
         if (session.isPersistent) write.push(rowOf(session, outgoing));
@@ -74,8 +78,24 @@ export class Router {
       undo: () => {
         for (const step of undo) step();
       },
-      deliver: () => deliver(live, once, owed),
+      deliver: () => {
+        kept?.();
+        return deliver(live, once, owed);
+      },
     };
+  }
+
+  /** Nothing when every packet id of the session is taken: its queue is as full as can be. */
+  #copyFor(session: Session, message: Message, qos: 1 | 2) {
+    try {
+      return this.#sessions.outgoing(session, message, qos);
+    } catch (error) {
+      if (!isHoldfastError(error, 'STORE_OVERLOADED')) throw error;
+      const { clientId } = session;
+      const bytes = message.payload.length;
+      this.#onDropped({ clientId, count: 1, bytes, reason: 'QUEUE_FULL' });
+      return undefined;
+    }
   }
 
   /** A message of the gateway's own, or a will. */
@@ -111,7 +131,14 @@ export class Router {
   }
 
   async #sendPage(session: Session, page: (Outgoing | Message)[], write: Write): Promise<void> {
-    if (write.length > 0) await this.#store.commits.commit(write);
+    try {
+      if (write.length > 0) await this.#store.commits.commit(write);
+    } catch (error) {
+      for (const one of page) {
+        if ('seq' in one && one.packetId !== undefined) session.queue.forgetPacketId(one.packetId);
+      }
+      throw error;
+    }
     for (const one of page) {
       if ('seq' in one) session.deliver(one);
       else session.deliverAll([one].values());
@@ -125,7 +152,12 @@ export class Router {
   ): Generator<Outgoing | Message> {
     for (let next = matching.next(); next.done !== true; next = matching.next()) {
       const granted = minQoS(qos, next.value.qos);
-      yield granted === 0 ? next.value : this.#sessions.outgoing(session, next.value, granted);
+      if (granted === 0) {
+        yield next.value;
+        continue;
+      }
+      const outgoing = this.#copyFor(session, next.value, granted);
+      if (outgoing !== undefined) yield outgoing;
     }
   }
 }

@@ -80,35 +80,41 @@ const openSession = (count: number) => {
   };
 };
 
-t.test('a client that comes back while its queue is read gets what was in flight, too', async (t) => {
-  const { session, loaded, loading } = openSession(200);
-  const first = new TestOutlet();
-  session.attach(first);
-  await loaded();
-  t.equal(first.sent.length, 64, 'a page is in flight');
-  t.ok(loading(), 'and the next is being read');
-  session.detach(first);
-  const second = new TestOutlet();
-  session.attach(second);
-  while (loading() !== undefined) await loaded();
-  t.equal(second.sent.length, 128, 'the whole window');
-  t.same(
-    second.sent.slice(0, 64),
-    Array.from({ length: 64 }, (_, at) => `${at + 1}`),
-    'what was in flight first',
-  );
-});
+t.test(
+  'a client that comes back while its queue is read gets what was in flight, too',
+  async (t) => {
+    const { session, loaded, loading } = openSession(200);
+    const first = new TestOutlet();
+    session.attach(first);
+    await loaded();
+    t.equal(first.sent.length, 64, 'a page is in flight');
+    t.ok(loading(), 'and the next is being read');
+    session.detach(first);
+    const second = new TestOutlet();
+    session.attach(second);
+    while (loading() !== undefined) await loaded();
+    t.equal(second.sent.length, 128, 'the whole window');
+    t.same(
+      second.sent.slice(0, 64),
+      Array.from({ length: 64 }, (_, at) => `${at + 1}`),
+      'what was in flight first',
+    );
+  },
+);
 
-t.test('a client that came while its queue could not be read is cut, not left waiting', async (t) => {
-  const { session, loaded } = openSession(10);
-  const first = new TestOutlet();
-  session.attach(first);
-  session.detach(first);
-  const second = new TestOutlet();
-  session.attach(second);
-  await loaded(new Error('the disk is gone'));
-  t.ok(second.cutFor);
-});
+t.test(
+  'a client that came while its queue could not be read is cut, not left waiting',
+  async (t) => {
+    const { session, loaded } = openSession(10);
+    const first = new TestOutlet();
+    session.attach(first);
+    session.detach(first);
+    const second = new TestOutlet();
+    session.attach(second);
+    await loaded(new Error('the disk is gone'));
+    t.ok(second.cutFor);
+  },
+);
 
 t.test('what is sent again waits for a slow client as what is new does', async (t) => {
   const { session, loaded, loading } = openSession(100);

@@ -81,7 +81,13 @@ export class SitePersistence {
     const message = { ...messageOf(packet), retain: true };
     const change = this.deps.retained.set(message, 'gateway');
     if (change.kind === 'over_quota') return;
-    await this.deps.store.commits.commit([change.append]);
+    try {
+      await this.deps.store.commits.commit([change.append]);
+    } catch (error) {
+      change.undo();
+      throw error;
+    }
+    change.kept();
     for (const kept of this.deps.retained.matching(message.topic)) {
       this.#packets.set(kept, { ...packet });
     }
