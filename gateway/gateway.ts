@@ -129,6 +129,7 @@ export const openGateway = async (
   );
   const { certificate, claims, crl, identify, lifecycles, revocations } = trust;
   const { isRevoked } = revocations;
+  const people = await openPeople({ ...deps, site, clock, plan }, configuration.people);
   const shadows = await openShadows({ site, clock, log: store.log });
   onClose('shadows', () => shadows.close());
   const firmware = new FirmwareCache(
@@ -180,7 +181,16 @@ export const openGateway = async (
     ...{ dispatch, shadows: shadowTopics, publish, fence, lifecycles, clock, log },
   });
   const serial = new SerialDoor(
-    { dispatch, shadows, firmware, fence, lifecycles, clock, log },
+    {
+      dispatch,
+      shadows,
+      firmware,
+      fence,
+      lifecycles,
+      onRefused: people.access.refused,
+      clock,
+      log,
+    },
     configuration.serial,
   );
   outbox.register(
@@ -225,7 +235,6 @@ export const openGateway = async (
     { version, ...configuration.link },
   );
 
-  const people = await openPeople({ ...deps, site, clock, plan }, configuration.people);
   const accounts = new ServiceAccounts(services.users);
   const broker = await openBroker(
     {

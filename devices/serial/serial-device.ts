@@ -28,6 +28,8 @@ import { telemetryPoints } from './telemetry-points.js';
 export interface SerialDeviceHandlers {
   /** The line itself came or went. */
   readonly line: (isUp: boolean, reason: string) => void;
+  /** Whether this line may speak for the device that says hello; without it, for its own alone. */
+  readonly accepts?: (device: string) => boolean;
   /** The device said hello: the line came up, or it restarted (another `boot`). A rejection refuses it: it stays offline. */
   readonly online: (hello: Hello) => Promise<void>;
   /** It was told so: what waits for it can be sent. */
@@ -161,7 +163,7 @@ export class SerialDevice {
   }
 
   async #welcome(hello: Hello): Promise<void> {
-    if (hello.id !== this.#deviceId) {
+    if (!(this.#handlers.accepts?.(hello.id) ?? hello.id === this.#deviceId)) {
       this.#refusedLines += 1;
       const message = `This line belongs to ${this.#deviceId}`;
       this.#reply({ t: 'nack', code: 'NOT_AUTHORISED', message });

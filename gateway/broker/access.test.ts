@@ -1,8 +1,8 @@
 /** The rows of `trust/access-table` that the broker has to keep, through real connections: live, retained, queued, and as a will. */
 import { generate } from 'mqtt-packet';
 import t, { type Test } from 'tap';
+import type { AccessRefusal } from '../trust/access-log.js';
 import type { Identity } from '../trust/identity.js';
-import type { AccessRefusal } from './broker.js';
 import {
   connectDevice,
   connectService,

@@ -3,8 +3,8 @@ import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Store, StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
-import type { DenialReason, Verb } from '../trust/authorise.js';
-import type { Identity, Principal, Refusal } from '../trust/identity.js';
+import type { AccessRefusal } from '../trust/access-log.js';
+import type { Identity, Refusal } from '../trust/identity.js';
 import { type BrokerLimits, defaultLimits } from './broker-limits.js';
 import { loadBrokerRows } from './broker-rows.js';
 import { ClientDesk } from './client-desk.js';
@@ -56,15 +56,6 @@ export interface DropEvent {
     | 'NOT_AUTHORISED'
     | 'SESSION_EVICTED'
     | 'DEVICE_GONE';
-}
-
-/** Somebody asked for what is not theirs. */
-export interface AccessRefusal {
-  readonly who: Principal;
-  readonly verb: Verb;
-  /** The topic, filter or client id. */
-  readonly what: string;
-  readonly reason: DenialReason;
 }
 
 export interface BrokerDependencies {

@@ -107,6 +107,13 @@ service     call       shadow.write                         SIGN_IN_NEEDED
 viewer      call       shadow.write                         ROLE_TOO_LOW
 technician  call       shadow.write                         allow
 installer   call       shadow.write                         allow
+nobody      call       clock.set                            SIGN_IN_NEEDED
+device      call       clock.set                            SIGN_IN_NEEDED
+line        call       clock.set                            SIGN_IN_NEEDED
+service     call       clock.set                            SIGN_IN_NEEDED
+viewer      call       clock.set                            ROLE_TOO_LOW
+technician  call       clock.set                            allow
+installer   call       clock.set                            allow
 nobody      call       command.send                         SIGN_IN_NEEDED
 device      call       command.send                         SIGN_IN_NEEDED
 line        call       command.send                         SIGN_IN_NEEDED

@@ -12,10 +12,8 @@ import * as v from 'valibot';
 import { ChunkCache } from '../../firmware/chunk-cache.js';
 import type { FirmwareCache } from '../../firmware/firmware-cache.js';
 import { sendFirmware } from '../../firmware/firmware-response.js';
-import type { DenialReason } from '../../trust/authorise.js';
+import type { AccessRefusal } from '../../trust/access-log.js';
 import type { IdentifyDevice } from '../../trust/identify-device.js';
-import type { Principal } from '../../trust/identity.js';
-import type { Right } from '../../trust/rights.js';
 import { basicChallenge } from '../est/est-routes.js';
 import { type HttpDoor, type HttpDoorOptions, openHttpDoor, socketOf } from './http-door.js';
 import type { Route, RouteRequest } from './routes.js';
@@ -35,12 +33,7 @@ export interface DeviceDoorDeps {
   readonly identify: IdentifyDevice;
   /** The same, also for a certificate that has expired: asked where it is renewed, and nowhere else. */
   readonly identifyForRenewal: IdentifyDevice;
-  readonly onRefused?: (refusal: {
-    readonly who: Principal;
-    readonly verb: 'call';
-    readonly what: Right;
-    readonly reason: DenialReason;
-  }) => void;
+  readonly onRefused?: (refusal: AccessRefusal) => void;
   readonly log: StoreLog;
   readonly chunks?: ChunkCache;
 }

@@ -2,23 +2,17 @@
 import type { IncomingMessage } from 'node:http';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { operatorName } from '@holdfast/protos/local/people';
+import type { AccessRefusal } from '../../trust/access-log.js';
 import { AttemptLimit } from '../../trust/attempt-limit.js';
-import type { DenialReason } from '../../trust/authorise.js';
 import { anonymous, type PersonIdentity, type Principal } from '../../trust/identity.js';
 import { isOperatorToken } from '../../trust/operator-token.js';
-import type { Right } from '../../trust/rights.js';
 import type { HttpDoorDeps, RefusedCall } from './http-door.js';
 
 export interface PeopleGateDeps {
   readonly operatorTokenSha256: () => string;
   /** Who signed in and got this token; undefined when nobody did, or it is over. */
   readonly findSession: (token: string) => PersonIdentity | undefined;
-  readonly onRefused?: (refusal: {
-    readonly who: Principal;
-    readonly verb: 'call';
-    readonly what: Right;
-    readonly reason: DenialReason;
-  }) => void;
+  readonly onRefused?: (refusal: AccessRefusal) => void;
   /** Milliseconds that never run back. */
   readonly monotonic: () => number;
 }

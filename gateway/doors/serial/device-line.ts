@@ -18,6 +18,8 @@ import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { DispatchDeviceEvent } from '../../devices/device-events.js';
 import type { ShadowChange, ShadowView } from '../../shadows/shadow-change.js';
 import type { Shadows } from '../../shadows/shadows.js';
+import type { AccessRefusal } from '../../trust/access-log.js';
+import { authorise } from '../../trust/authorise.js';
 import { type ImageSource, isOpenJob, readImage, refusalOf, updateOf } from './job-image.js';
 import { Unanswered } from './unanswered.js';
 
@@ -29,6 +31,7 @@ export interface DeviceLineDeps {
   readonly fence: { check(): void };
   /** Throws when the device is out of service. */
   readonly lifecycles: { check(device: string): void };
+  readonly onRefused?: (refusal: AccessRefusal) => void;
   readonly clock: Clock;
   readonly log: StoreLog;
 }
@@ -156,6 +159,7 @@ export class DeviceLine {
     const device = this.#device;
     return {
       line: (isUp, reason) => this.#lineChanged(isUp, reason),
+      accepts: (id) => this.#mayBe(id),
       online: (hello) => this.#arrive(hello),
       welcomed: () => void this.#sendWhatWaits().catch((error) => this.#complain(error)),
       offline: () => this.#leave(),
@@ -181,6 +185,16 @@ export class DeviceLine {
       failed: (error) => this.#complain(error),
       time: () => ({ ts: clock.now(), trusted: clock.trusted }),
     };
+  }
+
+  /** Whether this line may speak for a device. */
+  #mayBe(id: string): boolean {
+    const who = { kind: 'line', device: this.#device, path: this.#path } as const;
+    const decision = authorise(who, 'speak', id);
+    if (!decision.allowed) {
+      this.#deps.onRefused?.({ who, verb: 'speak', what: id, reason: decision.reason });
+    }
+    return decision.allowed;
   }
 
   /** Before anything is taken of the device. */

@@ -262,3 +262,22 @@ t.test('a line that is named twice is a mistake', async (t) => {
   ];
   await t.rejects(openSerialSite(t, folder, lines), { code: 'CONFIGURATION_INVALID' });
 });
+
+t.test(
+  'a line speaks for its own device alone, and it is told when it tries another',
+  async (t) => {
+    const folder = await folderOf(t);
+    const link = join(folder, 'tty');
+    const site = await openSerialSite(t, folder, [{ device: pump, path: link }]);
+    const end = await farEnd(t, link);
+    await end.next('who');
+    end.sayHello({ id: 'pump-2' });
+    t.match(await end.next('nack'), { code: 'NOT_AUTHORISED' });
+    t.match(site.refused, [
+      { who: { kind: 'line', device: pump }, what: 'pump-2', reason: 'DEVICE_OF_ANOTHER' },
+    ]);
+    t.equal(site.devices.get('pump-2'), undefined);
+    await end.hello();
+    await online(site);
+  },
+);

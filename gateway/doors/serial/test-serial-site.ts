@@ -22,6 +22,7 @@ import { shadowChanged } from '../../shadows/shadow-change.js';
 import { performShadowChanges } from '../../shadows/shadow-effects.js';
 import { openShadows } from '../../shadows/shadows.js';
 import { openSite } from '../../store/site.js';
+import type { AccessRefusal } from '../../trust/access-log.js';
 import { Revocations } from '../../trust/revocations.js';
 import { Updates } from '../../updates/updates.js';
 import type { SerialLineConfiguration } from './device-line.js';
@@ -105,8 +106,12 @@ export const openSerialSite = async (
     { httpsAddress: () => '' },
   );
   const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
+  const refused: AccessRefusal[] = [];
   const door = new SerialDoor(
-    { dispatch, shadows, firmware, fence, lifecycles, clock, log },
+    {
+      ...{ dispatch, shadows, firmware, fence, lifecycles, clock, log },
+      onRefused: (refusal) => refused.push(refusal),
+    },
     {
       lines: lines.map((line) => ({ ...line, baudRate })),
       retryDelayMs: () => 20,
@@ -133,6 +138,7 @@ export const openSerialSite = async (
   t.teardown(close);
   return {
     door,
+    refused,
     devices,
     shadows,
     commands,
