@@ -69,7 +69,7 @@ export class TestCloud {
   documentsAsked = 0;
   timeAsked = 0;
   /** What it says when it is asked for the time; nothing while it is undefined. */
-  time: number | undefined;
+  time: (() => number) | undefined;
   /** Answers every hello with this, while it is set. */
   refusal: { code: string; message: string } | undefined;
   /** Takes batches in but says nothing of it. */
@@ -280,7 +280,7 @@ export class TestCloud {
     this.timeAsked += 1;
     if (this.time === undefined) return;
     const { site } = this.#fleet;
-    const jws = await signTime(this.#signer, { site, nonce, time: this.time });
+    const jws = await signTime(this.#signer, { site, nonce, time: this.time() });
     this.#say({ $case: 'signedTime', value: { jws } });
   }
 

@@ -53,11 +53,11 @@ const rig = async (t: Test, { system, battery }: { system?: number; battery?: nu
 
 t.test('a gateway that believes it is 1970 connects, asks, and knows the time', async (t) => {
   const { fleet, cloud, clock, gateway, trusted } = await rig(t);
-  cloud.time = fleet.now + 60_000;
+  cloud.time = () => fleet.now + 60_000;
   t.equal(clock.trusted, false);
   gateway.link.open();
   await trusted();
-  t.ok(Math.abs(clock.now() - cloud.time) < 10_000);
+  t.ok(Math.abs(clock.now() - (fleet.now + 60_000)) < 10_000);
   t.equal(clock.status().source, 'signed');
 });
 
@@ -70,7 +70,7 @@ t.test('one wild year is undone by the link', async (t) => {
   // Its battery-backed clock is wild too, and somebody has confirmed it.
   clock.assert(null);
   t.match(clock.status(), { trusted: true, source: 'operator' });
-  cloud.time = fleet.now;
+  cloud.time = () => fleet.now;
   gateway.link.open();
   await new Promise<void>((resolve) => {
     const stop = clock.onChange(() => {
@@ -87,7 +87,7 @@ t.test('one wild year is undone by the link', async (t) => {
 
 t.test('a jump makes it ask again at once', async (t) => {
   const { fleet, cloud, machine, clock, gateway, trusted } = await rig(t);
-  cloud.time = fleet.now;
+  cloud.time = () => fleet.now;
   gateway.link.open();
   await trusted();
   const asked = cloud.timeAsked;
@@ -103,7 +103,7 @@ t.test('asks again when there was no answer', async (t) => {
   const { fleet, cloud, gateway, trusted } = await rig(t);
   gateway.link.open();
   await cloud.until(() => cloud.timeAsked >= 2);
-  cloud.time = fleet.now;
+  cloud.time = () => fleet.now;
   await trusted();
   t.pass();
 });
