@@ -14,6 +14,7 @@ import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { InboundMessage, OutboundMessage, SessionEvent } from '../../broker/broker.js';
 import type { DispatchDeviceEvent, JobAnswer } from '../../devices/device-events.js';
+import { authorise } from '../../trust/authorise.js';
 import type { ShadowDoor } from './shadow-door.js';
 
 export interface NativeDoorDeps {
@@ -158,12 +159,11 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
     },
 
     handle(message) {
-      if (message.identity.kind !== 'device') return undefined;
       const topic = parseTopic(message.topic);
       // Below a device's own prefix there may be topics that are none of ours: they are the broker's to route.
-      if (topic === undefined || !isUpTopic(topic) || topic.device !== message.identity.device) {
-        return undefined;
-      }
+      if (topic === undefined || !isUpTopic(topic)) return undefined;
+      // So is what a service may publish there: it is never taken for the word of the device.
+      if (!authorise(message.identity, 'speak', topic.device).allowed) return undefined;
       deps.fence.check();
       deps.lifecycles.check(topic.device);
       return topic.kind === 'telemetry'
