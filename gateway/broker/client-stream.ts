@@ -54,7 +54,7 @@ export class ClientStream extends Duplex {
   #isReleased = false;
   /** The library waits for `readable`. */
   #isHungry = true;
-  #isHeld = false;
+  readonly #holds = new Set<Promise<void>>();
   #isPaused = false;
   #takenBytes = 0;
   #gathered: Buffer | undefined;
@@ -115,10 +115,11 @@ export class ClientStream extends Duplex {
 
   /** Hands on no further batch until then: a publisher slows down to its subscribers. */
   hold(until: Promise<void>): void {
-    if (this.#isHeld) return;
-    this.#isHeld = true;
+    // Held for two reasons it goes on when neither holds any more; for one it is asked to wait by every message of a batch.
+    if (this.#holds.has(until)) return;
+    this.#holds.add(until);
     void until.then(() => {
-      this.#isHeld = false;
+      this.#holds.delete(until);
       this.#offer();
     });
   }
@@ -202,14 +203,15 @@ export class ClientStream extends Duplex {
   }
 
   #offer(): void {
-    if (this.destroyed || !this.#isHungry || this.#isHeld || this.#lane.isBusy) return;
+    if (this.destroyed || !this.#isHungry || this.#holds.size > 0 || this.#lane.isBusy) return;
     if (!this.#isFirst && !this.#isReleased) return;
     if (this.#inputBytes === 0 || this.#inputBytes < this.#neededBytes) this.#resume();
     else this.emit('readable');
   }
 
   #nextBatch(): Buffer | null {
-    if (this.destroyed || this.#isHeld || (!this.#isFirst && !this.#isReleased)) return null;
+    if (this.destroyed || this.#holds.size > 0 || (!this.#isFirst && !this.#isReleased))
+      return null;
     if (this.#inputBytes === 0 || this.#inputBytes < this.#neededBytes) {
       this.#resume();
       return null;
