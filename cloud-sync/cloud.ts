@@ -48,6 +48,7 @@ import { usersDocument } from './people/users-document.js';
 import { registerShadowEffects } from './shadows/shadow-effects.js';
 import { shadowService } from './shadows/shadow-service.js';
 import { PlanPublisher } from './sites/plan-publisher.js';
+import { policyDocument } from './sites/policy-document.js';
 import { siteDocument } from './sites/site-documents.js';
 import { siteService } from './sites/site-service.js';
 import { openEmbeddedEngine } from './store/embedded-engine.js';
@@ -249,6 +250,7 @@ const registerParts = async (
   plans.register(manufacturersDocument);
   plans.register(revocationsDocument(now));
   plans.register(deviceDocuments);
+  plans.register(policyDocument(configuration.policy));
   plans.register(usersDocument);
   plans.register(campaignDocuments);
   registerSiteEffects(foundation);

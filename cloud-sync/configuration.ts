@@ -1,6 +1,7 @@
 /** The settings of the control plane. */
 import {
   configuration,
+  flag,
   integer,
   port,
   section,
@@ -73,6 +74,31 @@ export const cloudConfiguration = configuration({
       max: 3_650,
       unit: 'days',
       description: 'How long after that a site without contact still begins new work',
+    }),
+  }),
+  policy: section('What sites go by while they are on their own.', {
+    staleRevocationsDays: integer({
+      default: 90,
+      min: 1,
+      max: 3_650,
+      unit: 'days',
+      description:
+        'How long a site may not have heard what was revoked elsewhere until it does without what follows; whoever runs goes on running',
+    }),
+    staleStopsEnrolment: flag({
+      default: true,
+      description: 'Whether such a site enrols no devices',
+    }),
+    staleStopsRenewal: flag({
+      default: false,
+      description: 'Whether such a site renews no certificates of devices',
+    }),
+    inactiveAfterHours: integer({
+      default: 168,
+      min: 1,
+      max: 87_600,
+      unit: 'hours',
+      description: 'How long a device may be silent before it counts as inactive',
     }),
   }),
   firmware: section('The firmware that campaigns install.', {

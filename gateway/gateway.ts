@@ -49,7 +49,7 @@ import { certificatesOf } from './trust/certificate-register.js';
 import { cutSessions } from './trust/cut-sessions.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openGatewayRenewal } from './trust/open-gateway-renewal.js';
-import { openTrust } from './trust/open-trust.js';
+import { openTrust, type Trust } from './trust/open-trust.js';
 import { openPeople } from './trust/people/open-people.js';
 import { followClock, openSiteClock } from './trust/site-clock.js';
 import { Updates } from './updates/updates.js';
@@ -100,7 +100,11 @@ export const openGateway = async (
     { ...deps, clock },
     { dataDir, telemetryBudgetBytes: configuration.telemetry.budgetBytes },
   );
-  const { fence, plan, orders } = await openGrants({ site, clock, log, root }, record);
+  // Of plans too, which say themselves what is revoked.
+  const isRevoked = (issuer: string, serial: string): boolean =>
+    known?.isRevoked(issuer, serial) ?? false;
+  let known: Trust['revocations'] | undefined;
+  const { fence, plan, orders } = await openGrants({ site, clock, log, root, isRevoked }, record);
   const peopleClock = followClock({ clock, site, plan });
 
   const via = await readProxy(configuration.link);
@@ -127,14 +131,17 @@ export const openGateway = async (
       ports: () => ({ mqtts: ports.mqtts, https: ports.https }),
     },
   );
+  known = trust.revocations;
   const { certificate, claims, crl, identify, lifecycles, revocations } = trust;
-  const { isRevoked } = revocations;
   const people = await openPeople({ ...deps, site, clock, plan }, configuration.people);
   const shadows = await openShadows({ site, clock, log: store.log });
   onClose('shadows', () => shadows.close());
   const firmware = new FirmwareCache(
     {
-      source: { address: record.https_address, agent: controlPlaneAgent(identity, clock, via) },
+      source: {
+        address: record.https_address,
+        agent: controlPlaneAgent({ identity, clock, via, isRevoked }),
+      },
       log,
       now: () => clock.now(),
     },
@@ -205,7 +212,7 @@ export const openGateway = async (
   onClose('updates', () => updates.close());
 
   const dial = {
-    ...{ address: record.link_address, root, clock, via },
+    ...{ address: record.link_address, root, isRevoked, clock, via },
     client: () => linkCredentials(identity),
     onDatesRefused: () => clock.contradict(),
   };
@@ -350,15 +357,22 @@ const linkCredentials = ({ link }: GatewayIdentity) => ({
   key: privatePem(link.key),
 });
 
-const controlPlaneAgent = (
-  identity: GatewayIdentity,
-  clock: Clock,
-  via: ConnectProxy | undefined,
-) =>
+const controlPlaneAgent = ({
+  identity,
+  clock,
+  via,
+  isRevoked,
+}: {
+  readonly identity: GatewayIdentity;
+  readonly clock: Clock;
+  readonly via: ConnectProxy | undefined;
+  readonly isRevoked: (issuerKeyId: string, serial: string) => boolean;
+}) =>
   verifiedAgent(
     {
       role: 'control-plane',
       root: identity.root,
+      isRevoked,
       // Asked at each connection: the program may run for years.
       get at() {
         return clock.trusted ? clock.now() : ('unchecked' as const);

@@ -31,6 +31,8 @@ export interface DialOptions {
   readonly address: string;
   /** The fleet's root. */
   readonly root: Certificate;
+  /** By issuer's key id and serial number. */
+  readonly isRevoked?: (issuerKeyId: string, serial: string) => boolean;
   /** Our certificate chain and key in PEM; asked for at each connection, since they are renewed. */
   readonly client: () => { readonly cert: string; readonly key: string };
   readonly clock: Clock;
@@ -45,10 +47,14 @@ const maxMessageBytes = 16 * 1024 * 1024;
 
 /** A connection of its own, verified before anything is said over it. */
 export const linkClient = (options: DialOptions): LinkClient => {
-  const { clock, root, address, via } = options;
+  const { clock, root, isRevoked, address, via } = options;
   const host = address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
   const tls = new VerifiedChannel({
-    trust: { root, role: 'control-plane', at: clock.trusted ? clock.now() : 'unchecked' },
+    trust: {
+      ...{ root, role: 'control-plane' },
+      ...(isRevoked && { isRevoked }),
+      at: clock.trusted ? clock.now() : 'unchecked',
+    },
     host,
     client: options.client(),
     onRefused: (error) => {

@@ -16,6 +16,8 @@ export interface GrantsDependencies {
   readonly clock: Clock;
   readonly log: StoreLog;
   readonly root: Certificate;
+  /** Of whatever issuer: the certificate that plans and orders are signed under may be revoked as any other. */
+  readonly isRevoked: (issuerKeyId: string, serial: string) => boolean;
 }
 
 export interface GrantsOptions {
@@ -31,10 +33,13 @@ export interface Grants {
 }
 
 export const openGrants = async (
-  { site: store, clock, log, root }: GrantsDependencies,
+  { site: store, clock, log, root, isRevoked }: GrantsDependencies,
   { fleet, site, epoch }: GrantsOptions,
 ): Promise<Grants> => {
-  const trust = () => ({ root, at: clock.trusted ? clock.now() : ('unchecked' as const) });
+  const trust = () => ({
+    ...{ root, isRevoked },
+    at: clock.trusted ? clock.now() : ('unchecked' as const),
+  });
   const entry: AuditEntry = (kind, body) => journalEntry('audit', kind, body, clock.now());
   const fence = await openFence({ store, clock }, epoch);
   const plan = await openPlan(

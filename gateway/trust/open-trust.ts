@@ -86,7 +86,7 @@ export const openTrust = async (
   onClose('lifecycles', () => lifecycles.close());
   const revocationAge = await RevocationAge.open({ site, plan, policy, clock });
   await followPlan({ plan, revocations, lifecycles, log });
-  const crl = await SiteCrl.open({ site, siteCa: () => siteCa, revocations, clock, log });
+  const crl = await SiteCrl.open({ site, siteCa: () => identity.siteCa, revocations, clock, log });
   onClose('revocation list', () => crl.close());
   const upkeep = async (): Promise<void> => {
     if (clock.now() - crl.current.thisUpdate >= dayMs) await crl.sign();

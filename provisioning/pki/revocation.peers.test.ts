@@ -155,10 +155,13 @@ t.test('an authority below a site CA is none', async (t) => {
   });
 });
 
-t.test('they look at the dates of a list; we go by what is revoked, whenever it was signed', async (t) => {
-  t.match(await opinionsOf(device, [ca], { nextUpdate: now - 1_000 }), {
-    openssl: 'CRL has expired',
-    mbedtls: /CRL is expired/,
-    ours: undefined,
-  });
-});
+t.test(
+  'they look at the dates of a list; we go by what is revoked, whenever it was signed',
+  async (t) => {
+    t.match(await opinionsOf(device, [ca], { nextUpdate: now - 1_000 }), {
+      openssl: 'CRL has expired',
+      mbedtls: /CRL is expired/,
+      ours: undefined,
+    });
+  },
+);
