@@ -10,7 +10,8 @@ import { cloudConfiguration } from './configuration.js';
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
 
-export const main = (): Promise<never> =>
+/** `now` is the machine's clock, epoch ms. */
+export const main = ({ now = Date.now }: { readonly now?: () => number } = {}): Promise<never> =>
   runProgram({
     program: 'holdfast-cloud',
     description: 'The control plane of a Holdfast fleet: registry, campaigns, certificates, links.',
@@ -38,7 +39,7 @@ export const main = (): Promise<never> =>
       const ports = await openCloud(
         {
           log,
-          now: () => Date.now(),
+          now,
           onClose,
           showLogin: async (code) => {
             if (typeof file === 'string') await writeTextFile(file, `${code}\n`, 0o600);

@@ -110,10 +110,3 @@ t.test(
     t.equal(gateway.shown.at(-1), gateway.renewed[0]?.serial);
   },
 );
-
-t.test('a certificate that is due at once is not asked for again at once', async (t) => {
-  const { gateway, run, says } = await setUp(t, 1);
-  const due = says(/is due again/).then(() => gateway.renewed.length);
-  await run();
-  t.equal(await due, 1);
-});

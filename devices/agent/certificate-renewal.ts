@@ -5,7 +5,7 @@
  * What fails is tried again, with backoff, for as long as there is time; the session goes on with the certificate it has. A device that
  * was off past its expiry asks all the same: the gateway takes an expired certificate for 90 days for this alone.
  */
-import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { type Certificate, parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { renewalAt } from '@holdfast/provisioning/pki/renewal-time';
 import { backoff } from '@holdfast/provisioning/time/backoff';
@@ -22,6 +22,8 @@ export interface RenewalDeps {
   readonly session: Pick<DeviceSession, 'gateway' | 'isConnected' | 'isOutdated' | 'takeOver'>;
   /** Epoch ms: the gateway's time where it is known. */
   readonly now: () => number;
+  /** Milliseconds that never run back; `performance.now`. */
+  readonly monotonic?: () => number;
   readonly log: Log;
   readonly wait?: Wait;
   readonly entropy?: () => number;
@@ -39,13 +41,17 @@ export class CertificateRenewal {
   readonly #deps: RenewalDeps;
   readonly #wait: Wait;
   readonly #closing = new AbortController();
+  readonly #monotonic: () => number;
   #certificate: Certificate;
+  /** When the certificate came, by the monotonic clock; null for one that was there at the start. */
+  #gotAt: number | null = null;
   #outSince: number | null = null;
   #running: Promise<void> | null = null;
 
   constructor(deps: RenewalDeps) {
     this.#deps = deps;
     this.#wait = deps.wait ?? wait;
+    this.#monotonic = deps.monotonic ?? (() => performance.now());
     this.#certificate = parseCertificate(deps.keys.identity.certificate);
   }
 
@@ -82,7 +88,6 @@ export class CertificateRenewal {
           continue;
         }
         await this.#step(signal);
-        this.#requireLasting();
         delays = retries();
       } catch (error) {
         if (signal.aborted) return;
@@ -105,9 +110,13 @@ export class CertificateRenewal {
   #dueInMs(): number {
     const { session } = this.#deps;
     if (session.isOutdated) return 0;
+    const { notBefore } = this.#certificate;
     const now = this.#deps.now();
-    if (now >= this.#certificate.notBefore) return renewalAt(this.#certificate) - now;
-    return this.#lockedOutInMs();
+    const dueAt = renewalAt(this.#certificate);
+    if (now >= notBefore && (now < dueAt || this.#gotAt === null)) return dueAt - now;
+    if (!session.isConnected || this.#gotAt === null) return this.#lockedOutInMs();
+    // A gateway that lost its time gives certificates that are over by our clock. It lets us in with them, so their age is what counts.
+    return this.#gotAt + (dueAt - notBefore) - this.#monotonic();
   }
 
   /** Without a clock, not being let in is the only sign of a certificate that expired. */
@@ -116,18 +125,8 @@ export class CertificateRenewal {
       this.#outSince = null;
       return lookEveryMs;
     }
-    this.#outSince ??= performance.now();
-    return this.#outSince + lockedOutAfterMs - performance.now();
-  }
-
-  /** A gateway whose time is far behind ours gives what is due again at once: it is not to be asked without a pause. */
-  #requireLasting(): void {
-    if (this.#dueInMs() > 0) return;
-    const { notAfter } = this.#certificate;
-    throw new HoldfastError(
-      'CERTIFICATE_INVALID',
-      `the new one, until ${new Date(notAfter).toISOString()}, is due again: the clock of the gateway or of this device is wrong`,
-    );
+    this.#outSince ??= this.#monotonic();
+    return this.#outSince + lockedOutAfterMs - this.#monotonic();
   }
 
   get #lifeMs(): number {
@@ -143,8 +142,9 @@ export class CertificateRenewal {
       const renewed = await reEnrol(trust, { gateway, identity, key, signal });
       trust.adopt(await keys.adopt(renewed));
       this.#certificate = renewed.certificate;
+      this.#gotAt = this.#monotonic();
       // Should it not have been the certificate that kept this device out, the next is not asked for at once.
-      this.#outSince = performance.now() + mostRetryMs;
+      this.#outSince = this.#gotAt + mostRetryMs;
       const expiresAt = new Date(renewed.certificate.notAfter).toISOString();
       log.info({ serial: renewed.certificate.serial, expiresAt }, 'the certificate is renewed');
     }

@@ -17,12 +17,14 @@ export class GatewayTrust {
   readonly #clock: Clock;
   #client: ClientCertificate;
 
-  constructor(credentials: Credentials) {
+  /** `clock` is this machine's. */
+  constructor(credentials: Credentials, clock?: Clock) {
     const { identity } = credentials;
     this.#root = parseCertificate(identity.root);
     this.#site = identity.site;
     // A Pi has no clock of its own: below the time it was enrolled at, dates say nothing.
-    this.#clock = systemClock({ floorMs: parseCertificate(identity.certificate).notBefore });
+    this.#clock =
+      clock ?? systemClock({ floorMs: parseCertificate(identity.certificate).notBefore });
     this.#client = clientOf(credentials);
   }
 
