@@ -182,9 +182,12 @@ const decideByManufacturer = (
   const [only, ...others] = models;
   const model = wish.model ?? (others.length === 0 ? only : undefined);
   if (model === undefined || !models.includes(model)) {
+    const may = `${id} may enrol the models ${models.join(', ')} here`;
     return refuse(
       'MANUFACTURER_REFUSED',
-      `${id} may enrol the models ${models.join(', ')} here, ${model === undefined ? 'and the device does not say which it is' : `not ${model}`}`,
+      model === undefined
+        ? `${may}, and the device does not say which it is. Over EST, where it cannot, give each model a prefix of its own: holdfast manufacturer add`
+        : `${may}, not ${model}`,
     );
   }
   if (state.device(device) !== undefined) return idInUse(device);

@@ -148,7 +148,7 @@ export const importAtGateway = async (
   const rows: ImportRow[] = [];
   const wanted: ListedDevice[] = [];
   for (const listed of devices) {
-    const row = head(listed, undefined);
+    const row = head(listed, site);
     const claim = open.get(listed.device);
     if (listed.site !== undefined && listed.site !== site) {
       const error = `it is for the site ${listed.site}, and this gateway's is ${site}`;
@@ -166,7 +166,7 @@ export const importAtGateway = async (
   const made = await client.createClaims(wanted, (days ?? 0) * daySeconds);
   for (const [index, listed] of wanted.entries()) {
     const { code = '', expire_time } = made[index] ?? {};
-    rows.push({ ...head(listed, undefined), outcome: 'code', code, expire_time });
+    rows.push({ ...head(listed, site), outcome: 'code', code, expire_time });
   }
   return rows;
 };

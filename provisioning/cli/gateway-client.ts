@@ -241,13 +241,14 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
       ),
     async createClaims(wishes, lifetimeSeconds) {
       const made: ShownClaim[] = [];
+      const { site } = v.parse(statusAnswer, await ask('GET', '/status'));
       for (let first = 0; first < wishes.length; first += claimsAtOnce) {
         const claims = wishes
           .slice(first, first + claimsAtOnce)
           .map(({ device = null, model = null }) => ({ device_id: device, model }));
         const lifetime = lifetimeSeconds === 0 ? {} : { lifetime_ms: lifetimeSeconds * 1_000 };
         const answer = await ask('POST', '/claims/batch', { claims, ...lifetime });
-        made.push(...v.parse(claimsAnswer, answer).claims.map(claimOf));
+        made.push(...v.parse(claimsAnswer, answer).claims.map((row) => claimOf(row, site)));
       }
       return made;
     },
@@ -286,10 +287,13 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
   };
 };
 
-const claimOf = (answer: v.InferOutput<typeof claimsAnswer>['claims'][number]): ShownClaim => ({
+const claimOf = (
+  answer: v.InferOutput<typeof claimsAnswer>['claims'][number],
+  site: string,
+): ShownClaim => ({
   code: answer.code,
   expire_time: new Date(answer.expires_at),
-  site: undefined,
+  site,
   device: answer.device_id ?? undefined,
   model: answer.model ?? undefined,
 });
