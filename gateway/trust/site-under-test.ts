@@ -63,7 +63,7 @@ export interface SiteUnderTest {
     ticket?: Buffer,
   ): Promise<RawConnection>;
   /** What the gateway has committed. */
-  read<T>(sql: string, params?: readonly string[]): Promise<T[]>;
+  read<T>(sql: string, params?: readonly string[], file?: 'site.db' | 'telemetry.db'): Promise<T[]>;
   /** Ends the program with this signal and starts it again over the same folder. */
   restart(how: 'stop' | 'kill'): Promise<void>;
   close(): Promise<void>;
@@ -72,12 +72,15 @@ export interface SiteUnderTest {
 const gateway = fileURLToPath(new URL('../../bin/holdfast-gateway.js', import.meta.url));
 const limitMs = 20_000;
 
-export const openSiteUnderTest = async (): Promise<SiteUnderTest> => {
+/** `settings` are of the environment, as HOLDFAST_CERTIFICATES__RENEWING_S. */
+export const openSiteUnderTest = async (
+  settings: Readonly<Record<string, string>> = {},
+): Promise<SiteUnderTest> => {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-site-'));
   const fleet = await createTestFleet();
   await enrol(fleet, folder);
   const ca = fleet.root.certificate.pem;
-  let child = await start(folder);
+  let child = await start(folder, settings);
   const portOf = (door: string): number => child.ports[door] ?? 0;
 
   const ask: SiteUnderTest['ask'] = (method, path, body) =>
@@ -137,10 +140,11 @@ export const openSiteUnderTest = async (): Promise<SiteUnderTest> => {
       await once(socket, 'secureConnect');
       return { socket, isResumed: socket.isSessionReused(), ticket, closed };
     },
-    read: (sql, params = []) => reading(folder, (database) => database.all(sql, [...params])),
+    read: (sql, params = [], file = 'site.db') =>
+      reading(join(folder, file), (database) => database.all(sql, [...params])),
     async restart(how) {
       await (how === 'kill' ? child.kill() : child.stop());
-      child = await start(folder);
+      child = await start(folder, settings);
     },
     async close() {
       await child.kill();
@@ -174,7 +178,7 @@ export const greet = async (
   return packets;
 };
 
-const start = (folder: string): Promise<Child> =>
+const start = (folder: string, settings: Readonly<Record<string, string>>): Promise<Child> =>
   startChild({
     bin: gateway,
     args: ['--data', folder, '--log-level', 'warn'],
@@ -185,6 +189,7 @@ const start = (folder: string): Promise<Child> =>
       HOLDFAST_LISTEN__CONSOLE_PORT: '0',
       // Nobody is there, and this is not about how soon it finds out.
       HOLDFAST_LINK__FIRST_RETRY_MS: '60000',
+      ...settings,
     },
     timeoutMs: 60_000,
   });
@@ -217,8 +222,8 @@ const exchange = (options: object, body?: object): Promise<Answer> =>
     asked.end(body === undefined ? undefined : JSON.stringify(body));
   });
 
-const reading = async <T>(folder: string, work: (database: Database) => Promise<T>): Promise<T> => {
-  const database = await openDatabase({ path: join(folder, 'site.db'), readOnly: true });
+const reading = async <T>(path: string, work: (database: Database) => Promise<T>): Promise<T> => {
+  const database = await openDatabase({ path, readOnly: true });
   try {
     return await work(database);
   } finally {
