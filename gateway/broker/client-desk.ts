@@ -154,6 +154,8 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     const others = device === undefined ? 0 : (this.#byDevice.get(device)?.size ?? 0);
     if (others > this.#limits.connectionsPerDevice) return 3;
     const { sessionName } = connection;
+    const before = this.#deps.sessions.get(sessionName)?.holder;
+    if (before instanceof Connection && before !== connection) before.heir = connection;
     connection.session = await this.#deps.sessions.claim(
       sessionName,
       device ?? null,
@@ -262,6 +264,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     connection.isReady = true;
     connection.entered();
     this.#tell(connection, true);
+    this.#tellPredecessors(connection);
     connection.stream.release();
     connection.session?.attach(connection);
   }
@@ -278,7 +281,20 @@ export class ClientDesk implements ProtocolHooks<Connection> {
         .commit([removeWill(connection.sessionName, connection.id)])
         .catch((error: unknown) => this.failed(connection, error));
     }
-    if (connection.isReady) this.#tell(connection, false);
+    if (connection.isReady) this.#tellGone(connection);
+    else this.#tellPredecessors(connection);
+  }
+
+  /** A device that comes back over another connection was never away. */
+  #tellGone(connection: Connection): void {
+    const { heir } = connection;
+    const isComing = heir !== undefined && !heir.isReady && this.#connections.has(heir);
+    if (isComing) heir.predecessors.push(connection);
+    else this.#tell(connection, false);
+  }
+
+  #tellPredecessors({ predecessors }: Connection): void {
+    for (const before of predecessors.splice(0)) this.#tell(before, false);
   }
 
   failed(connection: Connection | undefined, error: unknown): void {

@@ -24,6 +24,9 @@ export class Connection implements Outlet {
   /** Why CONNECT will be refused: the return code. */
   refusal: 2 | 3 | 4 | 5 | undefined;
   isReady = false;
+  /** The connection that took its session over, and those it took its own from: their end is told once it is there itself. */
+  heir: Connection | undefined;
+  readonly predecessors: Connection[] = [];
   hasFailed = false;
   readonly decided = new InOrder();
   readonly stored = new InOrder();

@@ -207,6 +207,23 @@ t.test('the same client id takes the connection over, with the session', async (
   t.match(await receivedBy(second).next(1), [{ payload: 'x' }]);
 });
 
+t.test('a device that comes back over another connection is never told as gone', async (t) => {
+  const site = await openSite(t);
+  const first = await connectDevice(t, site, 'pump-1', { clientId: 'pump-1', clean: false });
+  const closed = new Promise<void>((resolve) => first.once('close', () => resolve()));
+  await connectDevice(t, site, 'pump-1', { clientId: 'pump-1', clean: false });
+  await closed;
+  const [began, begun] = site.sessions;
+  t.match(
+    site.sessions.map(({ connected, sessionId }) => [connected, sessionId]),
+    [
+      [true, began?.sessionId],
+      [true, begun?.sessionId],
+      [false, began?.sessionId],
+    ],
+  );
+});
+
 t.test('what was in flight is sent again with its packet id, marked as a duplicate', async (t) => {
   const first = await openSite(t);
   const options = { clientId: 'slow', clean: false };
