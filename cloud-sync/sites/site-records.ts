@@ -85,6 +85,8 @@ export const deleteSite = (
       'telemetry',
       'telemetry_positions',
       'telemetry_dropped',
+      'device_lives',
+      'device_certificates',
     ] as const) {
       await db.deleteFrom(table).where('site_id', '=', site).execute();
     }

@@ -5,6 +5,8 @@ import { createSecret, formatClaimCode } from '@holdfast/provisioning/pki/claim-
 import { parseSiteName, requireId } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
 import { admitSite, releaseSite } from '../campaigns/campaign-records.js';
+import { revokeGateway } from '../certificates/revoke-gateway.js';
+import type { RootCrl } from '../certificates/root-crl.js';
 import { cutPage, readPage } from '../store/page.js';
 import { type EnrolGatewayDependencies, enrolGateway, hashGatewaySecret } from './enrol-gateway.js';
 import { type SiteRow, siteMessages } from './site-messages.js';
@@ -21,6 +23,7 @@ export interface AdvertisedAddresses {
 
 export interface SiteServiceDependencies extends EnrolGatewayDependencies {
   readonly fleet: string;
+  readonly rootCrl: Pick<RootCrl, 'sign'>;
   readonly isConnected: (site: string) => boolean;
   /** Known once every port is bound. */
   readonly addresses: () => AdvertisedAddresses;
@@ -131,6 +134,19 @@ export const siteService = (deps: SiteServiceDependencies): ApiService => {
           address: deps.addresses().api,
         });
         return { code, expireTime: new Date(expiresAt) };
+      },
+
+      revokeGateway: async ({ name, gatewayId, includeSiteCa }, { caller }) => {
+        const site = parseSiteName(name);
+        const serials = await engine.write((tx) =>
+          revokeGateway({ root, rootCrl: deps.rootCrl, now: now() }, tx, {
+            site,
+            gateway: gatewayId,
+            isSiteCaIncluded: includeSiteCa,
+            actor: `cloud:${caller?.name ?? 'unknown'}`,
+          }),
+        );
+        return { serials };
       },
 
       enrollGateway: async (request) => {

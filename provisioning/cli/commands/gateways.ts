@@ -22,6 +22,26 @@ export const addGatewayCommands = (program: Command, context: () => CommandConte
       );
     });
 
+  gateway
+    .command('revoke <site>')
+    .description(
+      'take back the certificates of the gateways that the site had before its present one',
+    )
+    .option('--gateway-id <id>', 'of this one alone')
+    .option('--with-site-ca', 'its authority too: devices that it enrolled need new codes')
+    .action(async (site: string, options: { gatewayId?: string; withSiteCa?: boolean }) => {
+      const { terminal, cloud } = context();
+      const client = await cloud();
+      const { serials } = await client.call(client.sites, client.sites.revokeGateway, {
+        name: `sites/${site}`,
+        gatewayId: options.gatewayId ?? '',
+        includeSiteCa: options.withSiteCa === true,
+      });
+      terminal.json({ revoked: serials });
+      for (const one of serials) terminal.line(`${terminal.paint('green', '✓')} ${one} revoked`);
+      if (serials.length === 0) terminal.line('Nothing was left to revoke');
+    });
+
   addSignInCommands(gateway, context);
   for (const command of onTheGateway) addBeside(gateway, context, command);
 };

@@ -22,6 +22,19 @@ import { Empty } from "../../google/protobuf/empty.js";
 import { FieldMask } from "../../google/protobuf/field_mask.js";
 import { Timestamp } from "../../google/protobuf/timestamp.js";
 
+export interface RevokeGatewayRequest {
+  /** `sites/{site}`. */
+  name: string;
+  /** Empty: every gateway that the site had before the present one. */
+  gatewayId: string;
+  includeSiteCa: boolean;
+}
+
+export interface RevokeGatewayResponse {
+  /** Of the certificates that were not revoked before. */
+  serials: string[];
+}
+
 export interface Site {
   /** `sites/{site}`; {site} is 1–64 of [A-Za-z0-9_-]. */
   name: string;
@@ -135,6 +148,184 @@ export interface EnrollGatewayResponse {
   linkAddress: string;
   httpsAddress: string;
 }
+
+function createBaseRevokeGatewayRequest(): RevokeGatewayRequest {
+  return { name: "", gatewayId: "", includeSiteCa: false };
+}
+
+export const RevokeGatewayRequest: MessageFns<RevokeGatewayRequest> = {
+  encode(message: RevokeGatewayRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.gatewayId !== "") {
+      writer.uint32(18).string(message.gatewayId);
+    }
+    if (message.includeSiteCa !== false) {
+      writer.uint32(24).bool(message.includeSiteCa);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokeGatewayRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokeGatewayRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.gatewayId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.includeSiteCa = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RevokeGatewayRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      gatewayId: isSet(object.gatewayId)
+        ? globalThis.String(object.gatewayId)
+        : isSet(object.gateway_id)
+        ? globalThis.String(object.gateway_id)
+        : "",
+      includeSiteCa: isSet(object.includeSiteCa)
+        ? globalThis.Boolean(object.includeSiteCa)
+        : isSet(object.include_site_ca)
+        ? globalThis.Boolean(object.include_site_ca)
+        : false,
+    };
+  },
+
+  toJSON(message: RevokeGatewayRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.gatewayId !== "") {
+      obj.gatewayId = message.gatewayId;
+    }
+    if (message.includeSiteCa !== false) {
+      obj.includeSiteCa = message.includeSiteCa;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RevokeGatewayRequest>, I>>(base?: I): RevokeGatewayRequest {
+    return RevokeGatewayRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RevokeGatewayRequest>, I>>(object: I): RevokeGatewayRequest {
+    const message = createBaseRevokeGatewayRequest();
+    message.name = object.name ?? "";
+    message.gatewayId = object.gatewayId ?? "";
+    message.includeSiteCa = object.includeSiteCa ?? false;
+    return message;
+  },
+};
+
+function createBaseRevokeGatewayResponse(): RevokeGatewayResponse {
+  return { serials: [] };
+}
+
+export const RevokeGatewayResponse: MessageFns<RevokeGatewayResponse> = {
+  encode(message: RevokeGatewayResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.serials) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokeGatewayResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokeGatewayResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serials.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RevokeGatewayResponse {
+    return {
+      serials: globalThis.Array.isArray(object?.serials) ? object.serials.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: RevokeGatewayResponse): unknown {
+    const obj: any = {};
+    if (message.serials?.length) {
+      obj.serials = message.serials;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RevokeGatewayResponse>, I>>(base?: I): RevokeGatewayResponse {
+    return RevokeGatewayResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RevokeGatewayResponse>, I>>(object: I): RevokeGatewayResponse {
+    const message = createBaseRevokeGatewayResponse();
+    message.serials = object.serials?.map((e) => e) || [];
+    return message;
+  },
+};
 
 function createBaseSite(): Site {
   return {
@@ -1900,6 +2091,21 @@ export const SitesService = {
     responseSerialize: (value: GatewayCode): Buffer => Buffer.from(GatewayCode.encode(value).finish()),
     responseDeserialize: (value: Buffer): GatewayCode => GatewayCode.decode(value),
   },
+  /**
+   * Takes back what the root issued to a gateway that owns the site no more, for every site to know: its certificate for the link and, where
+   * the authority that it held is to be trusted no longer (it was stolen, say), that too. Devices with certificates of that authority need new
+   * codes then.
+   */
+  revokeGateway: {
+    path: "/holdfast.v1.Sites/RevokeGateway" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RevokeGatewayRequest): Buffer => Buffer.from(RevokeGatewayRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RevokeGatewayRequest => RevokeGatewayRequest.decode(value),
+    responseSerialize: (value: RevokeGatewayResponse): Buffer =>
+      Buffer.from(RevokeGatewayResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RevokeGatewayResponse => RevokeGatewayResponse.decode(value),
+  },
   /** Called by the gateway: the code's secret is the authentication, no token. */
   enrollGateway: {
     path: "/holdfast.v1.Sites/EnrollGateway" as const,
@@ -1922,6 +2128,12 @@ export interface SitesServer extends UntypedServiceImplementation {
   deleteSite: handleUnaryCall<DeleteSiteRequest, Empty>;
   /** Makes a one-time code with which a gateway takes the site. It is shown in this answer only. */
   createGatewayCode: handleUnaryCall<CreateGatewayCodeRequest, GatewayCode>;
+  /**
+   * Takes back what the root issued to a gateway that owns the site no more, for every site to know: its certificate for the link and, where
+   * the authority that it held is to be trusted no longer (it was stolen, say), that too. Devices with certificates of that authority need new
+   * codes then.
+   */
+  revokeGateway: handleUnaryCall<RevokeGatewayRequest, RevokeGatewayResponse>;
   /** Called by the gateway: the code's secret is the authentication, no token. */
   enrollGateway: handleUnaryCall<EnrollGatewayRequest, EnrollGatewayResponse>;
 }
@@ -2015,6 +2227,26 @@ export interface SitesClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GatewayCode) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes back what the root issued to a gateway that owns the site no more, for every site to know: its certificate for the link and, where
+   * the authority that it held is to be trusted no longer (it was stolen, say), that too. Devices with certificates of that authority need new
+   * codes then.
+   */
+  revokeGateway(
+    request: RevokeGatewayRequest,
+    callback: (error: ServiceError | null, response: RevokeGatewayResponse) => void,
+  ): ClientUnaryCall;
+  revokeGateway(
+    request: RevokeGatewayRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RevokeGatewayResponse) => void,
+  ): ClientUnaryCall;
+  revokeGateway(
+    request: RevokeGatewayRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RevokeGatewayResponse) => void,
   ): ClientUnaryCall;
   /** Called by the gateway: the code's secret is the authentication, no token. */
   enrollGateway(
