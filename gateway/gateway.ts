@@ -352,8 +352,11 @@ export const openGateway = async (
   };
 };
 
+/** Read at each connection: the certificate is renewed while the program runs. */
 const linkCredentials = ({ link }: GatewayIdentity) => ({
-  cert: link.certificate.pem,
+  get cert() {
+    return link.certificate.pem;
+  },
   key: privatePem(link.key),
 });
 

@@ -1,6 +1,6 @@
 /**
  * Renews the gateway's certificate for the link and that of the site CA over the link, from about half of their life on, so that a WAN
- * that is away for half a year is no reason for anything to run out. The keys stay (decisions/0005): what was certified with them goes
+ * that is away for half a year is no reason for anything to run out. The keys stay (decisions/0003): what was certified with them goes
  * on being valid, and devices, which trust the root, see the new site CA in the chain that the gateway shows.
  */
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
