@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import { buildTopic, parseTopic } from '@holdfast/protos/mqtt/topics';
+import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import { Boot } from './boot.js';
 import { CertificateRenewal } from './certificate-renewal.js';
@@ -106,7 +107,9 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     },
   );
 
-  const time = new GatewayTime({ session, log, clock: systemClock() }, { device });
+  // As for its trust in the gateway: a Pi has no clock of its own.
+  const clock = systemClock({ floorMs: parseCertificate(identity.certificate).notBefore });
+  const time = new GatewayTime({ session, log, clock }, { device });
   const renewal = new CertificateRenewal({
     keys: await DeviceKeys.open(dataDir, log),
     trust,
@@ -130,7 +133,8 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     read: deps.measure,
     take: (reading) => {
       for (const [series, value] of Object.entries(reading)) {
-        telemetry.add({ series, value, ts: time.now(), ...boot.next() });
+        const ts = time.isKnown ? { ts: time.now() } : {};
+        telemetry.add({ series, value, ...ts, ...boot.next() });
       }
       if (telemetry.dropped > 0) shadow.report();
     },
@@ -202,7 +206,8 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
       session,
       log,
       bootId: () => boot.id,
-      now: () => time.now(),
+      // Nothing has expired by a time that nobody knows.
+      now: () => (time.isKnown ? time.now() : 0),
       reboot,
       handlers: new Map<string, CommandHandler>([
         ['ping', async () => ({ boot: boot.id, uptime_s: Math.round(process.uptime()) })],

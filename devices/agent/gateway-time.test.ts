@@ -9,12 +9,14 @@ t.test('a clock that is set meanwhile does not move the time that the gateway ga
     {
       session: { publish: async () => undefined },
       log,
-      clock: { now: () => wall, monotonic: () => monotonic },
+      clock: { now: () => wall, monotonic: () => monotonic, trusted: false },
     },
     { device: 'dev-1' },
   );
   t.equal(time.now(), 5_000);
+  t.equal(time.isKnown, false);
   time.receive(Buffer.from(JSON.stringify({ ts: 1_800_000_000_000, trusted: true })));
+  t.equal(time.isKnown, true);
   // NTP finds its server: 1970 becomes 2027.
   wall = 1_800_000_000_500;
   monotonic = 570;

@@ -10,7 +10,7 @@ export interface GatewayTimeDeps {
   readonly session: Pick<DeviceSession, 'publish'>;
   readonly log: Log;
   /** This machine's. */
-  readonly clock: Pick<Clock, 'now' | 'monotonic'>;
+  readonly clock: Clock;
 }
 
 export class GatewayTime {
@@ -28,6 +28,11 @@ export class GatewayTime {
   now(): number {
     const { clock } = this.#deps;
     return Math.round(this.#startedAt === null ? clock.now() : this.#startedAt + clock.monotonic());
+  }
+
+  /** Whether anything may be judged by it. */
+  get isKnown(): boolean {
+    return this.#startedAt !== null || this.#deps.clock.trusted;
   }
 
   connected(): void {

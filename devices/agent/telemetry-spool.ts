@@ -11,7 +11,8 @@ import type { Log } from './log.js';
 export interface QueuedPoint {
   readonly series: string;
   readonly value: JsonValue;
-  readonly ts: number;
+  /** Epoch ms; none while nobody knew the time: the gateway then says when it came. */
+  readonly ts?: number;
   readonly boot: string;
   readonly seq: number;
 }
@@ -97,7 +98,7 @@ const write = async (
 const pointSchema = v.object({
   series: v.string(),
   value: v.custom<JsonValue>((value) => value !== undefined),
-  ts: v.number(),
+  ts: v.exactOptional(v.number()),
   boot: v.string(),
   seq: v.number(),
 });
