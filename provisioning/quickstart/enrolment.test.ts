@@ -2,7 +2,10 @@
  * New devices at a site whose WAN is cut, across processes: with codes of the plan and with their manufacturer's certificate; what the
  * control plane makes of them when it learns; a list of devices in, codes out.
  */
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -161,5 +164,28 @@ t.test('devices enrol while the WAN is cut, and the control plane judges them af
   for (const id of ['any-1', 'late-1']) {
     t.match(known.get(id)?.enrollment_problem, /its code had been deleted/);
   }
-  await waitUntil('the site has the plan that revokes them', hasPlan);
+  /** What the door for devices says to the certificate that this device got. */
+  const atTheDoor = async (folder: string): Promise<number | undefined> => {
+    const identity = v.parse(
+      v.object({ certificate: v.string(), root: v.string() }),
+      JSON.parse(await readFile(join(path(folder), 'identity.json'), 'utf8')),
+    );
+    const request = get({
+      ...{ host: '127.0.0.1', port: fleet.port('devices'), agent: false },
+      path: `/firmware/sha256/${'0'.repeat(64)}`,
+      ca: identity.root,
+      cert: identity.certificate,
+      key: await readFile(join(path(folder), 'device.key'), 'utf8'),
+    });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    response.resume();
+    return response.statusCode;
+  };
+  await waitUntil('the site refuses whom the control plane refused', async () => {
+    const answers = await Promise.all(['any', 'late'].map(atTheDoor));
+    return answers.every((status) => status === 401);
+  });
+  for (const folder of ['acme-7', 'listed', 'on-site']) {
+    t.equal(await atTheDoor(folder), 404, `${folder} is let in, and there is no such firmware`);
+  }
 });
