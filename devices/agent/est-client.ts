@@ -100,11 +100,14 @@ const unusable = (why: string) =>
 const refusal = v.object({
   code: v.string(),
   message: v.pipe(v.string(), v.maxLength(1_000)),
+  /** What a person can do about it. */
+  next: v.optional(v.pipe(v.string(), v.maxLength(1_000))),
 });
 
 const refusalOf = (body: string, status: number, retryAfter: unknown): HoldfastError => {
   const parsed = v.safeParse(refusal, parsedJson(body));
-  const reason = parsed.success ? parsed.output.message : `HTTP ${String(status)}`;
+  const { message, next } = parsed.success ? parsed.output : { message: `HTTP ${String(status)}` };
+  const reason = next === undefined ? message : `${message}. ${next}`;
   const code =
     parsed.success && isErrorCode(parsed.output.code) ? parsed.output.code : 'NOT_AUTHORISED';
   const seconds = Number(retryAfter);

@@ -109,7 +109,10 @@ export const openDeviceDoor = (
           {
             data: {
               reason: who.kind === 'anonymous' ? (who.reason ?? reason) : reason,
-              ...(route.right === 'est.renew' && { challenge: basicChallenge }),
+              ...(route.right === 'est.renew' && {
+                challenge: basicChallenge,
+                next: 'If it had one, that is revoked, or the device is out of service. Enrol with a new code: holdfast device claim ID',
+              }),
             },
           },
         );
