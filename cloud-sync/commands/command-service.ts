@@ -41,11 +41,12 @@ export const commandService = (deps: CommandServiceDependencies): ApiService => 
       return get(key, request.id);
     },
 
-    getCommand: ({ name }) => {
+    getCommand: async ({ name }) => {
       const [site = '', device = '', command = ''] = parseName(
         name,
         'sites/{site}/devices/{device}/commands/{command}',
       );
+      await requireDevice(read, { site, device });
       return get({ site, device }, command);
     },
 
