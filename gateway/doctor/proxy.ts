@@ -20,6 +20,7 @@ export const checkProxy = async (
   { openTcp = openDirectly }: { readonly openTcp?: OpenTcp },
   { proxy, services, environmentProxy }: ProxyOptions,
 ): Promise<Finding[]> => {
+  if (proxy !== undefined && services.length === 0) return [await checkAlone(openTcp, proxy)];
   if (proxy !== undefined) return Promise.all(services.map((to) => checkConnect(proxy, to)));
   const findings: Finding[] = [];
   if (environmentProxy !== undefined) {
@@ -35,6 +36,20 @@ export const checkProxy = async (
     ...findings,
     ...(await Promise.all(hosts.map((host) => check443(openTcp, host, services)))),
   ];
+};
+
+/** Before it is known where to. */
+const checkAlone = async (openTcp: OpenTcp, proxy: ConnectProxy): Promise<Finding> => {
+  const where = `the proxy ${proxy.host}:${proxy.port}`;
+  try {
+    (await withDeadline((signal) => openTcp(proxy, signal), limitMs)).destroy();
+    return ok(`${where} answers; whether it lets the link through is known with --code CODE`);
+  } catch (error) {
+    return failure(
+      `${where} cannot be reached: ${messageOf(error)}`,
+      'check link.proxy, or take it out',
+    );
+  }
 };
 
 const checkConnect = async (

@@ -31,7 +31,9 @@ export const showFindings = (
     terminal.line(
       `${terminal.paint('dim', label)}  ${terminal.paint(colour, mark)} ${severity === 'skipped' ? terminal.paint('dim', first) : first}`,
     );
-    for (const line of more) terminal.line(`${indent}${line}`);
+    for (const line of more) {
+      terminal.line(`${indent}${severity === 'skipped' ? terminal.paint('dim', line) : line}`);
+    }
     if (next === undefined) continue;
     for (const [index, line] of wrap(next, room - 2).entries()) {
       terminal.line(`${indent}${terminal.paint('cyan', `${index === 0 ? '→' : ' '} ${line}`)}`);

@@ -70,6 +70,11 @@ t.test('doctor tells a proxy that lets the link through from one that does not',
   t.match(await checkProxy({}, { proxy, services, environmentProxy: undefined }), [
     { severity: 'failure', text: /does not allow CONNECT/, next: /443/ },
   ]);
+  const alone = { services: [], environmentProxy: undefined };
+  t.match(await checkProxy({}, { proxy, ...alone }), [{ severity: 'ok', text: /answers/ }]);
+  t.match(await checkProxy({}, { proxy: { host: '127.0.0.1', port: 1 }, ...alone }), [
+    { severity: 'failure', text: /refused/ },
+  ]);
   const direct = await checkProxy(
     {
       openTcp: async () => {
