@@ -140,6 +140,7 @@ t.test(
       told.some(({ topic }) => topic === 'dt/d/time/now'),
     );
     t.match(told[0], { payload: { trusted: false } });
+    await gateway.api('POST', '/claims', { device_id: 'e', lifetime_ms: day });
     const sentAt = Date.now();
     await client.publishAsync('dt/d/telemetry/t', '21', { qos: 1 });
 
@@ -168,6 +169,10 @@ t.test(
     const meant = offset + point.stamp.mono;
     t.ok(Math.abs(meant - sentAt) < 10_000, `${meant - sentAt} ms off`);
     t.match(await gateway.api('GET', '/clock'), { trusted: true, source: 'signed' });
+    const { claims } = await gateway.api('GET', '/claims');
+    // What is less than a minute is not corrected.
+    const lasts = claims[0].expires_at - sentAt;
+    t.ok(Math.abs(lasts - day) < 70_000, 'a code made meanwhile lasts as long as it was to');
     await waitUntil(
       'what has expired does',
       async () => {

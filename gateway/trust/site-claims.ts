@@ -5,6 +5,7 @@ import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import { createSecret, hashClaim } from '@holdfast/provisioning/pki/claim-code';
 import type { Statement } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { ClockCorrection } from '@holdfast/provisioning/time/trusted-clock';
 import type { SiteStore } from '../store/site-store.js';
 import type { OpenClaim } from './decide-enrolment.js';
 
@@ -67,6 +68,17 @@ export class SiteClaims {
         [hash],
       ))
     );
+  }
+
+  /** Codes that were made while nobody knew the time last as long as they were to. */
+  async correct({ from, to, step }: ClockCorrection): Promise<void> {
+    await this.#deps.store.commit([
+      {
+        sql: `UPDATE claims_made SET created_at = created_at + ?1, expires_at = expires_at + ?1
+              WHERE created_at BETWEEN ?2 AND ?3`,
+        params: [step, from, to],
+      },
+    ]);
   }
 
   /** Makes codes on site, all of them or none. Errors: REQUEST_INVALID, RESOURCE_STATE_WRONG, and those of the store. */

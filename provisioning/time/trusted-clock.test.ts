@@ -186,3 +186,25 @@ t.test('a record that is lost costs the floor, not the start', async (t) => {
   t.equal(again.trusted, false);
   t.ok(said.includes('the record of the clock is lost'));
 });
+
+t.test('says by how much it was wrong, and from when to when, once it knows', async (t) => {
+  const { machine, open } = await fixture(t);
+  machine.system = 1_000;
+  const clock = await open();
+  const corrections: object[] = [];
+  clock.onCorrected((correction) => corrections.push(correction));
+  t.equal(clock.now(), noon - day);
+  machine.pass(5_000);
+  clock.noticeSigned(noon);
+  machine.pass(5_000);
+  clock.receiveSigned(noon + 10 * day, 5);
+  t.same(corrections, [
+    { from: noon - day, to: noon - day + 5_000, step: day - 5_000 },
+    { from: noon - 5_000, to: noon + 5_000, step: 10 * day - 5_000 },
+  ]);
+  machine.system += day;
+  clock.tick();
+  machine.pass(5_000);
+  clock.receiveSigned(clock.now(), 5);
+  t.equal(corrections.length, 2, 'where time went on as it should nothing is corrected');
+});

@@ -65,10 +65,19 @@ export interface ClockStatus {
   readonly boot: string;
 }
 
+/** That what was taken for the time, from then to then, was so much before what it really was. Epoch ms and ms. */
+export interface ClockCorrection {
+  readonly from: number;
+  readonly to: number;
+  readonly step: number;
+}
+
 /** What an uncompensated quartz may drift. */
 const driftPpm = 50;
 const tickMs = 1_000;
 const lookMs = { untrusted: 15_000, trusted: 600_000 };
+/** What differs by less is not worth a write. */
+const leastCorrectionMs = 60_000;
 /** Doubts that wait for a journal that cannot be written. */
 const mostDoubts = 16;
 
@@ -81,10 +90,15 @@ export class TrustedClock implements StampingClock {
   readonly #builtMs: number;
   readonly #rules: ClockRules;
   readonly #listeners = new Set<() => void>();
+  readonly #correctionListeners = new Set<(correction: ClockCorrection) => void>();
   readonly #doubts: { boot: string; reason: ClockDoubt; step: number }[] = [];
   #state: ClockState;
   #setAt: number;
   #lookedAt: number;
+  /** By the monotonic clock; undefined while the clock is trusted. */
+  #unknownSince: number | undefined;
+  /** What was taken for the time when it was last looked at. */
+  #taken: { readonly time: number; readonly monotonic: number };
   #journal: ClockJournal | undefined;
   #telling: Promise<void> | undefined;
   #looking: Promise<void> | undefined;
@@ -107,6 +121,8 @@ export class TrustedClock implements StampingClock {
     this.#state = state;
     this.#setAt = this.monotonic();
     this.#lookedAt = this.monotonic();
+    this.#unknownSince = this.trusted ? undefined : this.monotonic();
+    this.#taken = { time: this.now(), monotonic: this.monotonic() };
   }
 
   /** Epoch ms, whole. */
@@ -144,6 +160,15 @@ export class TrustedClock implements StampingClock {
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Told when the time turns out to be another than was taken for it while nobody knew: what was given a length of time meanwhile ends
+   * that much later. Returns how to stop it.
+   */
+  onCorrected(listener: (correction: ClockCorrection) => void): () => void {
+    this.#correctionListeners.add(listener);
+    return () => this.#correctionListeners.delete(listener);
   }
 
   /** The control plane answered our question. Round trips that take long say little, and are not to be handed in. */
@@ -250,7 +275,23 @@ export class TrustedClock implements StampingClock {
       this.#setAt = this.monotonic();
     }
     for (const effect of effects) this.#perform(effect);
-    if (effects.some(({ do: what }) => what === 'trust' || what === 'doubt')) this.#changed();
+    this.#correct();
+    const change = effects.find((effect) => effect.do === 'trust' || effect.do === 'doubt');
+    if (change === undefined) return;
+    this.#unknownSince = change.do === 'trust' ? undefined : this.monotonic();
+    tell(this.#listeners, undefined, this.#log);
+  }
+
+  /** While nobody knows the time, what is taken for it may turn out wrong more than once: by a signature, by whoever sets the system's. */
+  #correct(): void {
+    const { time, monotonic } = this.#taken;
+    this.#taken = { time: this.now(), monotonic: this.monotonic() };
+    const to = Math.round(time + this.#taken.monotonic - monotonic);
+    const step = this.#taken.time - to;
+    const since = this.#unknownSince;
+    if (since === undefined || Math.abs(step) < leastCorrectionMs) return;
+    const from = Math.floor(to - (this.#taken.monotonic - since));
+    tell(this.#correctionListeners, { from, to, step }, this.#log);
   }
 
   #perform(effect: ClockEffect): void {
@@ -271,16 +312,6 @@ export class TrustedClock implements StampingClock {
       }
       case 'tell':
         this.#tell({ boot: this.boot, offset: effect.offset, source: effect.source });
-    }
-  }
-
-  #changed(): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener();
-      } catch (error) {
-        this.#log.error({ err: error }, 'a part could not take up the time');
-      }
     }
   }
 
@@ -320,6 +351,16 @@ export class TrustedClock implements StampingClock {
       });
   }
 }
+
+const tell = <T>(listeners: Iterable<(news: T) => void>, news: T, log: StoreLog): void => {
+  for (const listener of listeners) {
+    try {
+      listener(news);
+    } catch (error) {
+      log.error({ err: error }, 'a part could not take up the time');
+    }
+  }
+};
 
 interface Begun {
   readonly boot: string;
