@@ -5,8 +5,11 @@ import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { createServer as createTlsServer } from 'node:tls';
+import { writeKeyFile } from '@holdfast/provisioning/pki/keys';
 import { createTestFleet } from '@holdfast/provisioning/pki/test-fleet';
+
 import t, { type Test } from 'tap';
+import { siteCaKeyFile } from '../trust/site-ca-key.js';
 import { checkCertificates } from './certificates.js';
 import { checkClock } from './clock.js';
 import { checkControlPlane } from './control-plane.js';
@@ -18,6 +21,7 @@ import { checkListenPorts, systemPorts } from './listen-ports.js';
 import { mayUse } from './may-use.js';
 import { checkSerialPorts } from './serial-ports.js';
 import { findUser } from './service-user.js';
+import { checkSiteCaKey } from './site-ca-key.js';
 import { openDirectly } from './tcp.js';
 
 const listen = async <S extends Server>(t: Test, server: S): Promise<number> => {
@@ -329,4 +333,25 @@ t.test('certificates: their age, and keys that others may read', async (t) => {
     text: /site-ca\.key\.pem/,
     next: /chmod 600/,
   });
+});
+
+t.test('site CA key: in a file that is its own, or in a token that is not there', async (t) => {
+  const dataDirectory = t.testdir();
+  const fleet = await createTestFleet();
+  const { certificate, key } = fleet.siteCa;
+  const inFile = { dataDirectory, token: undefined };
+  t.match(await checkSiteCaKey(inFile, certificate), [{ severity: 'failure', next: /backup/ }]);
+  await writeKeyFile(join(dataDirectory, siteCaKeyFile), key);
+  t.match(await checkSiteCaKey(inFile, certificate), [{ severity: 'ok', text: /in a file/ }]);
+  const other = await fleet.otherSite('site-b');
+  t.match(await checkSiteCaKey(inFile, other.siteCa.certificate), [{ severity: 'failure' }]);
+  const token = {
+    module: join(dataDirectory, 'none.so'),
+    token: 'x',
+    pinFile: '/dev/null',
+    key: 'k',
+  };
+  t.match(await checkSiteCaKey({ dataDirectory, token }, certificate), [
+    { severity: 'failure', text: /token "x"/, next: /plugged in/ },
+  ]);
 });

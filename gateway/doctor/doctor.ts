@@ -11,7 +11,7 @@ import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { machineTime } from '@holdfast/provisioning/time/machine-time';
 import { connectThrough, readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
-import type { GatewayConfiguration } from '../configuration.js';
+import { type GatewayConfiguration, tokenOf } from '../configuration.js';
 import { readRunning } from '../site-file/running-record.js';
 import { type GatewayRecord, openGatewayRecord } from '../trust/gateway-identity.js';
 import { checkCertificates } from './certificates.js';
@@ -25,6 +25,7 @@ import { checkListenPorts, systemPorts } from './listen-ports.js';
 import { checkProxy } from './proxy.js';
 import { checkSerialPorts, systemSerial } from './serial-ports.js';
 import { findUser } from './service-user.js';
+import { checkSiteCaKey } from './site-ca-key.js';
 import { type Endpoint, openDirectly } from './tcp.js';
 
 export interface DoctorOptions {
@@ -101,6 +102,16 @@ export const examine = async (
       'certificates',
       async () =>
         record === undefined ? [] : checkCertificates({ dataDir, record, now: Date.now() }),
+    ],
+    [
+      'site CA key',
+      async () =>
+        record === undefined
+          ? []
+          : checkSiteCaKey(
+              { dataDirectory: dataDir, token: tokenOf(configuration) },
+              parseCertificate(record.site_ca_certificate),
+            ),
     ],
   ];
   return runAll(checks);

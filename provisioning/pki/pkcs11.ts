@@ -19,11 +19,6 @@ export interface TokenOptions {
   readonly key: string;
 }
 
-export interface TokenKey extends HardwareKey {
-  /** Ends the session with the token. Idempotent. */
-  close(): void;
-}
-
 /** Session, and the private key in it. */
 interface Session {
   readonly handle: Pkcs11.Handle;
@@ -34,7 +29,7 @@ interface Session {
 export const openTokenKey = async (
   options: TokenOptions,
   { create }: { readonly create: boolean },
-): Promise<TokenKey> => {
+): Promise<HardwareKey> => {
   const { default: library } = await import('pkcs11js').catch((cause: unknown) => {
     throw refused(options, 'the package pkcs11js is not installed: npm install pkcs11js', cause);
   });
@@ -51,7 +46,7 @@ export const openTokenKey = async (
   }
 };
 
-class Token implements TokenKey {
+class Token implements HardwareKey {
   readonly #library: typeof Pkcs11;
   readonly #options: TokenOptions;
   readonly #pin: string;

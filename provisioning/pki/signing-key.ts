@@ -10,6 +10,8 @@ export interface HardwareKey {
   readonly publicKey: KeyObject;
   /** ECDSA over the SHA-256 of the data, as r ‖ s of 32 bytes each (IEEE P1363). */
   sign(data: Uint8Array): Promise<Uint8Array>;
+  /** Ends the session with the hardware. Idempotent. */
+  close(): void;
 }
 
 export type SigningKey = KeyPair | HardwareKey;
