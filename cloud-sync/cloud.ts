@@ -6,6 +6,7 @@ import { signPlanHead } from '@holdfast/provisioning/documents/plan';
 import { signTime } from '@holdfast/provisioning/documents/time';
 import { formatAddress } from '@holdfast/provisioning/pki/claim-code';
 import type { Logger } from '@holdfast/provisioning/program/logger';
+import { openingPorts } from '@holdfast/provisioning/program/port-settings';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
 import { cronSchedule } from '@holdfast/provisioning/time/schedule';
 import { ensureAdminLogin } from './api/admin-login.js';
@@ -125,41 +126,47 @@ export const openCloud = async (
   const certificate = authority.server;
   const root = authority.root.certificate;
 
-  const https = await openHttpsServer(
-    { engine, root, isRevoked: rootCrl.isRevoked, now, log },
-    {
-      host,
-      port: configuration.listen.httpsPort,
-      certificate,
-      routes: parts.flatMap(({ routes = [] }) => routes),
-      files: [rootCrlFile(engine)],
-    },
+  const https = await openingPorts({ 'listen.httpsPort': configuration.listen.httpsPort }, () =>
+    openHttpsServer(
+      { engine, root, isRevoked: rootCrl.isRevoked, now, log },
+      {
+        host,
+        port: configuration.listen.httpsPort,
+        certificate,
+        routes: parts.flatMap(({ routes = [] }) => routes),
+        files: [rootCrlFile(engine)],
+      },
+    ),
   );
   deps.onClose('https', () => https.close());
   ports.https = https.port;
 
-  const link = await openLinkServer(
-    {
-      ...foundation,
-      root,
-      issuer: authority.root,
-      isRevoked: rootCrl.isRevoked,
-      signOrders: (batch) => signOrders(authority.planSigner, batch),
-      signTime: (time) => signTime(authority.planSigner, time),
-    },
-    { host, port: configuration.listen.linkPort, certificate, ...configuration.link },
+  const link = await openingPorts({ 'listen.linkPort': configuration.listen.linkPort }, () =>
+    openLinkServer(
+      {
+        ...foundation,
+        root,
+        issuer: authority.root,
+        isRevoked: rootCrl.isRevoked,
+        signOrders: (batch) => signOrders(authority.planSigner, batch),
+        signTime: (time) => signTime(authority.planSigner, time),
+      },
+      { host, port: configuration.listen.linkPort, certificate, ...configuration.link },
+    ),
   );
   deps.onClose('link', () => link.close());
   ports.link = link.port;
 
-  const api = await openApiServer(
-    { authenticate: authenticateWith(engine), log },
-    {
-      host,
-      port: configuration.listen.grpcPort,
-      certificate,
-      services: parts.flatMap(({ services = [] }) => services),
-    },
+  const api = await openingPorts({ 'listen.grpcPort': configuration.listen.grpcPort }, () =>
+    openApiServer(
+      { authenticate: authenticateWith(engine), log },
+      {
+        host,
+        port: configuration.listen.grpcPort,
+        certificate,
+        services: parts.flatMap(({ services = [] }) => services),
+      },
+    ),
   );
   deps.onClose('api', () => api.close());
   ports.grpc = api.port;

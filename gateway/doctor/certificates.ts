@@ -12,6 +12,8 @@ export interface CertificatesOptions {
     'gateway_certificate' | 'site_ca_certificate' | 'root_certificate'
   >;
   readonly now: number;
+  /** Label of the key in a PKCS#11 token; undefined where it is in a file. */
+  readonly tokenKey?: string | undefined;
 }
 
 const { ok, warning, failure } = findingsOf('certificates');
@@ -21,6 +23,7 @@ export const checkCertificates = async ({
   dataDir,
   record,
   now,
+  tokenKey,
 }: CertificatesOptions): Promise<Finding[]> => {
   const server = await serverCertificate(dataDir);
   const named: readonly (readonly [string, Certificate])[] = [
@@ -31,7 +34,7 @@ export const checkCertificates = async ({
   ];
   return [
     ...named.map(([name, certificate]) => judge(name, certificate, now)),
-    await checkKeys(dataDir),
+    await checkKeys(dataDir, tokenKey),
   ];
 };
 
@@ -66,7 +69,7 @@ const serverCertificate = async (dataDir: string): Promise<Certificate | undefin
   }
 };
 
-const checkKeys = async (dataDir: string): Promise<Finding> => {
+const checkKeys = async (dataDir: string, tokenKey: string | undefined): Promise<Finding> => {
   const keys = (await readdir(dataDir)).filter((name) => name.endsWith('.key.pem'));
   const modes = await Promise.all(
     keys.map(async (name) => ({ name, mode: (await stat(join(dataDir, name))).mode })),
@@ -75,7 +78,9 @@ const checkKeys = async (dataDir: string): Promise<Finding> => {
     .filter(({ mode }) => (mode & 0o077) !== 0)
     .map(({ name }) => join(dataDir, name));
   return open.length === 0
-    ? ok(`${keys.length} keys in files that only their owner may read`)
+    ? ok(
+        `${keys.length} keys in files that only their owner may read; the site CA's is ${tokenKey === undefined ? 'one of them' : `in hardware, as "${tokenKey}"`}`,
+      )
     : failure(
         `others may read ${open.join(', ')}`,
         `chmod 600 ${open.join(' ')}; whoever had access may have a copy: enrol anew`,

@@ -319,6 +319,9 @@ t.test('certificates: their age, and keys that others may read', async (t) => {
   const at = (now: number) => checkCertificates({ dataDir, record, now });
   const now = certificate.notBefore + 1_000;
   t.equal(exitCodeOf(await at(now)), 0);
+  t.match((await at(now)).at(-1), { severity: 'ok', text: /site CA's is one of them/ });
+  const inToken = await checkCertificates({ dataDir, record, now, tokenKey: 'site-ca' });
+  t.match(inToken.at(-1), { text: /in hardware, as "site-ca"/ });
   t.match((await at(certificate.notAfter - 1_000))[0], {
     severity: 'warning',
     next: /renewed over the link/,

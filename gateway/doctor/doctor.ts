@@ -101,7 +101,14 @@ export const examine = async (
     [
       'certificates',
       async () =>
-        record === undefined ? [] : checkCertificates({ dataDir, record, now: Date.now() }),
+        record === undefined
+          ? []
+          : checkCertificates({
+              dataDir,
+              record,
+              now: Date.now(),
+              tokenKey: tokenOf(configuration)?.key,
+            }),
     ],
     [
       'site CA key',

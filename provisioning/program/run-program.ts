@@ -141,6 +141,8 @@ class Life<S extends ConfigurationSchema> {
     // A person at a terminal whose command failed wants a sentence, everybody else a line of the log.
     if (process.stderr.isTTY && !this.#isReady) {
       process.stderr.write(`${this.#program.program}: ${messageOf(error)}\n`);
+      const next = isHoldfastError(error) ? error.data.next : undefined;
+      if (typeof next === 'string') process.stderr.write(`  next: ${next}\n`);
     } else {
       this.#log.fatal({ err: error }, messageOf(error));
     }
