@@ -82,14 +82,16 @@ export const certificateOf = (
 export const renewalOf = async (
   read: Database,
   {
-    replaces,
+    device,
     publicKeySha256,
-  }: Pick<RegisteredCertificate, 'publicKeySha256'> & { replaces: string },
+    replaces,
+  }: Pick<RegisteredCertificate, 'device' | 'publicKeySha256'> & { readonly replaces: string },
 ): Promise<string | undefined> => {
   const row = await read.get<{ pem: string }>(
     `SELECT pem FROM device_certificates
-     WHERE public_key_sha256 = ? AND replaces = ? AND pem IS NOT NULL ORDER BY issued_at DESC`,
-    [publicKeySha256, replaces],
+     WHERE device_id = ? AND public_key_sha256 = ? AND replaces = ? AND pem IS NOT NULL
+     ORDER BY issued_at DESC`,
+    [device, publicKeySha256, replaces],
   );
   return row?.pem;
 };

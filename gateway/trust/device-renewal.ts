@@ -65,13 +65,13 @@ export class DeviceRenewal {
     const keySha256 = publicKeySha256(publicKey);
     this.#decide(shown, keySha256);
     const replaces = shown.certificate.serial;
-    const given = await renewalOf(site.read, { publicKeySha256: keySha256, replaces });
+    const { device } = shown;
+    const given = await renewalOf(site.read, { device, publicKeySha256: keySha256, replaces });
     if (given !== undefined) return parseCertificate(given);
     const renews = await this.#renews(shown.certificate);
     const { renewingMs, otherMs } = this.#deps.policy().deviceCertificates;
     // A clock that has lost its time must not make a certificate that was never valid.
     const at = Math.max(clock.now(), siteCa.certificate.notBefore);
-    const { device } = shown;
     const certificate = await issueDevice(siteCa, publicKey, {
       device,
       now: at,
