@@ -42,8 +42,18 @@ export interface RawConnection {
   readonly closed: Promise<void>;
 }
 
-export interface SiteUnderTest {
+/** A gateway that is enrolled already: its folder, the fleet's root in PEM, and the operator token. */
+export interface EnrolledFolder {
+  readonly folder: string;
+  readonly ca: string;
+  readonly token: string;
+}
+
+export interface SiteUnderTest extends RunningSite {
   readonly fleet: TestFleet;
+}
+
+export interface RunningSite {
   readonly folder: string;
   port(door: 'mqtts' | 'https' | 'console'): number;
   /** Asks the people's door, as the operator. */
@@ -80,6 +90,14 @@ export const openSiteUnderTest = async (
   const fleet = await createTestFleet();
   await enrol(fleet, folder);
   const ca = fleet.root.certificate.pem;
+  return { ...(await runSite({ folder, ca, token: 'nobody' }, settings)), fleet };
+};
+
+/** The folder goes with it when it is closed. */
+export const runSite = async (
+  { folder, ca, token }: EnrolledFolder,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<RunningSite> => {
   let child = await start(folder, settings);
   const portOf = (door: string): number => child.ports[door] ?? 0;
 
@@ -87,13 +105,12 @@ export const openSiteUnderTest = async (
     exchange(
       {
         ...{ method, path, ca, port: portOf('console') },
-        headers: { authorization: 'Bearer nobody', 'content-type': 'application/json' },
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       },
       body,
     );
 
-  const site: SiteUnderTest = {
-    fleet,
+  const site: RunningSite = {
     folder,
     port: portOf,
     ask,
