@@ -90,12 +90,13 @@ export class SiteCrl {
     const { site, siteCa, revocations, clock } = this.#deps;
     const authority = siteCa();
     const issuerKeyId = keyIdOf(authority);
-    // A clock that has lost its time must not make a list from before its issuer.
-    const now = Math.max(clock.now(), authority.certificate.notBefore);
-    const before = this.#list?.issuerKeyId === issuerKeyId ? this.#list.number : 0;
+    const before = this.#list?.issuerKeyId === issuerKeyId ? this.#list : undefined;
+    // A clock that has lost its time must not make a list from before its issuer, or the last one.
+    const least = clock.trusted ? 0 : (before?.thisUpdate ?? 0);
+    const now = Math.max(clock.now(), authority.certificate.notBefore, least);
     const content = {
       // Above those of a database that was lost, as far as the clock knows.
-      number: Math.max(before + 1, Math.floor(now / 1_000)),
+      number: Math.max((before?.number ?? 0) + 1, Math.floor(now / 1_000)),
       thisUpdate: now,
       nextUpdate: now + lifetimeMs,
     };
