@@ -174,6 +174,13 @@ t.test('a deleted device is gone here at once, and for good when its site says s
   );
   await report('state', { kind: 'device_removed', body: { device: 'pump' } });
   t.notOk((await plan()).has('device/pump'));
+  const late = { device: 'pump', from: null, to: 'active', reason: '', actor: 'site' };
+  await report('audit', { kind: 'device_lifecycle', body: { ...late, decided_at: null } });
+  await t.rejects(
+    device(),
+    { code: 'RESOURCE_NOT_FOUND' },
+    'nor does what another lane says of before',
+  );
   t.equal(await count(), 0n);
   await report('audit', { ...enrolled, body: { ...enrolled.body, certificate_serial: 'ff' } });
   t.equal((await device()).name, name, 'a new one may have its id');

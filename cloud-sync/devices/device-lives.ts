@@ -86,7 +86,10 @@ export const takeLifecycle = async (
   const counts = decidedAt !== null && compareDecisions({ decided_at: decidedAt, actor }, known);
   // The one that was made here is still on its way, or the site's followed from no decision at all.
   if (counts === false || counts < 0) {
-    await writeLife(tx, said);
+    await writeLife(tx, {
+      ...said,
+      is_removed: life.is_removed === forgotten ? 0 : life.is_removed,
+    });
     return false;
   }
   const action = actionOf(state);
@@ -127,16 +130,27 @@ export const deviceDocuments: PlanDocumentProvider = async (db, site) => {
   });
 };
 
+/** The site has forgotten it at `at`; what other lanes still bring of it from before then changes nothing (`isOfForgotten`). */
 export const forgetLife = async (
-  { db }: WriteTransaction,
-  { site, device }: DeviceKey,
+  tx: WriteTransaction,
+  key: DeviceKey,
+  at: number,
 ): Promise<void> => {
-  await db
-    .deleteFrom('device_lives')
-    .where('site_id', '=', site)
-    .where('device_id', '=', device)
-    .execute();
+  const life = (await readLife(tx.db, key)) ?? newLife(key, at);
+  await writeLife(tx, { ...life, since: at, action: '', is_pending: 0, is_removed: forgotten });
 };
+
+/** Whether what a site said at `at` is of a device that it has forgotten since; the lanes are not ordered among each other. */
+export const isOfForgotten = async (
+  db: Kysely<Schema>,
+  key: DeviceKey,
+  at: number,
+): Promise<boolean> => {
+  const life = await readLife(db, key);
+  return life?.is_removed === forgotten && at <= life.since;
+};
+
+const forgotten = 2;
 
 const newLife = ({ site, device }: DeviceKey, now: number): DeviceLife => ({
   site_id: site,

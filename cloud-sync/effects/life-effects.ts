@@ -2,7 +2,7 @@
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import { recordRevocation } from '../certificates/revocations.js';
 import { recordCertificate } from '../devices/device-certificates.js';
-import { forgetLife, takeLifecycle } from '../devices/device-lives.js';
+import { forgetLife, isOfForgotten, takeLifecycle } from '../devices/device-lives.js';
 import { deleteDevice, ensureDevice } from '../devices/device-records.js';
 import type { PlanPublisher } from '../sites/plan-publisher.js';
 import type { EffectRegistry, EntryProblem } from './effect-registry.js';
@@ -51,7 +51,7 @@ export const registerLifeEffects = ({ effects, plans }: LifeEffectsDependencies)
     for (const { seq, at, body } of entries) {
       if (!isDeviceId(body.device)) problems.push({ seq, problem: 'body: no device id' });
       // What a gateway decided that owns the site no more is history.
-      else if (!isFenced) {
+      else if (!isFenced && !(await isOfForgotten(tx.db, { site, device: body.device }, at))) {
         await ensureDevice(tx, site, body.device);
         hasNewPlan = (await takeLifecycle(tx, site, at, body)) || hasNewPlan;
       }
@@ -73,7 +73,7 @@ export const registerLifeEffects = ({ effects, plans }: LifeEffectsDependencies)
       // The lanes are not ordered among each other: it may have been enrolled anew since, and that be known already.
       if ((row?.enrolled_at ?? 0) > at) continue;
       await deleteDevice(tx, key);
-      await forgetLife(tx, key);
+      await forgetLife(tx, key, at);
     }
     await plans.request(tx, [site]);
     return undefined;

@@ -19,7 +19,7 @@ export interface DeviceLifeTables {
     decided_counter: number;
     /** 1 while the site has not taken the decision up. */
     is_pending: number;
-    /** 1 from its deletion here until the site has forgotten it. */
+    /** 1 from its deletion here until the site has forgotten it; 2 from then on, `since` when: what is older is of the one that is gone. */
     is_removed: number;
   };
   device_certificates: {

@@ -203,18 +203,13 @@ export class Lifecycles {
 
   async #remove(device: string, after: DeviceLifecycle | undefined): Promise<void> {
     const { site, devices, revocations, clock } = this.#deps;
-    const before = devices.get(device)?.lifecycle;
     const revoked = await this.#certificatesToRevoke(device, after?.actor ?? 'cloud');
-    const at = clock.now();
     const write: Write = [
       removeDevice(device),
-      ...(before === undefined || after === undefined
-        ? []
-        : [lifecycleEntry(device, before, after, at)]),
       ...revocations.writeOf(revoked),
       ...removeDeviceRows(device),
       // In the lane of what is known of devices: behind everything that was said of this one.
-      journalEntry('state', 'device_removed', { device }, at),
+      journalEntry('state', 'device_removed', { device }, clock.now()),
     ];
     await devices.forget(device, () => site.commit(write));
     revocations.take(revoked);
