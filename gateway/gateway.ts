@@ -133,6 +133,11 @@ export const openGateway = async (
   );
   known = trust.revocations;
   const { certificate, claims, crl, identify, lifecycles, revocations } = trust;
+  clock.onCorrected((correction) => {
+    claims
+      .correct(correction)
+      .catch((err: unknown) => log.error({ err }, 'codes could not be given their time'));
+  });
   const people = await openPeople({ ...deps, site, clock, plan }, configuration.people);
   const shadows = await openShadows({ site, clock, log: store.log });
   onClose('shadows', () => shadows.close());
