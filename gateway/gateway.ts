@@ -50,6 +50,7 @@ import { cutSessions } from './trust/cut-sessions.js';
 import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openGatewayRenewal } from './trust/open-gateway-renewal.js';
 import { openTrust, type Trust } from './trust/open-trust.js';
+import { watchOperatorToken } from './trust/operator-token.js';
 import { openPeople } from './trust/people/open-people.js';
 import { followClock, openSiteClock } from './trust/site-clock.js';
 import { Updates } from './updates/updates.js';
@@ -315,7 +316,7 @@ export const openGateway = async (
         return formatClaimCode({ kind: 'device', secret, rootSha256: root.sha256, address });
       },
       fence,
-      operatorTokenSha256: () => record.operator_token_sha256,
+      operatorTokenSha256: watchOperatorToken(dataDir, record.operator_token_sha256),
       people,
       onRefused: people.access.refused,
       noteChange: (change) =>

@@ -23,7 +23,7 @@ import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { ConnectProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { grpcTarget } from '@holdfast/provisioning/transfer/grpc-proxy';
 import { type GatewayRecord, linkKeyFile, openGatewayRecord } from './gateway-identity.js';
-import { createOperatorToken, hashOperatorToken } from './operator-token.js';
+import { createOperatorToken, hashOperatorToken, openDrawnToken } from './operator-token.js';
 import { createSiteCaKey, type SiteCaKeyOptions } from './site-ca-key.js';
 
 export interface EnrollGatewayDependencies {
@@ -96,21 +96,21 @@ export const enrollGateway = async (
   return { record, operatorToken, rootSha256: root.sha256 };
 };
 
-/** Draws a new token; the one before is worth nothing from then on. Errors: GATEWAY_NOT_ENROLLED. */
+/** Draws a new token; the one before is worth nothing from then on, at a gateway that runs too. Errors: GATEWAY_NOT_ENROLLED. */
 export const resetOperatorToken = async (
   dataDirectory: string,
   log: StoreLog,
 ): Promise<EnrolledGateway> => {
-  const stored = await openGatewayRecord(dataDirectory, log);
-  const { data } = stored;
+  const { data } = await openGatewayRecord(dataDirectory, log);
   if (data === null) {
     throw new HoldfastError('GATEWAY_NOT_ENROLLED', `${dataDirectory} holds no gateway yet`);
   }
   const operatorToken = createOperatorToken();
-  const record = { ...data, operator_token_sha256: hashOperatorToken(operatorToken) };
-  await stored.update(() => record);
+  const drawn = await openDrawnToken(dataDirectory, log);
+  const sha256 = hashOperatorToken(operatorToken);
+  await drawn.update(() => ({ sha256, drawn_at: Date.now() }));
   return {
-    record,
+    record: data,
     operatorToken,
     rootSha256: parseCertificate(data.root_certificate).sha256,
   };
