@@ -34,7 +34,7 @@ export const siteStatus = (sources: SiteStatusSources): object => {
     link: {
       state: link.fenced === null ? (link.connected ? 'up' : 'down') : 'fenced',
       since: link.since,
-      last_contact: link.lastContact,
+      last_contact: link.lastContact ?? sources.trust.revocationAge.heardEarlier,
       reason: link.fenced?.message ?? link.refusal?.message ?? link.reason,
       backlog: link.backlog,
     },

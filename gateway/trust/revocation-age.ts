@@ -52,6 +52,11 @@ export class RevocationAge {
     this.#contact = contact;
   }
 
+  /** When an earlier run last heard the control plane, epoch ms. */
+  get heardEarlier(): number | null {
+    return this.#noted;
+  }
+
   status(): RevocationAgeStatus {
     const { clock, policy } = this.#deps;
     const { afterMs, stops } = policy().staleRevocations;
