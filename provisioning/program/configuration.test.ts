@@ -229,3 +229,29 @@ t.test('the help has commands, flags and settings', async (t) => {
     t.match(help, part);
   }
 });
+
+t.test(
+  'tells of variables that count for nothing, and what they may have been meant to be',
+  async (t) => {
+    const { warnings } = await loadConfiguration(schema, {
+      program: 'holdfast-gateway',
+      argv: [],
+      env: {
+        HOLDFAST_PORTS__MQTTS: '7',
+        HOLDFAST_PROTS__MQTTS: '8',
+        HOLDFAST_LINK_KEEPALIVE_MS: '9',
+        HOLDFAST_LOGLEVEL: 'warn',
+        HOLDFAST_OVEN__DEGREES: '200',
+        HOLDFAST_SETTINGS: '/x',
+        HOLDFAST_SOMEBODY_ELSE: '1',
+        PATH: '/bin',
+      },
+    });
+    t.same(warnings, [
+      'HOLDFAST_LINK_KEEPALIVE_MS counts for nothing: do you mean HOLDFAST_LINK__KEEPALIVE_MS?',
+      'HOLDFAST_LOGLEVEL counts for nothing: do you mean HOLDFAST_LOG_LEVEL?',
+      'HOLDFAST_OVEN__DEGREES counts for nothing here: see --help for the settings',
+      'HOLDFAST_PROTS__MQTTS counts for nothing: do you mean HOLDFAST_PORTS__MQTTS?',
+    ]);
+  },
+);

@@ -45,6 +45,8 @@ export interface Loaded<C> {
   readonly configFile: string | undefined;
   /** Settings (`link.keepaliveMs`) that a flag or a variable has set, and which one. */
   readonly overrides: Readonly<Record<string, string>>;
+  /** Of variables that look like settings and are none. */
+  readonly warnings: readonly string[];
   /** Absolute. */
   readonly dataDir: string;
   /** What is left of the command line: a command and its arguments. */
@@ -68,7 +70,7 @@ const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
 export const readCommandLine = (
   schema: ConfigurationSchema,
   options: LoadOptions,
-): Omit<Loaded<unknown>, 'configuration' | 'overrides'> & {
+): Omit<Loaded<unknown>, 'configuration' | 'overrides' | 'warnings'> & {
   readonly values: CommandLine['values'];
 } => {
   const { program, env } = options;
@@ -116,7 +118,33 @@ export const loadConfiguration = async <S extends ConfigurationSchema>(
     ...line,
     configuration: check(schema, tree, { file, overrides }),
     overrides: Object.fromEntries(overrides),
+    warnings: explainVariables(schema, options.env),
   };
+};
+
+/** Variables with a meaning of their own, whoever reads them. */
+const otherVariables = new Set([
+  'HOLDFAST_CONFIG',
+  'HOLDFAST_DATA',
+  'HOLDFAST_DEVICE_ID',
+  'HOLDFAST_LOG_LEVEL',
+  'HOLDFAST_SETTINGS',
+  'HOLDFAST_STOP_ON_STDIN_END',
+]);
+
+/** What is set and counts for nothing. No errors: programs of one machine may share an environment. */
+const explainVariables = (schema: ConfigurationSchema, env: LoadOptions['env']): string[] => {
+  const known = [...settingsOf(schema).settings.map(variableOf), ...otherVariables];
+  return Object.keys(env)
+    .filter((name) => name.startsWith('HOLDFAST_') && !known.includes(name))
+    .flatMap((name) => {
+      const near = nearestName(name, known);
+      if (near !== undefined) return [`${name} counts for nothing: do you mean ${near}?`];
+      // Without two underscores it is no setting of any program.
+      if (!name.includes('__')) return [];
+      return [`${name} counts for nothing here: see --help for the settings`];
+    })
+    .sort();
 };
 
 /** What one file makes of the settings, with nothing else said. Errors: CONFIGURATION_INVALID, a line for each thing. */

@@ -27,7 +27,7 @@ export interface Program<S extends ConfigurationSchema> extends Usage {
   readonly run: (context: ProgramContext<v.InferOutput<S>>) => Promise<void>;
 }
 
-export interface ProgramContext<C> extends Omit<Loaded<C>, 'logLevel'> {
+export interface ProgramContext<C> extends Omit<Loaded<C>, 'logLevel' | 'warnings'> {
   readonly log: Logger;
   /** Aborts at SIGTERM, SIGINT and `fail`. */
   readonly signal: AbortSignal;
@@ -88,7 +88,8 @@ class Life<S extends ConfigurationSchema> {
 
   async live(): Promise<never> {
     this.#listen();
-    const { logLevel, ...loaded } = this.#loaded;
+    const { logLevel, warnings, ...loaded } = this.#loaded;
+    for (const warning of warnings) this.#warn(warning);
     try {
       await this.#program.run({
         ...loaded,
@@ -110,6 +111,11 @@ class Life<S extends ConfigurationSchema> {
     if (!(await this.#closers.close())) this.#exitCode ||= exitCodes.failed;
     await this.#stderr.flush();
     process.exit(this.#exitCode);
+  }
+
+  #warn(text: string): void {
+    if (process.stderr.isTTY) process.stderr.write(`${this.#program.program}: ${text}\n`);
+    else this.#log.warn(text);
   }
 
   #listen(): void {
