@@ -23,6 +23,7 @@ import { machineAddress } from './trust/server-certificate.js';
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
 
 const flags = {
+  json: { type: 'boolean', description: 'What enroll says as one line of JSON, at a terminal too' },
   'login-file': {
     type: 'string',
     description: 'Write the login code that is shown once into this file (mode 0600) instead',
@@ -99,7 +100,11 @@ const enroll: Command = async (context, code) => {
     { code, dataDirectory: dataDir, token: tokenOf(configuration), version, signal, via },
   );
   const { site, fleet, gateway_id, epoch } = enrolled.record;
-  process.stdout.write(`${JSON.stringify({ enrolled: true, site, fleet, gateway_id, epoch })}\n`);
+  process.stdout.write(
+    process.stdout.isTTY && context.flags.json !== true
+      ? `This is now gateway ${gateway_id} of site ${site} (fleet ${fleet}, epoch ${epoch}).\n`
+      : `${JSON.stringify({ enrolled: true, site, fleet, gateway_id, epoch })}\n`,
+  );
   await showLogin(context, enrolled);
 };
 

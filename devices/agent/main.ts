@@ -44,6 +44,10 @@ export const runDevice = (): Promise<never> =>
         description: 'host or host:port of the gateway (8443), where the code has none',
       },
       id: { type: 'string', description: 'The device id, where the code leaves it open' },
+      json: {
+        type: 'boolean',
+        description: 'What enroll says as one line of JSON, at a terminal too',
+      },
       key: { type: 'string', description: 'The key of that certificate, in PEM' },
       root: { type: 'string', description: "SHA-256 of the fleet's root, which no code says then" },
       codes: {
@@ -98,7 +102,13 @@ const enroll: Command = async ({ configuration, dataDir, log, flags }, code) => 
     },
   );
   const { deviceId: device, site, fleet } = identity;
-  process.stdout.write(`${JSON.stringify({ enrolled: true, device, site, fleet })}\n`);
+  if (!process.stdout.isTTY || flags.json === true) {
+    process.stdout.write(`${JSON.stringify({ enrolled: true, device, site, fleet })}\n`);
+    return;
+  }
+  process.stdout.write(
+    `This is now device ${device} of site ${site} (fleet ${fleet}).\n  next: holdfast-device run --data ${dataDir}\n`,
+  );
 };
 
 const proofOf = async (
