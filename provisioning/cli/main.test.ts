@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
+import { runChild } from '../program/children.js';
 import { bins } from '../quickstart/programs.js';
 
 t.test('ends in order when its reader has gone', async (t) => {
@@ -12,4 +13,20 @@ t.test('ends in order when its reader has gone', async (t) => {
   const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
   t.equal(said, '');
   t.equal(code, 0);
+});
+
+t.test('says its version, and what to do next to programs, too', async (t) => {
+  t.match(await runChild({ bin: bins.holdfast, args: ['--version'] }), {
+    code: 0,
+    stdout: /^holdfast \d+\.\d+\.\d+\n$/,
+  });
+  // Nobody listens at port 1.
+  const login = JSON.stringify({ address: '127.0.0.1:1', root_pem: '', token: 'x' });
+  const folder = t.testdir({ 'gateway.json': login });
+  const args = ['--json', '--gateway', '--data', folder, 'device', 'list'];
+  const refused = await runChild({ bin: bins.holdfast, args });
+  t.equal(refused.code, 1);
+  t.match(JSON.parse(refused.stderr), {
+    error: { code: 'CONNECTION_FAILED', data: { next: /holdfast gateway doctor/ } },
+  });
 });

@@ -1,4 +1,5 @@
 /** `holdfast`: what admins, installers and technicians type. It speaks to the control plane or, with --gateway, to the gateway. */
+import { createRequire } from 'node:module';
 import type { ErrorCode } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { Command, CommanderError } from 'commander';
@@ -21,6 +22,8 @@ import { readPassword } from './password-prompt.js';
 import { readProfile } from './profile.js';
 import { Terminal } from './terminal.js';
 
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+
 /** Exit code for a command line that is wrong (sysexits.h EX_USAGE). */
 const usageExitCode = 64;
 
@@ -30,6 +33,7 @@ export const runCli = async (argv: readonly string[]): Promise<number> => {
   process.stdout.on('error', () => undefined);
   const program = new Command('holdfast')
     .description('Devices of sites whose network cannot be trusted.')
+    .version(`holdfast ${version}`, '--version', 'show the version')
     .option('--json', 'one line of JSON instead of tables')
     .option('--gateway', 'ask the gateway on site instead of the control plane')
     .option('--data <directory>', 'where the logins are kept', '.holdfast/cli')
@@ -129,21 +133,26 @@ const terminalOf = (program: Command): Terminal =>
 
 /** What to do next where the other end did not say. */
 const nextSteps: Partial<Record<ErrorCode, string>> = {
+  CONNECTION_FAILED:
+    'see that it runs and can be reached from here; on the gateway itself, holdfast gateway doctor tells what is in the way',
+  NOT_AUTHORISED:
+    'ask somebody with the role for it, or sign in as somebody else: holdfast gateway login',
   NOT_AUTHENTICATED:
     'log in with a new code: holdfast-cloud --new-login draws one, on a gateway holdfast-gateway login-code',
 };
 
 const showError = (program: Command, error: unknown): void => {
   const known: HoldfastError | undefined = isHoldfastError(error) ? error : undefined;
+  const next = known?.data.next ?? (known && nextSteps[known.code]);
   if (program.opts<GlobalOptions>().json === true) {
     const shape = known?.toJSON() ?? { code: 'INTERNAL', message: messageOf(error), data: {} };
+    if (next !== undefined) shape.data = { ...shape.data, next };
     process.stderr.write(`${JSON.stringify({ error: shape })}\n`);
     return;
   }
   const terminal = terminalOf(program);
   const text = known?.message ?? messageOf(error);
   process.stderr.write(`${terminal.paint('red', '✗')} ${text}\n`);
-  const next = known?.data.next ?? (known && nextSteps[known.code]);
   if (typeof next === 'string') process.stderr.write(`  next: ${next}\n`);
   process.stderr.write(`${terminal.paint('dim', `  ${known?.code ?? 'INTERNAL'}`)}\n`);
 };
