@@ -16,7 +16,12 @@ import { becomeOwner } from './installer/become-owner.js';
 import { installerCommands, runInstaller } from './installer/installer.js';
 import { startService } from './service/start-service.js';
 import { appliedFile, runGateway } from './site-file/run-gateway.js';
-import { type EnrolledGateway, enrollGateway, resetOperatorToken } from './trust/enroll-gateway.js';
+import {
+  type EnrolledGateway,
+  enrollGateway,
+  resetOperatorToken,
+  whoseCode,
+} from './trust/enroll-gateway.js';
 import { openGatewayRecord } from './trust/gateway-identity.js';
 import { machineAddress } from './trust/server-certificate.js';
 
@@ -27,6 +32,10 @@ const flags = {
   'login-file': {
     type: 'string',
     description: 'Write the login code that is shown once into this file (mode 0600) instead',
+  },
+  'dry-run': {
+    type: 'boolean',
+    description: 'enroll: ask the control plane of the code who it is, and leave the code unused',
   },
 } as const;
 
@@ -75,7 +84,8 @@ export const main = async (): Promise<never> => {
       const becomeSelf = becomeOwner(context.dataDir);
       await work(context, argument);
       becomeSelf();
-      if (command === 'enroll') await startService(context.dataDir);
+      const isDryRun = context.flags['dry-run'] === true;
+      if (command === 'enroll' && !isDryRun) await startService(context.dataDir);
     },
   });
 };
@@ -95,6 +105,11 @@ const enroll: Command = async (context, code) => {
     );
   }
   const via = await readProxy(context.configuration.link);
+  if (context.flags['dry-run'] === true) {
+    const found = await whoseCode({ code, signal, via });
+    process.stdout.write(`${JSON.stringify({ enrolled: false, ...found })}\n`);
+    return;
+  }
   const enrolled = await enrollGateway(
     { clock: systemClock(), log },
     { code, dataDirectory: dataDir, token: tokenOf(configuration), version, signal, via },

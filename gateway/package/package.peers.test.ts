@@ -73,6 +73,15 @@ t.test('from the package to an enrolled device, an upgrade, and away again', asy
     },
   );
   t.match(looked, /admin .* answers and is the control plane/);
+  const tried = await machine.run(
+    'holdfast',
+    '--json',
+    'gateway',
+    'enroll',
+    gatewayCode,
+    '--dry-run',
+  );
+  t.match(JSON.parse(tried.stdout), { enrolled: false, root_sha256: /^[0-9a-f]{64}$/ });
   const enrolled = await journey.type(`sudo holdfast gateway enroll ${gatewayCode}`, () =>
     machine.run('holdfast', 'gateway', 'enroll', gatewayCode),
   );

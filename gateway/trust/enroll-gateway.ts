@@ -96,6 +96,21 @@ export const enrollGateway = async (
   return { record, operatorToken, rootSha256: root.sha256 };
 };
 
+/** Where a code leads, and that its control plane answers there; the code stays unused. Errors: CLAIM_CODE_INVALID, PEER_REFUSED, CONNECTION_FAILED. */
+export const whoseCode = async ({
+  code,
+  signal,
+  via,
+}: Pick<EnrollGatewayOptions, 'code' | 'signal' | 'via'>): Promise<{
+  readonly address: string;
+  readonly root_sha256: string;
+}> => {
+  const { address = '', rootSha256 } = parseClaimCode(code, 'gateway');
+  const trust = { role: 'control-plane', root: rootSha256, at: 'unchecked' } as const;
+  const root = await fetchRoot({ ...parseAddress(address), trust, signal, via });
+  return { address, root_sha256: root.sha256 };
+};
+
 /** Draws a new token; the one before is worth nothing from then on, at a gateway that runs too. Errors: GATEWAY_NOT_ENROLLED. */
 export const resetOperatorToken = async (
   dataDirectory: string,
