@@ -2,7 +2,7 @@
 import { createHash, type KeyObject } from 'node:crypto';
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
 import type { Database } from '@holdfast/provisioning/storage/database';
-import type { Statement } from '@holdfast/provisioning/storage/write';
+import type { Statement, Write } from '@holdfast/provisioning/storage/write';
 
 export interface IssuedCertificate {
   readonly device: string;
@@ -60,6 +60,22 @@ export const registerCertificate = (
   ],
   expectChanges: 1,
 });
+
+/** Certificates from before the register noted who issued them: it can only have been the first authority of this site. */
+export const nameIssuer = async (
+  site: { readonly read: Database; commit(write: Write): Promise<void> },
+  issuerKeyId: string,
+): Promise<void> => {
+  const nameless = "issuer_key_id = ''";
+  const sql = `SELECT 1 FROM device_certificates WHERE ${nameless} LIMIT 1`;
+  if ((await site.read.get(sql)) === undefined) return;
+  await site.commit([
+    {
+      sql: `UPDATE device_certificates SET issuer_key_id = ? WHERE ${nameless}`,
+      params: [issuerKeyId],
+    },
+  ]);
+};
 
 /** A device has authenticated with it; only the first time counts. */
 export const certificateUsed = (serial: string, at: number): Statement => ({

@@ -11,6 +11,7 @@ import { Lifecycles } from '../devices/lifecycles.js';
 import type { Fence } from '../link/fence.js';
 import type { Plan } from '../link/plan.js';
 import type { SiteStore } from '../store/site-store.js';
+import { nameIssuer } from './certificate-register.js';
 import type { KnownDevice } from './decide-enrolment.js';
 import { DeviceEnrolment } from './device-enrolment.js';
 import type { GatewayIdentity } from './gateway-identity.js';
@@ -78,6 +79,7 @@ export const openTrust = async (
       device_certificates: lifetimes,
       ...plan.current()?.documents.policy.get('policy')?.body,
     });
+  await nameIssuer(site, siteCa.certificate.extensions.subjectKeyId ?? '');
   const revocations = await Revocations.open({ site, clock, log });
   const lifecycles = new Lifecycles({
     ...{ site, devices, revocations, clock, log },
