@@ -19,6 +19,7 @@ import { lifecycle } from './migrations/0013-lifecycle.js';
 import { localUsers } from './migrations/0014-local-users.js';
 import { controlPlaneHeard } from './migrations/0015-control-plane-heard.js';
 import { renewals } from './migrations/0016-renewals.js';
+import { certificateTurns } from './migrations/0017-certificate-turns.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -37,6 +38,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   localUsers,
   controlPlaneHeard,
   renewals,
+  certificateTurns,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

@@ -43,8 +43,8 @@ export const registerCertificate = (
   { onlyNewDevice = false }: RegisterOptions = {},
 ): Statement => ({
   sql: `INSERT INTO device_certificates
-          (serial, device_id, public_key_sha256, issued_at, expires_at, issuer_key_id, replaces, renews, pem)
-        SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?
+          (serial, device_id, public_key_sha256, issued_at, expires_at, issuer_key_id, replaces, renews, pem, turn)
+        SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(turn), 0) + 1 FROM device_certificates)
         WHERE ? OR NOT EXISTS (SELECT 1 FROM devices WHERE device = ?)`,
   params: [
     certificate.serial,
@@ -106,7 +106,7 @@ export const renewalOf = async (
   const row = await read.get<{ pem: string }>(
     `SELECT pem FROM device_certificates
      WHERE device_id = ? AND public_key_sha256 = ? AND replaces = ? AND pem IS NOT NULL
-     ORDER BY issued_at DESC`,
+     ORDER BY turn DESC`,
     [device, publicKeySha256, replaces],
   );
   return row?.pem;
@@ -130,7 +130,7 @@ export const supersededCertificates = (
     `${select}
      WHERE r.serial IS NULL AND c.expires_at > ? AND EXISTS (
        SELECT 1 FROM device_certificates later
-       WHERE later.device_id = c.device_id AND later.issued_at > c.issued_at AND later.first_used_at <= ?)
+       WHERE later.device_id = c.device_id AND later.turn > c.turn AND later.first_used_at <= ?)
      ${newestFirst} LIMIT ?`,
     [endedAfter, usedBefore, limit],
   );
@@ -148,4 +148,5 @@ const select = `
     r.reason AS revocationReason
   FROM device_certificates c
   LEFT JOIN revocations r ON r.issuer_key_id = c.issuer_key_id AND r.serial = c.serial`;
-const newestFirst = 'ORDER BY c.issued_at DESC, c.serial';
+/** As they were issued, not as they are dated: wall time runs back. */
+const newestFirst = 'ORDER BY c.turn DESC';

@@ -167,3 +167,22 @@ t.test('an expired site CA certifies nobody until it is renewed', async (t) => {
   clock.advance(365 * dayMs + 1_000);
   await t.rejects(renew(certificate, key), { code: 'SITE_CA_EXPIRED' });
 });
+
+t.test('the order in which certificates were issued goes by no clock', async (t) => {
+  const { clock, enrolled, renew, openSupersession, revoked } = await openSite(t);
+  const { certificate: first } = await enrolled(true);
+  clock.advance(4 * dayMs);
+  const second = await renew(first, await createKey());
+  const supersession = await openSupersession();
+  supersession.used(second.serial);
+  await supersession.check();
+  // The gateway has lost its time: what it issues now is dated before what it issued last.
+  clock.set(start + 3 * dayMs);
+  clock.trusted = false;
+  const third = await renew(second, await createKey());
+  clock.set(start + 6 * dayMs);
+  clock.trusted = true;
+  supersession.used(third.serial);
+  await supersession.check();
+  t.same(await revoked(), [[first.serial, 'superseded']], 'and not the one that is in use');
+});
