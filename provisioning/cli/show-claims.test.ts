@@ -79,3 +79,13 @@ t.test('labels that cannot be written are refused before any code is made', asyn
   await t.rejects(openLabelFiles('labels.pdf', 'a3'), { ...bad, message: /a4 and letter/ });
   await t.rejects(openLabelFiles('/nowhere/labels.pdf'), { ...bad, message: /cannot be written/ });
 });
+
+t.test('says whose place a code takes', async (t) => {
+  const options = { isList: false, hasQr: false, labels: undefined, replaced: 'pump-1' };
+  const plain = terminalOf();
+  await showClaims(plain.terminal, [claimFor('pump-1')], options);
+  t.match(plain.shown(), /pump-1 is enrolled: whoever uses this code takes its place/);
+  const json = terminalOf(true);
+  await showClaims(json.terminal, [claimFor('pump-1')], options);
+  t.equal(JSON.parse(json.shown()).replaces, 'pump-1');
+});

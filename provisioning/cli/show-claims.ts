@@ -20,19 +20,27 @@ export interface ShowOptions {
   readonly isList: boolean;
   readonly hasQr: boolean;
   readonly labels: LabelFiles | undefined;
+  /** The device that is enrolled under the id of the code. */
+  readonly replaced?: string | undefined;
 }
 
 export const showClaims = async (
   terminal: Terminal,
   claims: readonly ShownClaim[],
-  { isList, hasQr, labels }: ShowOptions,
+  { isList, hasQr, labels, replaced }: ShowOptions,
 ): Promise<void> => {
   const paths = await labels?.write(claims.map(labelOf));
   const [only, ...others] = claims;
-  terminal.json(isList ? { codes: claims, labels: paths } : { ...only, labels: paths });
+  terminal.json(
+    isList ? { codes: claims, labels: paths } : { ...only, labels: paths, replaces: replaced },
+  );
   if (only === undefined) return;
   if (others.length === 0) showOne(terminal, only, hasQr);
-  else if (paths === undefined) for (const { code } of claims) terminal.line(code);
+  if (replaced !== undefined) {
+    terminal.line(
+      `${terminal.paint('yellow', '!')} ${replaced} is enrolled: whoever uses this code takes its place, and its certificates are revoked`,
+    );
+  } else if (paths === undefined) for (const { code } of claims) terminal.line(code);
   if (others.length > 0) {
     terminal.line(
       terminal.paint('dim', `${claims.length} codes, each valid once, ${untilOf(only)}`),

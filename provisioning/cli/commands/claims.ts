@@ -1,5 +1,5 @@
 /** `holdfast device claim`, `claims` and `unclaim`: one-time codes with which devices enrol. */
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { ClaimCode } from '@holdfast/protos/gen/holdfast/v1/devices';
 import type { Command } from 'commander';
 import { parseCount, parseDevice } from '../arguments.js';
@@ -58,6 +58,7 @@ export const addClaimCommands = (device: Command, context: () => CommandContext)
       const { terminal, asksGateway, gateway, cloud } = context();
       const named = id === undefined ? undefined : parseDevice(id, options.site);
       if (asksGateway && id !== undefined) await deviceAtGateway(await gateway(), id, options.site);
+      const replaced = named && (await findEnrolled(context(), named, options.site));
       const wishes = wishesOf(named?.device, options);
       const labels =
         options.labels === undefined
@@ -76,6 +77,7 @@ export const addClaimCommands = (device: Command, context: () => CommandContext)
         isList: options.count !== undefined,
         hasQr: options.qr ?? terminal.isTerminal,
         labels,
+        replaced,
       });
     });
 
@@ -124,6 +126,27 @@ export const addClaimCommands = (device: Command, context: () => CommandContext)
         `${terminal.paint('green', '✓')} the code for ${purposeOf(deleted)} is deleted`,
       );
     });
+};
+
+/** The id of the device that a code for this name would replace; undefined where none is enrolled. */
+const findEnrolled = async (
+  { asksGateway, gateway, cloud }: CommandContext,
+  { site, device }: { readonly site?: string | undefined; readonly device: string },
+  option: string | undefined,
+): Promise<string | undefined> => {
+  try {
+    if (asksGateway) {
+      await (await gateway()).getDevice(device);
+      return device;
+    }
+    const client = await cloud();
+    const name = `sites/${await resolveSite(client, site ?? option)}/devices/${device}`;
+    const { enrollTime } = await client.call(client.devices, client.devices.getDevice, { name });
+    return enrollTime && device;
+  } catch (error) {
+    if (isHoldfastError(error, 'RESOURCE_NOT_FOUND')) return undefined;
+    throw error;
+  }
 };
 
 const wishesOf = (
