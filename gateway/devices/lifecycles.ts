@@ -92,6 +92,12 @@ export class Lifecycles {
         throw new HoldfastError(
           'RESOURCE_STATE_WRONG',
           `${device} is ${lifecycle.state}: it cannot be ${pastOf[decision.action]}`,
+          {
+            data:
+              lifecycle.state === 'retired'
+                ? { next: `a new code brings its id back: holdfast device claim ${device}` }
+                : {},
+          },
         );
       }
       await this.#move(device, lifecycle, after);

@@ -3,7 +3,7 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { LifecycleAction } from '@holdfast/protos/gen/holdfast/v1/devices';
 import { lifecycleActions } from '@holdfast/protos/semantics/lifecycle';
 import { revocationReasons } from '@holdfast/protos/semantics/revocation-reason';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type CommandContext, collect, eachPage } from '../context.js';
 import { deviceAtGateway, resolveDeviceName } from '../device-name.js';
 import { ago } from '../terminal.js';
@@ -41,7 +41,11 @@ export const addDeviceLifeCommands = (device: Command, context: () => CommandCon
     .description('revoke its certificates: it is cut at once, and needs a new code to come back')
     .option('--site <id>', 'the site of the device')
     .option('--serial <hex>', 'this certificate alone')
-    .option('--reason <reason>', `one of ${revocationReasons.join(', ')}`)
+    .addOption(
+      new Option('--reason <reason>', 'why, as its site and the revocation list say it').choices(
+        revocationReasons,
+      ),
+    )
     .action(async (id: string, options: { site?: string; serial?: string; reason?: string }) => {
       const { terminal, asksGateway, gateway, cloud } = context();
       const { serial, reason } = options;
