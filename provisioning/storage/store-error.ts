@@ -20,10 +20,14 @@ export function storeErrorOf(error: unknown, sql: string): HoldfastError {
   if (isHoldfastError(error)) return error;
   const sqlite = sqliteCodeOf(error);
   const statement = sql.length > 200 ? `${sql.slice(0, 200)}…` : sql;
-  return new HoldfastError(codes[sqlite] ?? 'INTERNAL', `${messageOf(error)} (${statement})`, {
-    cause: error,
-    data: { sqlite },
-  });
+  const said = `${messageOf(error)} (${statement})`;
+  if (sqlite === 'SQLITE_FULL') {
+    return new HoldfastError('STORE_FULL', `There is no room left on the disk: ${said}`, {
+      cause: error,
+      data: { sqlite, next: 'make room on the disk of the data folder, then try again' },
+    });
+  }
+  return new HoldfastError(codes[sqlite] ?? 'INTERNAL', said, { cause: error, data: { sqlite } });
 }
 
 const sqliteCodeOf = (error: unknown): string =>
