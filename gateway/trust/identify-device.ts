@@ -39,6 +39,8 @@ export const identifyDevice =
         isRevoked,
         at: clock.trusted ? clock.now() : 'unchecked',
         expiredForMs,
+        // Issued at this site, while its clock was wrong: the device has it, and may have no other.
+        aheadForMs: Number.POSITIVE_INFINITY,
       });
       const reason = refusal(name);
       if (reason !== undefined) return { kind: 'refused', reason };

@@ -59,7 +59,6 @@ export interface Trust extends OpenedRenewal {
   readonly enrolment: DeviceEnrolment;
 }
 
-const dayMs = 86_400_000;
 const everyMinute = '* * * * *';
 const hourly = '17 * * * *';
 const daily = '23 3 * * *';
@@ -87,12 +86,15 @@ export const openTrust = async (
   });
   onClose('lifecycles', () => lifecycles.close());
   const revocationAge = await RevocationAge.open({ site, plan, policy, clock });
-  await followPlan({ plan, revocations, lifecycles, log });
+  const catchUp = await followPlan({ plan, revocations, lifecycles, log });
+  const catchingUp = schedule(everyMinute, () =>
+    catchUp().catch((err: unknown) => log.error({ err }, 'the plan waits for the disk')),
+  );
+  onClose('what the disk refused', () => catchingUp.stop());
   const crl = await SiteCrl.open({ site, siteCa: () => identity.siteCa, revocations, clock, log });
   onClose('revocation list', () => crl.close());
   const upkeep = async (): Promise<void> => {
-    // Ahead of a clock that was set back it is due as well.
-    if (Math.abs(clock.now() - crl.current.thisUpdate) >= dayMs) await crl.sign();
+    if (crl.isDue) await crl.sign();
     await revocationAge.note();
   };
   const tend = () =>
@@ -175,26 +177,46 @@ export const openTrust = async (
   };
 };
 
-/** What the plan says of certificates and devices: as it is found, before anybody is let in, and from then on. */
+/**
+ * What the plan says of certificates and devices: as it is found, before anybody is let in, and from then on. Returns what catches up with
+ * whatever the disk refused.
+ */
 const followPlan = async ({
   plan,
   revocations,
   lifecycles,
   log,
-}: Pick<Trust, 'revocations' | 'lifecycles'> &
-  Pick<TrustDependencies, 'plan' | 'log'>): Promise<void> => {
-  const documents = plan.current()?.documents;
-  await revocations.follow(documents?.revocations.get('revocations')?.body);
-  await lifecycles.follow(documents?.device.values() ?? []);
+}: Pick<Trust, 'revocations' | 'lifecycles'> & Pick<TrustDependencies, 'plan' | 'log'>): Promise<
+  () => Promise<void>
+> => {
+  let isBehind = false;
+  const followAll = async (): Promise<void> => {
+    const documents = plan.current()?.documents;
+    await revocations.follow(documents?.revocations.get('revocations')?.body);
+    await lifecycles.follow(documents?.device.values() ?? []);
+  };
+  await followAll();
   plan.onChange(({ plan: { documents }, changed }) => {
     const follow = async (): Promise<void> => {
       await revocations.follow(documents.revocations.get('revocations')?.body);
       await lifecycles.follow(changed.device.set);
     };
-    follow().catch((err: unknown) =>
-      log.error({ err }, 'what the plan says of devices is taken up at the next start'),
-    );
+    follow().catch((err: unknown) => {
+      isBehind = true;
+      log.error({ err }, 'what the plan says of devices is taken up within a minute');
+    });
   });
+  return async () => {
+    await revocations.store();
+    if (!isBehind) return;
+    isBehind = false;
+    try {
+      await followAll();
+    } catch (error) {
+      isBehind = true;
+      throw error;
+    }
+  };
 };
 
 const knownDevice = (device: Device | undefined): KnownDevice | undefined =>

@@ -40,6 +40,8 @@ export type RevocationCause = Pick<Revocation, 'reason' | 'actor'>;
 export class Revocations {
   readonly #deps: RevocationsDependencies;
   readonly #revoked = new Map<string, Revocation>();
+  /** In force, and not on disk yet: their commit is under way, or the disk refused it. */
+  readonly #unstored = new Map<string, Revocation>();
   readonly #listeners = new Set<(revoked: readonly Revocation[]) => void>();
 
   private constructor(deps: RevocationsDependencies, revoked: readonly Revocation[]) {
@@ -76,27 +78,37 @@ export class Revocations {
 
   /**
    * Revokes what is not revoked yet and resolves with it after the commit. It takes effect in memory before: if the disk refuses, the
-   * certificates are refused all the same until the next start, and the caller is told. Errors: those of the store.
+   * certificates are refused all the same until the next start, and the caller is told; asked again, it is written again. Errors: those
+   * of the store.
    */
   async revoke(
     certificates: readonly RevocableCertificate[],
     cause: RevocationCause,
   ): Promise<Revocation[]> {
     const revoked = this.decide(certificates, cause);
-    this.take(revoked);
-    if (revoked.length > 0) await this.#deps.site.commit(this.writeOf(revoked));
+    await this.#enforce(revoked);
     return revoked;
   }
 
-  /** For a change of which a revocation is a part: what would be new, to be written with `writeOf` and then taken with `take`. */
+  /** Writes what the disk refused. To be called now and then. Errors: those of the store. */
+  async store(): Promise<void> {
+    await this.#write([...this.#unstored.values()]);
+  }
+
+  /**
+   * For a change of which a revocation is a part: what would be new, or is not on disk yet, to be written with `writeOf` and then taken
+   * with `take`.
+   */
   decide(certificates: readonly RevocableCertificate[], cause: RevocationCause): Revocation[] {
     const revokedAt = this.#deps.clock.now();
     return certificates
-      .filter(({ issuerKeyId, serial }) => !this.isRevoked(issuerKeyId, serial))
-      .map(({ issuerKeyId, serial, device, expiresAt }) => ({
-        ...{ issuerKeyId, serial, device, expiresAt, revokedAt },
-        ...{ reason: cause.reason, actor: cause.actor },
-      }));
+      .filter((one) => !this.#revoked.has(keyOf(one)) || this.#unstored.has(keyOf(one)))
+      .map((one) => {
+        const { issuerKeyId, serial, device, expiresAt } = one;
+        const { reason, actor } = cause;
+        const fresh = { issuerKeyId, serial, device, expiresAt, revokedAt, reason, actor };
+        return this.#unstored.get(keyOf(one)) ?? fresh;
+      });
   }
 
   writeOf(revoked: readonly Revocation[]): Write {
@@ -130,6 +142,24 @@ export class Revocations {
 
   /** After the commit. */
   take(revoked: readonly Revocation[]): void {
+    for (const one of revoked) this.#unstored.delete(keyOf(one));
+    this.#put(revoked);
+  }
+
+  /** Before the commit. */
+  async #enforce(revoked: readonly Revocation[]): Promise<void> {
+    for (const one of revoked) this.#unstored.set(keyOf(one), one);
+    this.#put(revoked);
+    await this.#write(revoked);
+  }
+
+  async #write(revoked: readonly Revocation[]): Promise<void> {
+    if (revoked.length === 0) return;
+    await this.#deps.site.commit(this.writeOf(revoked));
+    for (const one of revoked) this.#unstored.delete(keyOf(one));
+  }
+
+  #put(revoked: readonly Revocation[]): void {
     const fresh = revoked.filter((one) => !this.#revoked.has(keyOf(one)));
     for (const one of fresh) this.#revoked.set(keyOf(one), one);
     if (fresh.length === 0) return;
@@ -155,9 +185,9 @@ export class Revocations {
         expiresAt: one.expires_at,
       }),
     );
-    const fresh = named.filter((one) => !this.#revoked.has(keyOf(one)));
-    this.take(fresh);
-    if (fresh.length > 0) await this.#deps.site.commit(this.writeOf(fresh));
+    const isDue = (one: Revocation): boolean =>
+      !this.#revoked.has(keyOf(one)) || this.#unstored.has(keyOf(one));
+    await this.#enforce(named.filter(isDue));
   }
 }
 

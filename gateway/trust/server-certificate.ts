@@ -121,7 +121,9 @@ export class ServerCertificate {
     const own = parseCertificate(data.certificate);
     if (!own.x509.verify(siteCa.certificate.publicKey)) return false;
     // An untrusted clock expires nothing (DESIGN.md, "Time").
-    return !clock.trusted || clock.now() < renewalAt(own);
+    if (!clock.trusted) return true;
+    // One that was made by a clock gone ahead would not be valid yet.
+    return clock.now() >= own.notBefore && clock.now() < renewalAt(own);
   }
 }
 

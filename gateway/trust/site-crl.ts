@@ -36,6 +36,8 @@ export class SiteCrl {
   #list: SignedList | undefined;
   #signing: Promise<void> = Promise.resolve();
   #isWanted = false;
+  /** Something was revoked that the list does not name. */
+  #isBehind = false;
 
   private constructor(deps: SiteCrlDependencies, list: SignedList | undefined) {
     this.#deps = deps;
@@ -65,6 +67,13 @@ export class SiteCrl {
     return this.#list ?? { number: 0, thisUpdate: 0, nextUpdate: 0, pem: '' };
   }
 
+  /** Whether it is time for another: it is a day old, or from a day that has not come, or lacks what the disk did not take. */
+  get isDue(): boolean {
+    const { clock } = this.#deps;
+    const ageMs = clock.now() - this.current.thisUpdate;
+    return this.#isBehind || ageMs >= dayMs || (clock.trusted && ageMs <= -dayMs);
+  }
+
   /** Signs a new list; resolves when it is the one that is served. Calls during a signature share the next one. */
   sign(): Promise<void> {
     if (!this.#isWanted) {
@@ -80,6 +89,7 @@ export class SiteCrl {
   }
 
   #signSoon(): void {
+    this.#isBehind = true;
     this.sign().catch((err: unknown) =>
       this.#deps.log.error({ err }, 'the revocation list could not be signed: it is tried again'),
     );
@@ -116,6 +126,7 @@ export class SiteCrl {
       },
     ]);
     this.#list = list;
+    if (!this.#isWanted) this.#isBehind = false;
   }
 }
 

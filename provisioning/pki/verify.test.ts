@@ -39,7 +39,10 @@ t.test('says who a device is, its chain in DER as a peer sends it', async (t) =>
     site: 'site-a',
   });
   const { serial } = device.certificate;
-  t.same(verdict, { identity: { fleet: 'fleet-a', site: 'site-a', name: 'device-1', serial } });
+  const issuerSerial = siteCa.certificate.serial;
+  t.same(verdict, {
+    identity: { fleet: 'fleet-a', site: 'site-a', name: 'device-1', serial, issuerSerial },
+  });
   t.match(serial, /^[4-7][0-9a-f]{31}$/);
 });
 
@@ -197,6 +200,12 @@ t.test(
     t.equal(verify({ certificate, at: now + 366 * dayMs }).refused, 'expired');
     t.equal(verify({ certificate, at: 0 }).refused, 'not-yet-valid');
     t.equal(verify({ certificate, at: 'unchecked' }).refused, undefined);
+    const ahead = await issueDevice(siteCa, (await createKey()).publicKey, {
+      device: 'pump',
+      now: now + 365 * dayMs,
+    });
+    t.equal(verify({ certificate: ahead }).refused, 'not-yet-valid');
+    t.equal(verify({ certificate: ahead, aheadForMs: 365 * dayMs }).refused, undefined);
     const short = await issueGatewayServer(siteCa, (await createKey()).publicKey, {
       gateway: 'gateway-1',
       hosts: ['localhost'],

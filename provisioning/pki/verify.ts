@@ -23,6 +23,8 @@ export interface VerifyRequest {
   readonly at: number | 'unchecked';
   /** How long after its end the certificate itself is still accepted, ms: for its renewal alone. 0 unless given. */
   readonly expiredForMs?: number;
+  /** How long before its beginning it is accepted, ms: by its own issuer, whose clock may have been ahead. 0 unless given. */
+  readonly aheadForMs?: number;
   /** Refuses every other site. */
   readonly site?: string;
   /** Refuses a server whose alternative names do not have this DNS name or IP address. */
@@ -154,11 +156,15 @@ const checkRevocation = (chain: Chain, { isRevoked }: VerifyRequest): Refusal | 
   return undefined;
 };
 
-const checkDates = (chain: Chain, { at, expiredForMs = 0 }: VerifyRequest): Refusal | undefined => {
+const checkDates = (
+  chain: Chain,
+  { at, expiredForMs = 0, aheadForMs = 0 }: VerifyRequest,
+): Refusal | undefined => {
   if (at === 'unchecked') return undefined;
   for (const [i, { notBefore, notAfter }] of chain.entries()) {
     const which = i === 0 ? 'it' : 'an authority in its chain';
-    if (at < notBefore) return refuse('not-yet-valid', `${which} is not yet valid`);
+    if (at < notBefore - (i === 0 ? aheadForMs : 0))
+      return refuse('not-yet-valid', `${which} is not yet valid`);
     if (at > notAfter + (i === 0 ? expiredForMs : 0)) {
       return refuse('expired', `${which} has expired`);
     }
