@@ -191,6 +191,21 @@ t.test('retiring takes the certificates with it, all in one commit', async (t) =
   t.ok(again.revocations.isRevoked(issuer, second.serial));
 });
 
+t.test('a certificate issued while its device is retired goes with the others', async (t) => {
+  const site = await (await openSite(t))(new ManualClock(start));
+  const first = await site.admit('pump');
+  const { publicKey } = await createKey();
+  const issued = { device: 'pump', now: start };
+  const certificate = await issueDevice(fleet.siteCa, publicKey, issued);
+  const register = registerCertificate({ device: 'pump', certificate, at: start, replaces: first });
+  const retire = { action: 'retire', reason: 'scrap', actor: 'site:ann' } as const;
+  await Promise.all([site.lifecycles.decide('pump', retire), site.site.commit([register])]);
+  const issuer = certificate.extensions.authorityKeyId ?? '';
+  t.ok(site.revocations.isRevoked(issuer, certificate.serial));
+  const ends = (await site.journal('device_lifecycle')).filter(({ to }) => to === 'retired');
+  t.equal(ends.length, 1);
+});
+
 t.test('a device that was deleted in the cloud is forgotten once', async (t) => {
   const site = await (await openSite(t))(new ManualClock(start));
   await site.admit('pump');

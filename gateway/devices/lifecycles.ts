@@ -17,7 +17,7 @@ import { removeDeviceRows } from '../broker/broker-rows.js';
 import { Turns } from '../shadows/turns.js';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
-import { certificatesOf } from '../trust/certificate-register.js';
+import { type RegisteredCertificate, withCertificatesOf } from '../trust/certificate-register.js';
 import type { Revocation, Revocations } from '../trust/revocations.js';
 import { type Device, newDevice } from './device.js';
 import { removeDevice } from './device-rows.js';
@@ -188,15 +188,23 @@ export class Lifecycles {
   async #move(device: string, before: DeviceLifecycle, after: DeviceLifecycle): Promise<void> {
     const { site, devices, revocations, clock } = this.#deps;
     const isRetired = after.state === 'retired';
-    const revoked = isRetired ? await this.#certificatesToRevoke(device, after.actor) : [];
-    await site.commit([
+    const write = (): Write => [
       ...devices.moveWrite(device, after),
       lifecycleEntry(device, before, after, clock.now()),
-      ...revocations.writeOf(revoked),
-      ...(isRetired ? removeDeviceRows(device) : []),
-    ]);
+    ];
+    if (isRetired) {
+      await withCertificatesOf(site.read, device, async (certificates, asRead) => {
+        const revoked = this.#toRevoke(certificates, after.actor);
+        await site.commit([
+          asRead,
+          ...write(),
+          ...revocations.writeOf(revoked),
+          ...removeDeviceRows(device),
+        ]);
+        revocations.take(revoked);
+      });
+    } else await site.commit(write());
     devices.moved(device, after);
-    revocations.take(revoked);
     if (after.state !== before.state && !isServed(after.state)) {
       this.#tell({
         device,
@@ -209,24 +217,28 @@ export class Lifecycles {
 
   async #remove(device: string, after: DeviceLifecycle | undefined): Promise<void> {
     const { site, devices, revocations, clock } = this.#deps;
-    const revoked = await this.#certificatesToRevoke(device, after?.actor ?? 'cloud');
-    const write: Write = [
-      removeDevice(device),
-      ...revocations.writeOf(revoked),
-      ...removeDeviceRows(device),
-      // In the lane of what is known of devices: behind everything that was said of this one.
-      journalEntry('state', 'device_removed', { device }, clock.now()),
-    ];
-    await devices.forget(device, () => site.commit(write));
-    revocations.take(revoked);
+    await withCertificatesOf(site.read, device, async (certificates, asRead) => {
+      const revoked = this.#toRevoke(certificates, after?.actor ?? 'cloud');
+      const write: Write = [
+        asRead,
+        removeDevice(device),
+        ...revocations.writeOf(revoked),
+        ...removeDeviceRows(device),
+        // In the lane of what is known of devices: behind everything that was said of this one.
+        journalEntry('state', 'device_removed', { device }, clock.now()),
+      ];
+      await devices.forget(device, () => site.commit(write));
+      revocations.take(revoked);
+    });
     const error = refusalOf(device, 'retired');
     this.#tell({ device, state: 'retired', error, isGone: true });
   }
 
-  async #certificatesToRevoke(device: string, actor: string): Promise<Revocation[]> {
-    const { site, revocations } = this.#deps;
-    const certificates = await certificatesOf(site.read, device);
-    return revocations.decide(certificates, { reason: 'cessation_of_operation', actor });
+  #toRevoke(certificates: readonly RegisteredCertificate[], actor: string): Revocation[] {
+    return this.#deps.revocations.decide(certificates, {
+      reason: 'cessation_of_operation',
+      actor,
+    });
   }
 
   #tell(unserved: Unserved): void {

@@ -1,5 +1,6 @@
 /** The certificates that the site CA issued to devices: the one place that writes and reads their rows. */
 import { createHash, type KeyObject } from 'node:crypto';
+import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
 import type { Database } from '@holdfast/provisioning/storage/database';
 import type { Statement, Write } from '@holdfast/provisioning/storage/write';
@@ -9,11 +10,17 @@ export interface IssuedCertificate {
   readonly certificate: Certificate;
   /** Epoch ms. */
   readonly at: number;
-  /** Serial number of the certificate on whose strength it was issued. */
-  readonly replaces?: string;
+  /** The certificate on whose strength it was issued. */
+  readonly replaces?: Certificate;
   /** Whether the device renews it by itself. */
   readonly renews?: boolean;
 }
+
+/** Which certificate: by its issuer's subject key id and its serial number. */
+const idOf = ({ extensions, serial }: Certificate): [issuerKeyId: string, serial: string] => [
+  extensions.authorityKeyId ?? '',
+  serial,
+];
 
 export interface RegisterOptions {
   /** Fails the write with STORE_CONFLICT when there is a device of this id, looked at in the write itself. */
@@ -37,7 +44,7 @@ export interface RegisteredCertificate {
   readonly revocationReason: string | null;
 }
 
-/** For the write that issues it. */
+/** For the write that issues it. Fails with STORE_CONFLICT when the one that it replaces is revoked by then. */
 export const registerCertificate = (
   { device, certificate, at, replaces, renews = false }: IssuedCertificate,
   { onlyNewDevice = false }: RegisterOptions = {},
@@ -45,7 +52,8 @@ export const registerCertificate = (
   sql: `INSERT INTO device_certificates
           (serial, device_id, public_key_sha256, issued_at, expires_at, issuer_key_id, replaces, renews, pem, turn)
         SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(turn), 0) + 1 FROM device_certificates)
-        WHERE ? OR NOT EXISTS (SELECT 1 FROM devices WHERE device = ?)`,
+        WHERE (? OR NOT EXISTS (SELECT 1 FROM devices WHERE device = ?))
+          AND NOT EXISTS (SELECT 1 FROM revocations WHERE issuer_key_id = ? AND serial = ?)`,
   params: [
     certificate.serial,
     device,
@@ -53,10 +61,11 @@ export const registerCertificate = (
     at,
     certificate.notAfter,
     certificate.extensions.authorityKeyId ?? '',
-    replaces ?? null,
+    replaces?.serial ?? null,
     renews ? 1 : 0,
     certificate.pem,
     ...[onlyNewDevice ? 0 : 1, device],
+    ...(replaces === undefined ? ['', ''] : idOf(replaces)),
   ],
   expectChanges: 1,
 });
@@ -94,7 +103,7 @@ export const certificateOf = (
 ): Promise<RegisteredCertificate | undefined> =>
   read.get<RegisteredCertificate>(`${select} WHERE c.serial = ?`, [serial]);
 
-/** The one that was issued for this key on the strength of another; undefined when there is none. PEM. */
+/** The one that holds and was issued for this key on the strength of another; undefined when there is none. PEM. */
 export const renewalOf = async (
   read: Database,
   {
@@ -102,12 +111,15 @@ export const renewalOf = async (
     publicKeySha256,
     replaces,
   }: Pick<RegisteredCertificate, 'device' | 'publicKeySha256'> & { readonly replaces: string },
+  now: number,
 ): Promise<string | undefined> => {
   const row = await read.get<{ pem: string }>(
-    `SELECT pem FROM device_certificates
-     WHERE device_id = ? AND public_key_sha256 = ? AND replaces = ? AND pem IS NOT NULL
-     ORDER BY turn DESC`,
-    [device, publicKeySha256, replaces],
+    `SELECT c.pem FROM device_certificates c
+     WHERE c.device_id = ? AND c.public_key_sha256 = ? AND c.replaces = ? AND c.pem IS NOT NULL
+       AND c.expires_at > ? AND NOT EXISTS (
+         SELECT 1 FROM revocations r WHERE r.issuer_key_id = c.issuer_key_id AND r.serial = c.serial)
+     ORDER BY c.turn DESC`,
+    [device, publicKeySha256, replaces, now],
   );
   return row?.pem;
 };
@@ -134,6 +146,31 @@ export const supersededCertificates = (
      ${newestFirst} LIMIT ?`,
     [endedAfter, usedBefore, limit],
   );
+
+/**
+ * Does what takes all certificates that a device has, in a write that holds `asRead`: should one be issued between the look at the
+ * register and the commit, it is done again with that one.
+ */
+export const withCertificatesOf = async <T>(
+  read: Database,
+  device: string,
+  work: (certificates: readonly RegisteredCertificate[], asRead: Statement) => Promise<T>,
+): Promise<T> => {
+  for (;;) {
+    const certificates = await certificatesOf(read, device);
+    try {
+      return await work(certificates, {
+        sql: 'UPDATE device_certificates SET device_id = device_id WHERE device_id = ?',
+        params: [device],
+        expectChanges: certificates.length,
+      });
+    } catch (error) {
+      if (!isHoldfastError(error, 'STORE_CONFLICT')) throw error;
+      const { length } = await certificatesOf(read, device);
+      if (length === certificates.length) throw error;
+    }
+  }
+};
 
 /** SHA-256 of the SubjectPublicKeyInfo, hexadecimal. */
 export const publicKeySha256 = (key: KeyObject): string =>

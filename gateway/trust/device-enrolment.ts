@@ -13,7 +13,11 @@ import { type Authority, issueDevice } from '@holdfast/provisioning/pki/issue';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { SiteStore } from '../store/site-store.js';
-import { certificatesOf, publicKeySha256 } from './certificate-register.js';
+import {
+  publicKeySha256,
+  type RegisteredCertificate,
+  withCertificatesOf,
+} from './certificate-register.js';
 import {
   decideEnrolment,
   type EnrolmentGrant,
@@ -202,19 +206,24 @@ export class DeviceEnrolment {
   async #commit({ mayBeInUse }: EnrolmentGrant, enrolment: Enrolment): Promise<void> {
     const { site, clock, claims, revocations, admit } = this.#deps;
     const { proof, admission, at } = enrolment;
-    // A code that names a device replaces it: what its predecessor can still use may not be used beside it.
-    const former = mayBeInUse ? await certificatesOf(site.read, admission.device) : [];
-    const revoked = revocations.decide(
-      former.filter(({ expiresAt }) => !clock.trusted || expiresAt + reEnrolmentGraceMs > at),
-      { reason: 'superseded', actor: 'site:enrolment' },
-    );
-    await site.commit([
-      ...writeEnrolment(enrolment, { onlyNewDevice: !mayBeInUse, now: clock.now() }),
-      claims.used(proof.hash),
-      ...admit(admission, at),
-      ...revocations.writeOf(revoked),
-    ]);
-    revocations.take(revoked);
+    const isUsable = ({ expiresAt }: RegisteredCertificate): boolean =>
+      !clock.trusted || expiresAt + reEnrolmentGraceMs > at;
+    await withCertificatesOf(site.read, admission.device, async (former, asRead) => {
+      // Whoever gets the id, by a code that replaces its device or because that is gone: what its predecessor can still use may not be
+      // used beside it.
+      const revoked = revocations.decide(former.filter(isUsable), {
+        reason: 'superseded',
+        actor: 'site:enrolment',
+      });
+      await site.commit([
+        asRead,
+        ...writeEnrolment(enrolment, { onlyNewDevice: !mayBeInUse, now: clock.now() }),
+        claims.used(proof.hash),
+        ...admit(admission, at),
+        ...revocations.writeOf(revoked),
+      ]);
+      revocations.take(revoked);
+    });
   }
 
   #proofOf({ secret, presented }: CertificateWanted): Proof {

@@ -5,12 +5,13 @@
  *
  * The old certificate holds until `Supersession` has seen the new one in use.
  */
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { SitePolicy } from '@holdfast/protos/link/site-policy';
 import { type Certificate, parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { parseRequest } from '@holdfast/provisioning/pki/csr';
 import { isNameEqual } from '@holdfast/provisioning/pki/distinguished-name';
 import { type Authority, issueDevice } from '@holdfast/provisioning/pki/issue';
+import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
@@ -50,7 +51,7 @@ export class DeviceRenewal {
 
   /**
    * `csr` is PKCS#10 in DER or PEM. Errors: CERTIFICATE_EXPIRED (too long ago), SITE_CA_EXPIRED, CERTIFICATE_REQUEST_INVALID,
-   * REQUEST_INVALID (another name), RESOURCE_STATE_WRONG (the device is out of service), GATEWAY_FENCED, those of the store.
+   * REQUEST_INVALID (another name), PEER_REFUSED (revoked meanwhile), RESOURCE_STATE_WRONG (the device is out of service), GATEWAY_FENCED, those of the store.
    */
   async renew(shown: ShownCertificate, csr: Uint8Array | string): Promise<Certificate> {
     const { site, clock, siteCa, requireWritable } = this.#deps;
@@ -64,9 +65,10 @@ export class DeviceRenewal {
     }
     const keySha256 = publicKeySha256(publicKey);
     this.#decide(shown, keySha256);
-    const replaces = shown.certificate.serial;
     const { device } = shown;
-    const given = await renewalOf(site.read, { device, publicKeySha256: keySha256, replaces });
+    const { serial } = shown.certificate;
+    const asked = { device, publicKeySha256: keySha256, replaces: serial };
+    const given = await renewalOf(site.read, asked, clock.now());
     if (given !== undefined) return parseCertificate(given);
     const renews = await this.#renews(shown.certificate);
     const { renewingMs, otherMs } = this.#deps.policy().deviceCertificates;
@@ -77,8 +79,8 @@ export class DeviceRenewal {
       now: at,
       lifetimeMs: renews ? renewingMs : otherMs,
     });
-    await site.commit([
-      registerCertificate({ device, certificate, at, replaces, renews }),
+    const write: Write = [
+      registerCertificate({ device, certificate, at, replaces: shown.certificate, renews }),
       journalEntry(
         'audit',
         'certificate_issued',
@@ -87,11 +89,15 @@ export class DeviceRenewal {
           issuer_key_id: certificate.extensions.authorityKeyId ?? '',
           serial: certificate.serial,
           expires_at: certificate.notAfter,
-          replaces,
+          replaces: serial,
         },
         clock.now(),
       ),
-    ]);
+    ];
+    await site.commit(write).catch((cause: unknown) => {
+      if (!isHoldfastError(cause, 'STORE_CONFLICT')) throw cause;
+      throw new HoldfastError('PEER_REFUSED', `the certificate of ${device} is revoked`, { cause });
+    });
     return certificate;
   }
 

@@ -69,6 +69,7 @@ const openSite = async (t: Test) => {
     enrolled,
     openSupersession,
     revoked,
+    revocations,
     site,
   };
 };
@@ -160,6 +161,50 @@ t.test('nothing is dated or revoked by a clock that is not trusted', async (t) =
   await supersession.check();
   t.same(await revoked(), [[certificate.serial, 'superseded']]);
 });
+
+t.test('an answer that was lost is given again only while it is worth something', async (t) => {
+  const { clock, enrolled, renew } = await openSite(t);
+  const { certificate } = await enrolled(true);
+  const key = await createKey();
+  const lost = await renew(certificate, key);
+  clock.advance(8 * dayMs);
+  const given = await renew(certificate, key);
+  t.not(given.serial, lost.serial, 'the first has expired meanwhile');
+  t.ok(given.notAfter > clock.now());
+});
+
+t.test('a certificate that was revoked while it asked gets its device no other', async (t) => {
+  const { enrolled, renew, revocations, site } = await openSite(t);
+  const { certificate } = await enrolled(true);
+  const has = await certificatesOf(site.read, 'pump');
+  await revocations.revoke(has, { reason: 'key_compromise', actor: 'site:ann' });
+  // The door let it in before.
+  await t.rejects(renew(certificate, await createKey()), { code: 'PEER_REFUSED' });
+  t.equal((await certificatesOf(site.read, 'pump')).length, 1);
+});
+
+t.test(
+  'one issued by a clock that was a year ahead supersedes nothing that came later',
+  async (t) => {
+    const { clock, enrolled, renew, openSupersession, revoked } = await openSite(t);
+    clock.set(start + 365 * dayMs - dayMs);
+    clock.trusted = false;
+    const { certificate: wild } = await enrolled(true);
+    clock.set(start);
+    clock.trusted = true;
+    const supersession = await openSupersession();
+    supersession.used(wild.serial);
+    const renewed = await renew(wild, await createKey());
+    clock.advance(dayMs + 1);
+    await supersession.check();
+    t.same(await revoked(), [], 'the newest stays, though its date is before that of the other');
+    supersession.used(renewed.serial);
+    await supersession.check();
+    clock.advance(dayMs + 1);
+    await supersession.check();
+    t.same(await revoked(), [[wild.serial, 'superseded']]);
+  },
+);
 
 t.test('an expired site CA certifies nobody until it is renewed', async (t) => {
   const { clock, enrolled, renew } = await openSite(t);

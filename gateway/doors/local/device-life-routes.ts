@@ -57,11 +57,16 @@ export const deviceLifeRoutes = (deps: DeviceLifeRoutesDeps): readonly Route[] =
     if (serial !== undefined && chosen.length === 0) {
       throw new HoldfastError('RESOURCE_NOT_FOUND', `it has no certificate ${serial}`);
     }
-    const revoked = await revocations.revoke(chosen, {
-      reason,
-      actor: `site:${actorOf(request.who)}`,
-    });
-    return { revoked: revoked.map((one) => one.serial) };
+    const cause = { reason, actor: `site:${actorOf(request.who)}` };
+    const revoked: string[] = [];
+    let due = chosen;
+    for (;;) {
+      const done = await revocations.revoke(due, cause);
+      revoked.push(...done.map((one) => one.serial));
+      if (serial !== undefined || done.length === 0) return { revoked };
+      // It may have renewed one of them a moment before; from now on it cannot.
+      due = await certificatesOf(request.params.get('device') ?? '');
+    }
   };
 
   const decide = async (request: RouteRequest): Promise<object> => {
