@@ -19,24 +19,29 @@ export interface Revocation {
   readonly expiresAt: number | null;
 }
 
-/** Whether it is new. The caller asks for the plans of the sites that it concerns. */
+/**
+ * Whether it is new; what was one site's word becomes every site's by a revocation that is. The caller asks for the plans of the sites that it concerns.
+ */
 export const recordRevocation = async (
   { db }: WriteTransaction,
   { issuerKeyId, serial, site, device, reason, actor, at, expiresAt }: Revocation,
 ): Promise<boolean> => {
+  const facts = {
+    site_id: site,
+    device_id: device,
+    reason,
+    actor,
+    revoked_at: at,
+    expires_at: expiresAt,
+  };
   const result = await db
     .insertInto('revocations')
-    .values({
-      issuer_key_id: issuerKeyId,
-      serial,
-      site_id: site,
-      device_id: device,
-      reason,
-      actor,
-      revoked_at: at,
-      expires_at: expiresAt,
+    .values({ issuer_key_id: issuerKeyId, serial, ...facts })
+    .onConflict((conflict) => {
+      const same = conflict.columns(['issuer_key_id', 'serial']);
+      if (site !== null) return same.doNothing();
+      return same.doUpdateSet(facts).where('revocations.site_id', 'is not', null);
     })
-    .onConflict((c) => c.columns(['issuer_key_id', 'serial']).doNothing())
     .executeTakeFirst();
   return result.numInsertedOrUpdatedRows === 1n;
 };

@@ -2,7 +2,7 @@ import { request } from 'node:https';
 import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import t from 'tap';
 import { cloudUnderTest } from '../testing/cloud-under-test.js';
-import { dial, enrolStandIn } from '../testing/gateway-stand-in.js';
+import { dial, enrolStandIn, StandInLog } from '../testing/gateway-stand-in.js';
 
 const get = (port: number, path: string, ca: string): Promise<{ status: number; body: Buffer }> =>
   new Promise((resolve, reject) => {
@@ -45,4 +45,38 @@ t.test('a gateway that was stolen is taken back, with its authority', async (t) 
   const list = await get(cloud.ports.https, '/crl/root.crl', cloud.rootPem);
   t.equal(list.status, 200);
   for (const { serial } of [own, authority]) t.ok(list.body.includes(Buffer.from(serial, 'hex')));
+});
+
+t.test('a gateway has no say in what the root issued, not even by saying it first', async (t) => {
+  const cloud = await cloudUnderTest(t);
+  const { sites } = cloud;
+  const other = await enrolStandIn(cloud, 'b');
+  const stolen = await enrolStandIn(cloud, 'a');
+  const root = parseCertificate(cloud.rootPem).extensions.subjectKeyId ?? '';
+  const [own, others] = [parseCertificate(stolen.cert), parseCertificate(other.cert)];
+  const says = ({ serial }: { readonly serial: string }) => ({
+    kind: 'certificate_revoked',
+    body: {
+      ...{ issuer_key_id: root, serial, device: 'pump', reason: 'superseded', actor: 'site:x' },
+      ...{ revoked_at: 1, expires_at: null },
+    },
+  });
+  const thief = dial(stolen);
+  t.teardown(() => thief.close());
+  thief.hello();
+  await thief.next('welcome');
+  const lane = new StandInLog('audit');
+  thief.say({ $case: 'journal', value: await lane.batch([says(own), says(others)]) });
+  await thief.next('journalCommitted');
+
+  await enrolStandIn(cloud, 'a', { replace: true });
+  const call = { name: 'sites/a', gatewayId: stolen.enrolled.gatewayId, includeSiteCa: false };
+  t.same(await cloud.call(sites, sites.revokeGateway, call), { serials: [own.serial] });
+  const list = await get(cloud.ports.https, '/crl/root.crl', cloud.rootPem);
+  t.ok(list.body.includes(Buffer.from(own.serial, 'hex')));
+  t.notOk(list.body.includes(Buffer.from(others.serial, 'hex')));
+  const link = dial(other);
+  t.teardown(() => link.close());
+  link.hello();
+  await link.next('welcome');
 });
