@@ -89,3 +89,15 @@ t.test('keeps the files of the last five', async (t) => {
   const files = (await readdir(join(folder, 'site'))).filter((name) => name.endsWith('.yaml'));
   t.same(files.sort(), ['4.yaml', '5.yaml', '6.yaml', '7.yaml', '8.yaml']);
 });
+
+t.test('what was confirmed is there to fall back to, however many failed since', async (t) => {
+  const folder = t.testdir();
+  const applied = await appliedIn(folder);
+  await applied.begin('good: 1\n', 'anna');
+  await applied.confirm(1);
+  for (let revision = 2; revision <= 8; revision += 1) {
+    await applied.begin(`bad: ${revision}\n`, 'anna');
+    await applied.rollBack(revision, 'not healthy');
+  }
+  t.equal((await applied.text())?.text, 'good: 1\n');
+});

@@ -6,7 +6,7 @@
  * tried and did not come to be healthy, for whatever reason, is rolled back by the next start.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileText } from '@holdfast/provisioning/program/configuration-file';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
@@ -51,7 +51,7 @@ type State = v.InferOutput<typeof schema>;
 
 const initial: State = { current: null, previous: null, trial: null, last: 0, outcome: null };
 
-/** Files of revisions before these are deleted. */
+/** Files of revisions before these are deleted, but for what counts and what a trial falls back to. */
 const keptRevisions = 5;
 
 export interface AppliedOptions {
@@ -135,8 +135,18 @@ export class AppliedConfiguration {
       };
     });
     if (next === undefined) throw new Error('the change was not made');
-    await rm(this.#path(next.revision - keptRevisions), { force: true });
+    await this.#sweep();
     return next;
+  }
+
+  async #sweep(): Promise<void> {
+    const { current, previous, last } = this.#record.data;
+    for (const name of await readdir(this.#folder)) {
+      const revision = Number(/^(\d+)\.yaml$/.exec(name)?.[1] ?? last);
+      const isNeeded = revision === current?.revision || revision === previous?.revision;
+      if (revision > last - keptRevisions || isNeeded) continue;
+      await rm(this.#path(revision), { force: true });
+    }
   }
 
   /** To be called before anything is opened with it. Gives back false when it was tried before, in vain: it is rolled back then. */
