@@ -30,3 +30,11 @@ t.test('says its version, and what to do next to programs, too', async (t) => {
     error: { code: 'CONNECTION_FAILED', data: { next: /holdfast gateway doctor/ } },
   });
 });
+
+t.test('tells programs of a wrong command line in JSON', async (t) => {
+  for (const wrong of [['device', 'get'], ['device', 'get', '--bogus'], ['nosuch']]) {
+    const said = await runChild({ bin: bins.holdfast, args: ['--json', ...wrong] });
+    t.equal(said.code, 64);
+    t.match(JSON.parse(said.stderr), { error: { code: 'REQUEST_INVALID', message: /./ } });
+  }
+});

@@ -40,6 +40,9 @@ export const runCli = async (argv: readonly string[]): Promise<number> => {
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(holdfast help COMMAND shows what it takes)')
     .exitOverride();
+  // Programs get what is wrong with a command line as JSON, below.
+  const isForProgram = argv.includes('--json');
+  if (isForProgram) program.configureOutput({ writeErr: () => undefined });
   const interrupted = new AbortController();
   const interrupt = (): void => interrupted.abort();
   process.once('SIGINT', interrupt);
@@ -50,7 +53,11 @@ export const runCli = async (argv: readonly string[]): Promise<number> => {
     await program.parseAsync(argv, { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageExitCode;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      if (isForProgram) showUsageError(error);
+      return usageExitCode;
+    }
     showError(program, error);
     return 1;
   } finally {
@@ -139,6 +146,13 @@ const nextSteps: Partial<Record<ErrorCode, string>> = {
     'ask somebody with the role for it, or sign in as somebody else: holdfast gateway login',
   NOT_AUTHENTICATED:
     'log in with a new code: holdfast-cloud --new-login draws one, on a gateway holdfast-gateway login-code',
+};
+
+const showUsageError = ({ code, message }: CommanderError): void => {
+  const data = { next: 'holdfast help COMMAND shows what it takes' };
+  const said = code === 'commander.help' ? 'a command is missing' : message;
+  const shape = { code: 'REQUEST_INVALID', message: said.replace(/^error: /, ''), data };
+  process.stderr.write(`${JSON.stringify({ error: shape })}\n`);
 };
 
 const showError = (program: Command, error: unknown): void => {
