@@ -1,6 +1,6 @@
 /** `holdfast device …` for what becomes of devices: their certificates, and where their lives stand; with --gateway at the site itself. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { LifecycleAction } from '@holdfast/protos/gen/holdfast/v1/devices';
+import { type Device, LifecycleAction } from '@holdfast/protos/gen/holdfast/v1/devices';
 import { lifecycleActions } from '@holdfast/protos/semantics/lifecycle';
 import { revocationReasons } from '@holdfast/protos/semantics/revocation-reason';
 import { type Command, Option } from 'commander';
@@ -8,7 +8,11 @@ import { type CommandContext, collect, eachPage } from '../context.js';
 import { deviceAtGateway, resolveDeviceName } from '../device-name.js';
 import { ago } from '../terminal.js';
 
-export const addDeviceLifeCommands = (device: Command, context: () => CommandContext): void => {
+export const addDeviceLifeCommands = (
+  device: Command,
+  context: () => CommandContext,
+  rowOf: (device: Device) => object,
+): void => {
   device
     .command('certificates <device>')
     .description('the certificates of a device, the newest first')
@@ -94,7 +98,7 @@ export const addDeviceLifeCommands = (device: Command, context: () => CommandCon
           action: actions[action],
           reason,
         });
-        terminal.json(changed);
+        terminal.json(rowOf(changed));
         terminal.line(`${terminal.paint('green', '✓')} ${action}: its site has it with its plan`);
         terminal.line('  next: holdfast device list');
       });

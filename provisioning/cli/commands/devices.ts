@@ -102,7 +102,7 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
       );
     });
 
-  addDeviceLifeCommands(device, context);
+  addDeviceLifeCommands(device, context, rowOf);
 };
 
 /** A device as both APIs show it. */
