@@ -137,7 +137,10 @@ export const shadowService = (deps: ChangeShadowDependencies): ApiService => {
 };
 
 const notFound = ({ device, shadow }: ShadowKey): HoldfastError =>
-  new HoldfastError('RESOURCE_NOT_FOUND', `The device ${device} has no shadow ${shadow}`);
+  new HoldfastError(
+    'RESOURCE_NOT_FOUND',
+    `The device ${device} has no shadow${shadow === '-' ? '' : ` ${shadow}`} yet`,
+  );
 
 /** `sites/-`, `sites/{site}` or `sites/{site}/devices/{device}`. */
 const parseConflictsParent = (parent: string): DeviceKey => {
