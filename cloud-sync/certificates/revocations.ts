@@ -49,6 +49,26 @@ export const recordRevocation = async (
 /** A site keeps what it was once told: beyond this nothing is to be had from a certificate that has expired, not even another one. */
 const namedAfterExpiryMs = 120 * 86_400_000;
 
+/** A document has 4 MiB. A thousand devices that renew each week leave twice as many as these within their 120 days. */
+const mostSuperseded = 8_000;
+
+/**
+ * Without the oldest of those that a renewal left behind, beyond so many: the site itself knows them, and a plan that is too large would be
+ * taken by no gateway at all. Pure.
+ */
+export const withoutOldSuperseded = <
+  Row extends { readonly reason: string; readonly revoked_at: number },
+>(
+  rows: readonly Row[],
+  most = mostSuperseded,
+): readonly Row[] => {
+  const superseded = rows.filter(({ reason }) => reason === 'superseded');
+  if (superseded.length <= most) return rows;
+  superseded.sort((a, b) => b.revoked_at - a.revoked_at);
+  const dropped = new Set(superseded.slice(most));
+  return rows.filter((row) => !dropped.has(row));
+};
+
 export const revocationsDocument =
   (now: () => number): PlanDocumentProvider =>
   async (db, site) => {
@@ -64,7 +84,7 @@ export const revocationsDocument =
       .execute();
     const list = await db.selectFrom('root_crl').select('pem').executeTakeFirst();
     const body: RevocationsBody = {
-      certificates: rows.map((row) => ({
+      certificates: withoutOldSuperseded(rows).map((row) => ({
         issuer_key_id: row.issuer_key_id,
         serial: row.serial,
         at: row.revoked_at,
