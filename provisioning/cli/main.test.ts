@@ -20,6 +20,9 @@ t.test('says its version, and what to do next to programs, too', async (t) => {
     code: 0,
     stdout: /^holdfast \d+\.\d+\.\d+\n$/,
   });
+  const upload = ['--json', 'firmware', 'upload', 'none', '--model', 'm', '--version', '2.0.0'];
+  const said = await runChild({ bin: bins.holdfast, args: [...upload, '--data', t.testdir()] });
+  t.equal(said.stdout, '', 'and no version of its own where firmware has one');
   // Nobody listens at port 1.
   const login = JSON.stringify({ address: '127.0.0.1:1', root_pem: '', token: 'x' });
   const folder = t.testdir({ 'gateway.json': login });

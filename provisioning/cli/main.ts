@@ -31,9 +31,14 @@ const usageExitCode = 64;
 export const runCli = async (argv: readonly string[]): Promise<number> => {
   // A reader that has enough, as `head`, goes before the rest is written.
   process.stdout.on('error', () => undefined);
+  // Alone: what is said of the whole program is taken anywhere in the line, and firmware has a version too.
+  if (argv[0] === '--version') {
+    process.stdout.write(`holdfast ${version}\n`);
+    return 0;
+  }
   const program = new Command('holdfast')
     .description('Devices of sites whose network cannot be trusted.')
-    .version(`holdfast ${version}`, '--version', 'show the version')
+    .addHelpText('after', '\nholdfast --version shows the version.')
     .option('--json', 'one line of JSON instead of tables')
     .option('--gateway', 'ask the gateway on site instead of the control plane')
     .option('--data <directory>', 'where the logins are kept', '.holdfast/cli')
