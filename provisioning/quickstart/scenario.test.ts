@@ -63,7 +63,9 @@ t.test('a site keeps running without its network and reconciles to the last mess
   const inCloud = async () =>
     v.parse(v.array(device), await fleet.holdfast('device', 'list', '--site', site));
   const onSite = async () =>
-    v.parse(v.array(device), await fleet.holdfast('--gateway', 'device', 'list'));
+    v
+      .parse(v.array(device), await fleet.holdfast('--gateway', 'device', 'list'))
+      .sort((one, other) => (one.device < other.device ? -1 : 1));
   const all = fleet.deviceIds.length;
 
   await waitUntil('every device is online in the cloud', async () => {
