@@ -2,17 +2,12 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EntryBody, EntryKind } from '@holdfast/protos/link/journal-entries';
-import { verifyTime } from '@holdfast/provisioning/documents/time';
-import { formatAddress, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
-import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
-import { privatePem } from '@holdfast/provisioning/pki/keys';
 import type { Logger } from '@holdfast/provisioning/program/logger';
 import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
-import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { MachineTime } from '@holdfast/provisioning/time/machine-time';
 import { cronSchedule, type Schedule } from '@holdfast/provisioning/time/schedule';
-import { type ConnectProxy, readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
+import { readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { openBroker } from './broker/broker.js';
 import { LatePublisher } from './broker/late-publisher.js';
 import { ServiceAccounts } from './broker/service-accounts.js';
@@ -20,37 +15,25 @@ import { type GatewayConfiguration, tokenOf } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
-import { estRoutes } from './doors/est/est-routes.js';
-import { clockRoutes } from './doors/local/clock-routes.js';
-import { crlRoutes } from './doors/local/crl-routes.js';
-import { openDeviceDoor } from './doors/local/device-door.js';
-import { deviceLifeRoutes } from './doors/local/device-life-routes.js';
-import { openPeopleDoor } from './doors/local/people-door.js';
 import { openNativeDoor } from './doors/native/native-door.js';
 import { shadowDoor } from './doors/native/shadow-door.js';
-import { openNtpServer } from './doors/ntp/ntp-server.js';
+import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { SerialDoor } from './doors/serial/serial-door.js';
 import { FirmwareCache } from './firmware/firmware-cache.js';
 import { siteStatus } from './health/site-status.js';
-
 import { Commands } from './jobs/commands.js';
-import { grpcDial } from './link/dial.js';
+import { controlPlaneAgent } from './link/control-plane-agent.js';
 import { openGrants } from './link/grants.js';
-import { Link } from './link/link.js';
+import { openLink } from './link/open-link.js';
 import { Pruning } from './link/pruning.js';
-import { TimeQuestion } from './link/time-question.js';
 import { shadowChanged } from './shadows/shadow-change.js';
 import { performShadowChanges } from './shadows/shadow-effects.js';
 import { openShadows } from './shadows/shadows.js';
 import type { GatewayHealth } from './site-file/gateway-health.js';
 import { journalEntry } from './store/journal.js';
 import { openSite } from './store/site.js';
-import { certificatesOf } from './trust/certificate-register.js';
-import { cutSessions } from './trust/cut-sessions.js';
-import { type GatewayIdentity, loadGatewayIdentity } from './trust/gateway-identity.js';
-import { openGatewayRenewal } from './trust/open-gateway-renewal.js';
+import { loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openTrust, type Trust } from './trust/open-trust.js';
-import { watchOperatorToken } from './trust/operator-token.js';
 import { openPeople } from './trust/people/open-people.js';
 import { followClock, openSiteClock } from './trust/site-clock.js';
 import { Updates } from './updates/updates.js';
@@ -118,11 +101,7 @@ export const openGateway = async (
   });
   onClose('devices', () => devices.close());
   const host = configuration.names.hosts[0] ?? '127.0.0.1';
-  const ports: Record<'mqtts' | 'https' | 'console', number> & { ntp?: number } = {
-    mqtts: 0,
-    https: 0,
-    console: 0,
-  };
+  const ports: GatewayPorts = { mqtts: 0, https: 0, console: 0 };
   const trust = await openTrust(
     { ...deps, identity, site, clock, schedule, plan, fence, devices },
     {
@@ -133,7 +112,7 @@ export const openGateway = async (
     },
   );
   known = trust.revocations;
-  const { certificate, claims, crl, identify, lifecycles, revocations } = trust;
+  const { certificate, claims, identify, lifecycles } = trust;
   clock.onCorrected((correction) => {
     claims
       .correct(correction)
@@ -217,33 +196,12 @@ export const openGateway = async (
   await updates.open();
   onClose('updates', () => updates.close());
 
-  const dial = {
-    ...{ address: record.link_address, root, isRevoked, clock, via },
-    client: () => linkCredentials(identity),
-    onDatesRefused: () => clock.contradict(),
-  };
-  const gatewayRenewal = openGatewayRenewal({
-    ...{ ...deps, identity, clock, schedule, certificate, dial },
-    isLinkUp: () => link.status().connected,
-  });
-  const link = new Link(
+  const { link, gatewayRenewal } = openLink(
     {
+      ...{ ...deps, identity, clock, schedule, certificate, isRevoked, via },
+      ...{ plan, orders, fence },
       lanes: [lanes.audit, lanes.state, telemetry.lane],
-      plan,
-      orders,
-      fence,
-      clock,
-      log,
-      onUp: () => {
-        firmware.retry();
-        void gatewayRenewal.check(true);
-      },
-      dial: grpcDial(dial),
-      time: new TimeQuestion({
-        clock,
-        log,
-        verify: (jws, nonce) => verifyTime(jws, { root, isRevoked }, { site: record.site, nonce }),
-      }),
+      onUp: () => firmware.retry(),
     },
     { version, ...configuration.link },
   );
@@ -273,72 +231,18 @@ export const openGateway = async (
   });
   ports.mqtts = broker.ports.mqtts ?? 0;
 
-  const doorOptions = { host: listen.host, tls: certificate.credentials };
-  const devicesDoor = await openDeviceDoor(
+  await openDoors(
     {
-      ...trust,
-      firmware,
-      routes: [
-        ...crlRoutes({ siteCrl: () => crl.current.pem, rootCrl: trust.rootCrl }),
-        ...estRoutes({ ...trust, authorities: () => [...identity.siteCas, root] }),
-      ],
-      onRefused: people.access.refused,
-      log,
-    },
-    { ...doorOptions, port: listen.httpsPort },
-  );
-  onClose('door for devices', () => devicesDoor.close());
-  ports.https = devicesDoor.port;
-  cutSessions({ ...trust, broker, devicesDoor, serial, log });
-  const peopleDoor = await openPeopleDoor(
-    {
-      routes: [
-        ...deviceLifeRoutes({
-          ...{ lifecycles, revocations, fence },
-          certificatesOf: (device) => certificatesOf(site.read, device),
-          isKnown: (device) => devices.get(device) !== undefined,
-        }),
-        ...clockRoutes({ clock: peopleClock }),
-      ],
+      ...{ ...deps, site, clock, peopleClock, identity, trust, people, fence, broker, serial },
+      ...{ devices, telemetry, shadows, firmware, updates, commands, ports },
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serial, telemetry, trust },
           certificates: gatewayRenewal,
         }),
-      devices,
-      telemetry,
-      shadows,
-      updates,
-      commands,
-      claims,
-      codeOf: (secret) => {
-        const address = formatAddress({ host, port: ports.https });
-        return formatClaimCode({ kind: 'device', secret, rootSha256: root.sha256, address });
-      },
-      fence,
-      operatorTokenSha256: watchOperatorToken(dataDir, record.operator_token_sha256),
-      people,
-      onRefused: people.access.refused,
-      noteChange: (change) =>
-        site.commit([journalEntry('audit', 'change_requested', change, clock.now())]),
-      now: () => clock.now(),
-      monotonic: () => clock.monotonic(),
-      log,
     },
-    { ...doorOptions, port: listen.consolePort },
+    { configuration, dataDir },
   );
-  onClose('door for people', () => peopleDoor.close());
-  ports.console = peopleDoor.port;
-  certificate.onChange((credentials) => {
-    for (const door of [devicesDoor, peopleDoor]) door.renewCertificate(credentials);
-  });
-
-  if (configuration.time.serveNtp) {
-    const address = { host: listen.host, port: configuration.time.ntpPort };
-    const ntp = await openNtpServer({ clock, log }, address);
-    onClose('NTP', () => ntp.close());
-    ports.ntp = ntp.port;
-  }
 
   outbox.start();
   onClose('outbox', () => outbox.close());
@@ -357,35 +261,3 @@ export const openGateway = async (
     journal: (kind, body) => site.commit([journalEntry('audit', kind, body, clock.now())]),
   };
 };
-
-/** Read at each connection: the certificate is renewed while the program runs. */
-const linkCredentials = ({ link }: GatewayIdentity) => ({
-  get cert() {
-    return link.certificate.pem;
-  },
-  key: privatePem(link.key),
-});
-
-const controlPlaneAgent = ({
-  identity,
-  clock,
-  via,
-  isRevoked,
-}: {
-  readonly identity: GatewayIdentity;
-  readonly clock: Clock;
-  readonly via: ConnectProxy | undefined;
-  readonly isRevoked: (issuerKeyId: string, serial: string) => boolean;
-}) =>
-  verifiedAgent(
-    {
-      role: 'control-plane',
-      root: identity.root,
-      isRevoked,
-      // Asked at each connection: the program may run for years.
-      get at() {
-        return clock.trusted ? clock.now() : ('unchecked' as const);
-      },
-    },
-    { client: linkCredentials(identity), keepAlive: false, ...(via && { via }) },
-  );

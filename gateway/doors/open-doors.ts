@@ -1,0 +1,125 @@
+/** Opens the doors that stand beside the broker: HTTPS for devices and for people, and NTP where it is wanted. */
+import { formatAddress, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
+import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
+import type { Broker } from '../broker/broker.js';
+import type { GatewayConfiguration } from '../configuration.js';
+import type { FirmwareCache } from '../firmware/firmware-cache.js';
+import { journalEntry } from '../store/journal.js';
+import type { SiteStore } from '../store/site-store.js';
+import { certificatesOf } from '../trust/certificate-register.js';
+import { cutSessions } from '../trust/cut-sessions.js';
+import type { GatewayIdentity } from '../trust/gateway-identity.js';
+import type { Trust } from '../trust/open-trust.js';
+import { watchOperatorToken } from '../trust/operator-token.js';
+import type { People } from '../trust/people/open-people.js';
+import type { PeopleClock } from '../trust/site-clock.js';
+import { estRoutes } from './est/est-routes.js';
+import { clockRoutes } from './local/clock-routes.js';
+import { crlRoutes } from './local/crl-routes.js';
+import { openDeviceDoor } from './local/device-door.js';
+import { deviceLifeRoutes } from './local/device-life-routes.js';
+import { openPeopleDoor, type PeopleDoorDeps } from './local/people-door.js';
+import { openNtpServer } from './ntp/ntp-server.js';
+import type { SerialDoor } from './serial/serial-door.js';
+
+/** What the doors listen on, filled in as each opens. */
+export type GatewayPorts = Record<'mqtts' | 'https' | 'console', number> & { ntp?: number };
+
+export interface OpenDoorsDependencies
+  extends Pick<
+    PeopleDoorDeps,
+    | 'commands'
+    | 'devices'
+    | 'fence'
+    | 'log'
+    | 'people'
+    | 'shadows'
+    | 'status'
+    | 'telemetry'
+    | 'updates'
+  > {
+  readonly site: SiteStore;
+  readonly clock: TrustedClock;
+  readonly peopleClock: PeopleClock;
+  readonly identity: GatewayIdentity;
+  readonly trust: Trust;
+  readonly people: People;
+  readonly broker: Broker;
+  readonly serial: SerialDoor;
+  readonly firmware: FirmwareCache;
+  readonly ports: GatewayPorts;
+  readonly onClose: (name: string, close: () => Promise<void> | void) => void;
+}
+
+export interface OpenDoorsOptions {
+  readonly configuration: Pick<GatewayConfiguration, 'listen' | 'names' | 'time'>;
+  readonly dataDir: string;
+}
+
+export const openDoors = async (
+  deps: OpenDoorsDependencies,
+  { configuration, dataDir }: OpenDoorsOptions,
+): Promise<void> => {
+  const { site, clock, identity, trust, people, broker, serial, devices, ports } = deps;
+  const { fence, log, onClose } = deps;
+  const { record, root } = identity;
+  const { listen, names, time } = configuration;
+  const { certificate, crl } = trust;
+  const onRefused = people.access.refused;
+  const doorOptions = { host: listen.host, tls: certificate.credentials };
+
+  const devicesDoor = await openDeviceDoor(
+    {
+      ...trust,
+      firmware: deps.firmware,
+      routes: [
+        ...crlRoutes({ siteCrl: () => crl.current.pem, rootCrl: trust.rootCrl }),
+        ...estRoutes({ ...trust, authorities: () => [...identity.siteCas, root] }),
+      ],
+      onRefused,
+      log,
+    },
+    { ...doorOptions, port: listen.httpsPort },
+  );
+  onClose('door for devices', () => devicesDoor.close());
+  ports.https = devicesDoor.port;
+  cutSessions({ ...trust, broker, devicesDoor, serial, log });
+
+  const peopleDoor = await openPeopleDoor(
+    {
+      ...deps,
+      ...{ claims: trust.claims, onRefused },
+      routes: [
+        ...deviceLifeRoutes({
+          ...{ lifecycles: trust.lifecycles, revocations: trust.revocations, fence },
+          certificatesOf: (device) => certificatesOf(site.read, device),
+          isKnown: (device) => devices.get(device) !== undefined,
+        }),
+        ...clockRoutes({ clock: deps.peopleClock }),
+      ],
+      codeOf: (secret) => {
+        const address = formatAddress({
+          host: names.hosts[0] ?? '127.0.0.1',
+          port: ports.https,
+        });
+        return formatClaimCode({ kind: 'device', secret, rootSha256: root.sha256, address });
+      },
+      operatorTokenSha256: watchOperatorToken(dataDir, record.operator_token_sha256),
+      noteChange: (change) =>
+        site.commit([journalEntry('audit', 'change_requested', change, clock.now())]),
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+    },
+    { ...doorOptions, port: listen.consolePort },
+  );
+  onClose('door for people', () => peopleDoor.close());
+  ports.console = peopleDoor.port;
+  certificate.onChange((credentials) => {
+    for (const door of [devicesDoor, peopleDoor]) door.renewCertificate(credentials);
+  });
+
+  if (!time.serveNtp) return;
+  const ntp = await openNtpServer({ clock, log }, { host: listen.host, port: time.ntpPort });
+  onClose('NTP', () => ntp.close());
+  ports.ntp = ntp.port;
+};
