@@ -111,7 +111,7 @@ t.test('from the package to an enrolled device, an upgrade, and away again', asy
   t.equal(own.stdout.trim(), 'v20.20.2', 'it carries its own Node');
   const owner = await machine.run('find', installed.dataDir, '!', '-user', installed.user);
   t.equal(owner.stdout, '', 'everything it keeps is its own');
-  t.equal(await service.stop(), 0);
+  t.equal(await service.stop(), 'orderly');
 
   const doctored = await machine.run('holdfast', '--json', 'gateway', 'doctor');
   t.match(
@@ -131,7 +131,7 @@ t.test('from the package to an enrolled device, an upgrade, and away again', asy
     /press-1/,
     'an upgrade keeps the data, and the login',
   );
-  t.equal(await again.stop(), 0);
+  t.equal(await again.stop(), 'orderly');
 
   t.equal((await machine.run('dpkg', '--remove', 'holdfast-gateway')).code, 0);
   t.equal((await machine.run('test', '-e', `${installed.dataDir}/identity.json`)).code, 0, 'kept');

@@ -21,7 +21,8 @@ export interface Result {
 
 export interface Service {
   readonly ports: ReadyPorts;
-  stop(): Promise<number | null>;
+  /** `orderly`, or how it ended and what it said last. */
+  stop(): Promise<string>;
 }
 
 export interface TestMachine {
@@ -94,7 +95,7 @@ export const openTestMachine = async (): Promise<TestMachine> => {
           child.kill('SIGTERM');
           const [code] = await exited;
           services.delete(child);
-          return code as number | null;
+          return code === 0 ? 'orderly' : `exit code ${String(code)}: ${said}`;
         },
       };
     },
