@@ -68,14 +68,10 @@ export const openTestMachine = async (): Promise<TestMachine> => {
     onItsNetwork: ['nsenter', '--target', String(holder.pid), '--net'],
     run: (...command) => resultOf('nsenter', [...into, 'chroot', root, ...command]),
     async serve(user, ...command) {
-      const child = spawn(
-        'nsenter',
-        [...into, 'chroot', `--userspec=${user}:${user}`, root, ...command],
-        {
-          stdio: ['ignore', 'pipe', 'pipe'],
-          env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/nonexistent' },
-        },
-      );
+      // As systemd would start it: with nothing of what a test runner adds to its own children.
+      const clean = ['env', '-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/nonexistent'];
+      const within = [...into, 'chroot', `--userspec=${user}:${user}`, root, ...clean, ...command];
+      const child = spawn('nsenter', within, { stdio: ['ignore', 'pipe', 'pipe'] });
       let said = '';
       child.stderr.on('data', (chunk: Buffer) => {
         said = `${said}${chunk}`.slice(-4_000);
