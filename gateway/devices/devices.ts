@@ -223,6 +223,20 @@ export class Devices {
     await this.#writing;
   }
 
+  /** Resolves when what is known of a device now is on disk. Errors: those of the store. */
+  async stored(device: string): Promise<void> {
+    await this.#writing;
+    const known = this.#devices.get(device);
+    if (known === undefined || this.#leaving.has(device) || !this.#changed.has(device)) return;
+    this.#changed.delete(device);
+    try {
+      await this.#deps.site.commit(this.#writeOf(known));
+    } catch (error) {
+      this.#changed.add(device);
+      throw error;
+    }
+  }
+
   /** Writes what is left. Idempotent. */
   async close(): Promise<void> {
     clearInterval(this.#slowTimer);

@@ -12,6 +12,7 @@ t.test(
   'learns the version that a device reports, once, and only from its classic shadow',
   async (t) => {
     const learned: unknown[] = [];
+    const stored: string[] = [];
     let firmwareVersion: string | null = null;
     const listener = reportedFirmware({
       devices: {
@@ -19,6 +20,9 @@ t.test(
         learned: (device, facts) => {
           learned.push([device, facts]);
           firmwareVersion = facts.firmwareVersion ?? null;
+        },
+        stored: async (device) => {
+          stored.push(device);
         },
       },
     });
@@ -32,5 +36,6 @@ t.test(
     await tell(changeTo({ firmware: { version: '2.0.0' } }));
     await tell(changeTo({ firmware: { version: '2.0.0' }, other: 1 }));
     t.same(learned, [['pump', { firmwareVersion: '2.0.0' }]]);
+    t.same(stored, ['pump', 'pump'], 'and each time it is on disk before that counts as done');
   },
 );

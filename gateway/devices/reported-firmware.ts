@@ -11,6 +11,8 @@ export interface ReportedFirmwareDeps {
   readonly devices: {
     get(device: string): { readonly firmwareVersion: string | null } | undefined;
     learned(device: string, facts: DeviceFacts): void;
+    /** Resolves when what is known of it is on disk. */
+    stored(device: string): Promise<void>;
   };
 }
 
@@ -25,5 +27,7 @@ export const reportedFirmware = ({ devices }: ReportedFirmwareDeps): ShadowListe
     if (devices.get(device)?.firmwareVersion !== version) {
       devices.learned(device, { firmwareVersion: version });
     }
+    // It is told once: whoever told it will not say it again after the gateway was killed.
+    await devices.stored(device);
   },
 });
