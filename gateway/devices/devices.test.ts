@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
 import t, { type Test } from 'tap';
@@ -18,11 +19,19 @@ const openSite = async (t: Test) => {
     await store.close();
     await rm(folder, { recursive: true });
   });
-  const site = siteStore({
+  const disk = { isFull: false };
+  const opened = siteStore({
     store,
     outbox: { kick: () => undefined },
     lanes: { audit: lane, state: lane },
   });
+  const site: typeof opened = {
+    ...opened,
+    commit: async (write) => {
+      if (disk.isFull) throw new HoldfastError('STORE_FULL', 'full');
+      await opened.commit(write);
+    },
+  };
   const clock = new ManualClock();
   const open = async () => {
     const devices = await openDevices({ site, clock, log }, { writeAfterMs: 60_000 });
@@ -33,7 +42,7 @@ const openSite = async (t: Test) => {
     (await store.read.all<{ body: string }>(`SELECT body FROM journal_${name} ORDER BY seq`)).map(
       ({ body }) => JSON.parse(body) as Record<string, unknown>,
     );
-  return { clock, open, journal };
+  return { clock, disk, open, journal };
 };
 
 t.test('many messages of a device are one entry, with what it is in the end', async (t) => {
@@ -104,4 +113,25 @@ t.test('the gateway vouches for a serial device once', async (t) => {
     { device: 'meter', from: null, to: 'provisioning' },
     { device: 'meter', door: 'serial', certificate_serial: null },
   ]);
+});
+
+t.test('what has to be on disk is, or whoever waits hears that it is not', async (t) => {
+  const { disk, open, journal } = await openSite(t);
+  const devices = await open();
+  devices.learned('pump', { firmwareVersion: '2' });
+  disk.isFull = true;
+  await t.rejects(devices.stored('pump'), { code: 'STORE_FULL' });
+  await devices.flush();
+  await t.rejects(
+    devices.stored('pump'),
+    { code: 'STORE_FULL' },
+    'a failed round is not forgotten',
+  );
+  t.same(await journal(), []);
+  disk.isFull = false;
+  await devices.stored('pump');
+  t.match(await journal(), [{ device: 'pump', firmware_version: '2' }]);
+  await devices.stored('pump');
+  await devices.flush();
+  t.equal((await journal()).length, 1, 'once');
 });

@@ -75,7 +75,7 @@ export class Devices {
     }, 30 * this.#options.writeAfterMs).unref();
     this.#slowTimer = setInterval(() => {
       for (const device of this.#seen) this.#changed.add(device);
-      if (this.#seen.size > 0) this.#writeLater();
+      if (this.#changed.size > 0) this.#writeLater();
       this.#seen.clear();
     }, this.#options.lastSeenEveryMs).unref();
   }
@@ -225,16 +225,9 @@ export class Devices {
 
   /** Resolves when what is known of a device now is on disk. Errors: those of the store. */
   async stored(device: string): Promise<void> {
-    await this.#writing;
-    const known = this.#devices.get(device);
-    if (known === undefined || this.#leaving.has(device) || !this.#changed.has(device)) return;
-    this.#changed.delete(device);
-    try {
-      await this.#deps.site.commit(this.#writeOf(known));
-    } catch (error) {
-      this.#changed.add(device);
-      throw error;
-    }
+    const stored = this.#writing.then(() => this.#store(device));
+    this.#writing = stored.catch(() => undefined);
+    await stored;
   }
 
   /** Writes what is left. Idempotent. */
@@ -306,6 +299,18 @@ export class Devices {
     }, afterMs);
   }
 
+  async #store(device: string): Promise<void> {
+    const known = this.#devices.get(device);
+    if (known === undefined || this.#leaving.has(device) || !this.#changed.has(device)) return;
+    this.#changed.delete(device);
+    try {
+      await this.#deps.site.commit(this.#writeOf(known));
+    } catch (error) {
+      this.#changed.add(device);
+      throw error;
+    }
+  }
+
   async #write(): Promise<void> {
     const due = [...this.#changed];
     this.#changed.clear();
@@ -317,7 +322,7 @@ export class Devices {
         await this.#deps.site.commit(devices.flatMap((device) => this.#writeOf(device)));
       } catch (error) {
         // It is all still in memory, and the next change or the next round writes it.
-        for (const { device } of devices) this.#seen.add(device);
+        for (const { device } of devices) this.#changed.add(device);
         this.#deps.log.warn({ err: error }, 'the state of devices could not be written');
       }
     }
