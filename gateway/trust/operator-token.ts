@@ -2,6 +2,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { openRecord, type StoredRecord } from '@holdfast/provisioning/storage/record';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import * as v from 'valibot';
@@ -42,7 +43,8 @@ export const openDrawnToken = (
 
 /**
  * The hash of the token that counts now: one that is drawn by another process while this one runs counts at once, and the one before no
- * more. `enrolled` is that of the enrolment. The file is replaced as a whole, so that it can be read at any time.
+ * more. `enrolled` is that of the enrolment. The file is replaced as a whole, so that it can be read at any time. Throws STORE_CORRUPT
+ * when it cannot be: no token counts then.
  */
 export const watchOperatorToken = (dataDirectory: string, enrolled: string): (() => string) => {
   const path = fileOf(dataDirectory);
@@ -52,9 +54,21 @@ export const watchOperatorToken = (dataDirectory: string, enrolled: string): (()
     const found = statSync(path, { throwIfNoEntry: false });
     const next = found && `${found.ino} ${found.mtimeMs}`;
     if (next === version || next === undefined) return sha256;
-    const drawn = v.safeParse(drawnSchema, JSON.parse(readFileSync(path, 'utf8')));
-    if (drawn.success) sha256 = drawn.output.sha256;
+    sha256 = readDrawn(path);
     version = next;
     return sha256;
   };
+};
+
+/** A token that was declared void must not count again because the file that says so cannot be read. */
+const readDrawn = (path: string): string => {
+  try {
+    return v.parse(drawnSchema, JSON.parse(readFileSync(path, 'utf8'))).sha256;
+  } catch (cause) {
+    throw new HoldfastError(
+      'STORE_CORRUPT',
+      `${path} cannot be read (${messageOf(cause)}): draw a new token with holdfast-gateway login-code`,
+      { cause },
+    );
+  }
 };
