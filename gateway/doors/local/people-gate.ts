@@ -23,8 +23,10 @@ export const peopleGate = (deps: PeopleGateDeps): Pick<HttpDoorDeps, 'identify' 
     identify: (request) => {
       const token = tokenOf(request);
       if (token === undefined) return anonymous;
-      if (isOperatorToken(token, deps.operatorTokenSha256())) return operator;
-      return deps.findSession(token) ?? wrongToken;
+      // First, so that whoever signed in does not depend on the operator's token.
+      const person = deps.findSession(token);
+      if (person !== undefined) return person;
+      return isOperatorToken(token, deps.operatorTokenSha256()) ? operator : wrongToken;
     },
     refusal: (request, { who, route, reason }: RefusedCall) => {
       deps.onRefused?.({ who, verb: 'call', what: route.right, reason });
