@@ -74,7 +74,7 @@ export class RevocationAge {
     throw new HoldfastError(
       'REVOCATIONS_STALE',
       `this site has not heard for ${days} days what was revoked elsewhere, and by its policy does without ${what} until it does`,
-      { data: { next: 'connect the gateway to its control plane, or bring it a plan on a stick' } },
+      { data: { next: 'connect the gateway to its control plane' } },
     );
   }
 
