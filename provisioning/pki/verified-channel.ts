@@ -78,11 +78,12 @@ const handshake = (
       clearTimeout(timer);
       tls.removeListener('close', onClose);
       tls.removeListener('error', reject);
+      // Until HTTP/2 listens, and when nobody ever will: an error that nobody hears ends the program.
+      tls.on('error', () => undefined);
       try {
         verifyPeer(tls, { ...trust, host });
         resolve(tls);
       } catch (error) {
-        tls.on('error', () => undefined);
         tls.destroy();
         onRefused?.(error);
         reject(error);
