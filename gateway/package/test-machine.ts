@@ -66,12 +66,14 @@ export const openTestMachine = async (): Promise<TestMachine> => {
   const services = new Map<ChildProcess, Promise<unknown>>();
   return {
     onItsNetwork: ['nsenter', '--target', String(holder.pid), '--net'],
-    run: (...command) => resultOf('nsenter', [...into, 'chroot', root, ...command]),
+    run: (...command) =>
+      resultOf('nsenter', [...into, 'chroot', root, ...within('/root'), ...command]),
     async serve(user, ...command) {
-      // As systemd would start it: with nothing of what a test runner adds to its own children.
-      const clean = ['env', '-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/nonexistent'];
-      const within = [...into, 'chroot', `--userspec=${user}:${user}`, root, ...clean, ...command];
-      const child = spawn('nsenter', within, { stdio: ['ignore', 'pipe', 'pipe'] });
+      const started = [
+        ...[...into, 'chroot', `--userspec=${user}:${user}`, root],
+        ...[...within('/nonexistent'), ...command],
+      ];
+      const child = spawn('nsenter', started, { stdio: ['ignore', 'pipe', 'pipe'] });
       let said = '';
       child.stderr.on('data', (chunk: Buffer) => {
         said = `${said}${chunk}`.slice(-4_000);
@@ -110,16 +112,15 @@ export const openTestMachine = async (): Promise<TestMachine> => {
   };
 };
 
+/** With nothing of what a test runner adds to the environment of its children: there its files are not. */
+const within = (home: string): readonly string[] => [
+  ...['env', '-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', `HOME=${home}`, 'LC_ALL=C'],
+];
+
 const resultOf = (file: string, args: readonly string[]): Promise<Result> =>
   new Promise((resolve) => {
-    const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root', LC_ALL: 'C' };
-    execFile(
-      file,
-      args,
-      { env, cwd: '/', maxBuffer: 64 * 1024 * 1024 },
-      (error, stdout, stderr) => {
-        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
-        resolve({ code, stdout, stderr });
-      },
-    );
+    execFile(file, args, { cwd: '/', maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
+      resolve({ code, stdout, stderr });
+    });
   });
