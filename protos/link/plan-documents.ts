@@ -4,6 +4,7 @@
  */
 import * as v from 'valibot';
 import { localUser } from '../local/people.js';
+import { conflictRules } from '../semantics/conflict-policy.js';
 import { lifecycleDecision } from '../semantics/lifecycle.js';
 import { revocationReason } from '../semantics/revocation-reason.js';
 
@@ -112,6 +113,8 @@ export const policyBody = v.object({
   device_certificates: v.exactOptional(v.object({ renewing_ms: durationMs, other_ms: durationMs })),
   /** How long a device may be silent before it counts as inactive. */
   inactive_after_ms: v.exactOptional(durationMs),
+  /** Who wins where both ends wrote one leaf of a shadow: the first rule that matches, else the later stamp. */
+  shadow_conflicts: v.exactOptional(conflictRules),
 });
 
 /** Who may enrol devices here by the certificates that they were made with. `id` is `manufacturers`. */

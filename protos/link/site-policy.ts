@@ -1,4 +1,5 @@
 /** What holds at a site where its plan says nothing else, or says nothing yet. */
+import type { ConflictRule } from '../semantics/conflict-policy.js';
 import type { PolicyBody } from './plan-documents.js';
 
 /** Durations in ms. */
@@ -9,6 +10,8 @@ export interface SitePolicy {
   };
   readonly deviceCertificates: { readonly renewingMs: number; readonly otherMs: number };
   readonly inactiveAfterMs: number;
+  /** In their order. */
+  readonly shadowConflicts: readonly ConflictRule[];
 }
 
 /** What a site may do without when it has not been told for long what was revoked elsewhere. */
@@ -27,4 +30,5 @@ export const sitePolicy = (body: PolicyBody | undefined): SitePolicy => ({
     otherMs: body?.device_certificates?.other_ms ?? 365 * dayMs,
   },
   inactiveAfterMs: body?.inactive_after_ms ?? 7 * dayMs,
+  shadowConflicts: body?.shadow_conflicts ?? [],
 });
