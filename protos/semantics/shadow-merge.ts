@@ -37,6 +37,8 @@ export interface ShadowOperation {
   readonly value?: JsonValue;
   readonly stamp: ShadowStamp;
   readonly over?: readonly ShadowWriteId[];
+  /** The writer's clock wasn't to be believed: the stamp says after what it was written, not when. For people alone. */
+  readonly trusted?: false;
 }
 
 export type ShadowPath = readonly string[];
@@ -118,7 +120,8 @@ export const mintOperations = (
   const stamp = { wall, counter, replica: context.replica, writer: context.writer };
   return edits.map((edit, index) => {
     const over = seenThrough(edit.path, overwritten[index] ?? [], context.replica);
-    return { ...edit, stamp, ...(over.length === 0 ? {} : { over }) };
+    const doubt = context.clock.trusted ? {} : ({ trusted: false } as const);
+    return { ...edit, stamp, ...(over.length === 0 ? {} : { over }), ...doubt };
   });
 };
 
@@ -255,8 +258,8 @@ const isKnown = (draft: ShadowState, operation: ShadowOperation): boolean => {
   return false;
 };
 
-/** A replica that wrote at or about a path has seen whatever it wrote there before. */
-const hasSeen = (later: ShadowOperation, earlier: ShadowOperation): boolean =>
+/** Whether the later of two writes is of somebody who knew the earlier: a replica has seen whatever it wrote there itself. */
+export const hasSeen = (later: ShadowOperation, earlier: ShadowOperation): boolean =>
   isRelated(later.path, earlier.path) &&
   compareTimes(earlier.stamp, later.stamp) < 0 &&
   (later.stamp.replica === earlier.stamp.replica ||

@@ -46,6 +46,7 @@ const operationSchema = v.pipe(
     value: v.exactOptional(v.custom<JsonValue>((value) => value !== undefined, 'no JSON value')),
     stamp,
     over: v.exactOptional(idsSchema),
+    trusted: v.exactOptional(v.literal(false)),
   }),
   v.check(({ path, value }) => path.length > 1 || value === undefined, 'a section is no leaf'),
 );
