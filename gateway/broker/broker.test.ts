@@ -38,6 +38,31 @@ t.test('the gateway publishes to a device with each QoS', async (t) => {
   ]);
 });
 
+t.test('one client alone is answered, whatever it and others are subscribed to', async (t) => {
+  const site = await openSite(t);
+  const other = await connectDevice(t, site, 'pump-1', { clientId: 'pump-1:b' });
+  await other.subscribeAsync('dt/pump-1/#', { qos: 1 });
+  const asker = await connectDevice(t, site, 'pump-1');
+  const answer = { topic: 'dt/pump-1/answer', payload: Buffer.from('1'), qos: 1 } as const;
+  await site.broker.publish({ ...answer, to: 'pump-1' });
+  await site.broker.publish({ ...answer, to: 'pump-1:gone' });
+  t.same(site.dropped, []);
+  t.match(await receivedBy(asker).next(1), [{ topic: answer.topic, payload: '1', qos: 1 }]);
+  await site.broker.publish({ ...answer, payload: Buffer.from('2') });
+  await receivedBy(other).next(1);
+  t.same(receivedBy(other).payloads, ['2']);
+});
+
+t.test('knows what anybody would hear, those who are away among them', async (t) => {
+  const site = await openSite(t);
+  const device = await connectDevice(t, site, 'pump-1', { clean: false });
+  await device.subscribeAsync('dt/pump-1/+/x', { qos: 1 });
+  await device.endAsync();
+  t.ok(site.broker.isHeard('dt/pump-1/a/x'));
+  t.notOk(site.broker.isHeard('dt/pump-1/a/y'));
+  t.notOk(site.broker.isHeard('dt/pump-2/a/x'));
+});
+
 t.test('a persistent session gets what it missed, in order, over a restart', async (t) => {
   const first = await openSite(t);
   const options = { clean: false, clientId: 'pump-1:app' };

@@ -22,6 +22,8 @@ export interface OutboundMessage {
   readonly payload: Uint8Array;
   readonly qos: QoS;
   readonly retain?: boolean;
+  /** The id of the one client that gets it, subscribed or not; nobody does when that is not connected. Never retained. */
+  readonly to?: string;
 }
 
 /** A publish of a client, authorised and not yet acknowledged. */
@@ -97,6 +99,8 @@ export interface Broker {
   readonly ports: { readonly mqtts?: number; readonly services?: number };
   /** Resolves after every copy owed (retained, queued) is committed. STORE_FULL and the like when it could not be. */
   publish(message: OutboundMessage): Promise<void>;
+  /** Whether a session, connected or not, is subscribed to the topic: what nobody hears need not be made. */
+  isHeard(topic: string): boolean;
   /** Cuts every connection of a device; its sessions stay. */
   disconnect(deviceId: string, reason: string): void;
   /** Cuts the connections of those who hold no longer, by their certificate; sessions and what waits in them stay. */
@@ -177,11 +181,13 @@ export async function openBroker(
       ...(mqtts === undefined ? {} : { mqtts: mqtts.port }),
       ...(services === undefined ? {} : { services: services.port }),
     },
-    publish: async ({ topic, payload, qos, retain = false }) => {
+    publish: async ({ topic, payload, qos, to, retain = false }) => {
       if (closed !== undefined)
         throw new HoldfastError('STORE_UNAVAILABLE', 'The broker is closing');
-      await router.route({ topic, payload, qos, retain }, 'gateway', 'gateway');
+      const message = { topic, payload, qos, retain: retain && to === undefined };
+      await router.route(message, 'gateway', 'gateway', { to });
     },
+    isHeard: (topic) => sessions.index.subscribersOf(topic).length > 0,
     disconnect: (deviceId, reason) => desk.disconnect(deviceId, reason),
     cut: (isToGo, reason) => desk.cut(isToGo, reason),
     forget: async (deviceId, reason) => {

@@ -206,7 +206,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
         sessionId: will.connection,
       });
       const also = [...(write ?? []), removeWill(will.clientId, will.connection)];
-      await this.#deps.router.route(message, ownerOf(identity), clientId, also);
+      await this.#deps.router.route(message, ownerOf(identity), clientId, { also });
     } catch (error) {
       const isFinal = isHoldfastError(error) && !error.isRetryable;
       this.#deps.log.warn(

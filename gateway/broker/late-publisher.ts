@@ -3,10 +3,10 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Broker, OutboundMessage } from './broker.js';
 
 export class LatePublisher {
-  #broker: Pick<Broker, 'publish'> | undefined;
+  #broker: Pick<Broker, 'publish' | 'isHeard'> | undefined;
 
   /** The broker is open: from now on `publish` is its own. */
-  lead(broker: Pick<Broker, 'publish'>): void {
+  lead(broker: Pick<Broker, 'publish' | 'isHeard'>): void {
     this.#broker = broker;
   }
 
@@ -17,4 +17,7 @@ export class LatePublisher {
     }
     await this.#broker.publish(message);
   };
+
+  /** True until the broker is open: nobody knows yet, and publishing then fails. */
+  isHeard = (topic: string): boolean => this.#broker?.isHeard(topic) ?? true;
 }

@@ -4,12 +4,13 @@ import type { Store } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { DropEvent } from './broker.js';
 import { enqueue } from './broker-rows.js';
-import { type Message, minQoS } from './message.js';
+import { type Message, minQoS, type QoS } from './message.js';
 import type { Outgoing } from './outgoing-queue.js';
 import { publishHead } from './publish-packet.js';
 import type { Retained, RetainedStore } from './retained-store.js';
 import type { Session } from './session.js';
 import type { SessionRegistry } from './session-registry.js';
+import type { Subscriber } from './subscription-index.js';
 
 export interface Prepared {
   /** Commit this, then `deliver`, or `undo` when it could not be. */
@@ -39,9 +40,15 @@ export class Router {
     this.#onDropped = onDropped;
   }
 
-  /** `owner` is whose retained quota it counts against, `clientId` who is named when it is over. */
-  prepare(message: Message, owner: string, clientId: string): Prepared {
-    const subscribers = this.#sessions.index.subscribersOf(message.topic);
+  /**
+   * `owner` is whose retained quota it counts against, `clientId` who is named when it is over. `to` is the client that alone gets it,
+   * whatever it subscribed to, if it is there.
+   */
+  prepare(message: Message, owner: string, clientId: string, to?: string): Prepared {
+    const subscribers =
+      to === undefined
+        ? this.#sessions.index.subscribersOf(message.topic)
+        : this.#connected(to, message.qos);
     if (subscribers.length === 0 && !message.retain) return nobody;
     const write: Write[number][] = [];
     const undo: (() => void)[] = [];
@@ -85,6 +92,11 @@ export class Router {
     };
   }
 
+  #connected(clientId: string, qos: QoS): readonly Subscriber<Session>[] {
+    const session = this.#sessions.get(clientId);
+    return session?.outlet === undefined ? [] : [{ session, qos }];
+  }
+
   /** Nothing when every packet id of the session is taken: its queue is as full as can be. */
   #copyFor(session: Session, message: Message, qos: 1 | 2) {
     try {
@@ -99,8 +111,13 @@ export class Router {
   }
 
   /** A message of the gateway's own, or a will. */
-  async route(message: Message, owner: string, clientId: string, also: Write = []): Promise<void> {
-    const prepared = this.prepare(message, owner, clientId);
+  async route(
+    message: Message,
+    owner: string,
+    clientId: string,
+    { also = [], to }: { readonly also?: Write; readonly to?: string | undefined } = {},
+  ): Promise<void> {
+    const prepared = this.prepare(message, owner, clientId, to);
     const write = also.length === 0 ? prepared.write : [...prepared.write, ...also];
     try {
       if (write.length > 0) await this.#store.commits.commit(write);
