@@ -37,7 +37,7 @@ const foreign = [
   ['/dt/pump-1/x', 'TOPIC_OF_ANOTHER'],
   ['__proto__', 'TOPIC_OF_ANOTHER'],
   ['$SYS/broker/uptime', 'TOPIC_RESERVED'],
-  ['$aws/things/pump-1/shadow/get', 'TOPIC_RESERVED'],
+  ['$aws/things/pump-2/shadow/get', 'TOPIC_OF_ANOTHER'],
   ['$share/g/dt/pump-1/x', 'TOPIC_RESERVED'],
   [`dt/pump-1/${'a'.repeat(60_000)}`, 'TOPIC_TOO_LONG'],
   [`dt/pump-1${'/'.repeat(1_000)}`, 'TOPIC_TOO_LONG'],

@@ -32,7 +32,8 @@ t.test(
       t.equal(reasonOf(device, verb, 'dt/pump-1/+'), 'TOPIC_MALFORMED');
       t.equal(reasonOf(device, verb, 'dt/pump-1/a\0b'), 'TOPIC_MALFORMED');
       t.equal(reasonOf(device, verb, '$SYS/broker/uptime'), 'TOPIC_RESERVED');
-      t.equal(reasonOf(device, verb, '$aws/things/pump-1/shadow/get'), 'TOPIC_RESERVED');
+      t.equal(reasonOf(device, verb, '$aws/things/pump-1/shadow/get'), true);
+      t.equal(reasonOf(device, verb, '$aws/things/pump-2/shadow/get'), 'TOPIC_OF_ANOTHER');
       t.equal(reasonOf(device, verb, ''), 'TOPIC_MALFORMED');
     }
   },

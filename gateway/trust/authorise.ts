@@ -2,6 +2,7 @@
  * Who may do what: one pure decision for every door. Topics are asked for live, at restore, for retained and for queued messages; client
  * ids and devices when somebody says that they are theirs; rights by the routes of the HTTP doors.
  */
+import { awsThings, parseAwsRequest } from '@holdfast/protos/mqtt/aws-topics';
 import { deviceOfClientId } from '@holdfast/protos/mqtt/device-id';
 import { isFilterOfDevice, isTopicOfDevice } from '@holdfast/protos/mqtt/topic-access';
 import type { Identity, Principal } from './identity.js';
@@ -71,17 +72,23 @@ const decideTopic = (who: Identity, verb: TopicVerb, topic: string): Decision =>
     const isOwn = isFilter
       ? isFilterOfDevice(topic, who.device)
       : isTopicOfDevice(topic, who.device);
-    if (isOwn) return allowed;
+    // Beneath `$aws/` it publishes requests and nothing else, as with AWS IoT itself.
+    const isNoRequest = isSaid(verb) && isReserved(topic) && parseAwsRequest(topic) === undefined;
+    if (isOwn) return isNoRequest ? denials.TOPIC_RESERVED : allowed;
   }
   if (!(isFilter ? isTopicFilter(topic) : isTopic(topic))) return denials.TOPIC_MALFORMED;
+  if (who.kind === 'device' && topic.startsWith(awsThings)) return denials.TOPIC_OF_ANOTHER;
   // `$SYS`, `$share` and their like: nothing of ours is there, and a wildcard must never reach them.
-  if (topic.startsWith('$')) return denials.TOPIC_RESERVED;
+  if (isReserved(topic)) return denials.TOPIC_RESERVED;
   if (who.kind === 'device') return denials.TOPIC_OF_ANOTHER;
-  const granted = verb === 'publish' || verb === 'will' ? who.publish : who.subscribe;
+  const granted = isSaid(verb) ? who.publish : who.subscribe;
   return granted.some((policy) => isCovered(topic, policy))
     ? allowed
     : denials.TOPIC_OUTSIDE_POLICY;
 };
+
+const isReserved = (topic: string): boolean => topic.startsWith('$');
+const isSaid = (verb: TopicVerb): boolean => verb === 'publish' || verb === 'will';
 
 const isTooLong = (topic: string): boolean => {
   // A topic of so few characters cannot have too many levels; nearly every one is that short.

@@ -2,7 +2,13 @@ import t from 'tap';
 import { isFilterOfDevice, isTopicOfDevice } from './topic-access.js';
 
 t.test('a topic is a device’s own only beneath its own id', async (t) => {
-  for (const topic of ['dt/pi-1/telemetry/x', 'dt/pi-1/x', 'devices/pi-1/heartbeat', 'dt/pi-1//']) {
+  for (const topic of [
+    'dt/pi-1/telemetry/x',
+    'dt/pi-1/x',
+    'devices/pi-1/heartbeat',
+    'dt/pi-1//',
+    '$aws/things/pi-1/shadow/get',
+  ]) {
     t.ok(isTopicOfDevice(topic, 'pi-1'), topic);
   }
   const others = [
@@ -18,6 +24,9 @@ t.test('a topic is a device’s own only beneath its own id', async (t) => {
     'dt/pi-1/#',
     'dt/pi-1/a\u0000b',
     '$SYS/dt/pi-1/x',
+    '$aws/things/pi-2/shadow/get',
+    '$aws/things/pi-1',
+    '$aws/pi-1/x',
     '$share/g/dt/pi-1/x',
     '',
   ];
@@ -34,6 +43,8 @@ t.test('a device subscribes beneath its own id, with well-formed wildcards there
     'dt/pi-1/jobs/notify',
     'devices/pi-1/command',
     'devices/pi-1/#',
+    '$aws/things/pi-1/shadow/get/+',
+    '$aws/things/pi-1/#',
   ];
   for (const filter of own) t.ok(isFilterOfDevice(filter, 'pi-1'), filter);
   const refused = [
@@ -53,6 +64,10 @@ t.test('a device subscribes beneath its own id, with well-formed wildcards there
     'dt/pi-1/\u0000',
     '$share/g/dt/pi-1/#',
     '$SYS/#',
+    '$aws/#',
+    '$aws/things/+/shadow/#',
+    '$aws/+/pi-1/#',
+    '$aws/things/pi-2/#',
     '$queue/dt/pi-1/#',
   ];
   for (const filter of refused) t.notOk(isFilterOfDevice(filter, 'pi-1'), filter);

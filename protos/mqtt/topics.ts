@@ -1,15 +1,22 @@
-import { isDeviceId, isEntityId, isSensorName, isShadowName } from './device-id.js';
+import { isDeviceId, isEntityId, isSensorName } from './device-id.js';
+import {
+  type Outcome,
+  parseShadow,
+  type ShadowDownTopic,
+  type ShadowRequestTopic,
+  shadowRest,
+} from './shadow-topics.js';
 
 /**
- * Every MQTT topic between a device and its gateway, built and parsed here and nowhere else: the native set `dt/{id}/…`
- * and the older set `devices/{id}/…`. `name` is absent for the classic shadow.
+ * The MQTT topics between a device and its gateway, built and parsed here and nowhere else: the native set `dt/{id}/…` and the
+ * older set `devices/{id}/…`. Those of AWS IoT are in `aws-topics.ts`.
  */
 export type Topic = UpTopic | DownTopic;
 
 /** What a device publishes. */
 export type UpTopic =
   | { readonly kind: 'telemetry'; readonly device: string; readonly sensor: string }
-  | ({ readonly kind: 'shadow_request'; readonly operation: ShadowOperationName } & ShadowOf)
+  | ShadowRequestTopic
   | { readonly kind: 'command_response'; readonly device: string; readonly command: string }
   | ({ readonly kind: 'job_request'; readonly operation: JobOperationName } & JobOf)
   | { readonly kind: 'time_get'; readonly device: string }
@@ -17,11 +24,8 @@ export type UpTopic =
 
 /** What a gateway publishes to a device. */
 export type DownTopic =
-  | ({ readonly kind: 'shadow_answer'; readonly operation: ShadowOperationName } & ShadowOf &
-      Answer)
-  | ({ readonly kind: 'shadow_documents' } & ShadowOf)
-  /** The delta goes out on both: `update` is `…/shadow/update/delta`, `short` is `…/shadow/delta`. */
-  | ({ readonly kind: 'shadow_delta'; readonly form: 'short' | 'update' } & ShadowOf)
+  /** The delta goes out on both of its topics. */
+  | ShadowDownTopic
   | { readonly kind: 'command'; readonly device: string; readonly command: string }
   | { readonly kind: 'jobs_notify'; readonly device: string }
   | ({ readonly kind: 'job_answer'; readonly operation: JobOperationName } & JobOf & Answer)
@@ -29,14 +33,8 @@ export type DownTopic =
   /** `devices/{id}/command`, the only down topic of the older set. */
   | { readonly kind: 'older_command'; readonly device: string };
 
-export type ShadowOperationName = 'get' | 'update' | 'delete';
 export type JobOperationName = 'get' | 'update';
-export type Outcome = 'accepted' | 'rejected';
 
-interface ShadowOf {
-  readonly device: string;
-  readonly name?: string;
-}
 interface JobOf {
   readonly device: string;
   readonly job: string;
@@ -80,13 +78,10 @@ export const buildTopic = (topic: Topic): string => {
     case 'telemetry':
       return `dt/${device}/telemetry/${topic.sensor}`;
     case 'shadow_request':
-      return `${shadowPrefix(topic)}/${topic.operation}`;
     case 'shadow_answer':
-      return `${shadowPrefix(topic)}/${topic.operation}/${topic.outcome}`;
     case 'shadow_documents':
-      return `${shadowPrefix(topic)}/update/documents`;
     case 'shadow_delta':
-      return `${shadowPrefix(topic)}/${topic.form === 'short' ? 'delta' : 'update/delta'}`;
+      return `dt/${device}/shadow/${shadowRest(topic)}`;
     case 'command':
       return `dt/${device}/commands/${topic.command}`;
     case 'command_response':
@@ -124,9 +119,6 @@ const upKinds: ReadonlySet<Topic['kind']> = new Set<UpTopic['kind']>([
   'notify',
 ]);
 
-const shadowPrefix = ({ device, name }: ShadowOf): string =>
-  name === undefined ? `dt/${device}/shadow` : `dt/${device}/shadow/name/${name}`;
-
 const parseOlder = (rest: string, device: string): Topic | undefined => {
   switch (rest) {
     case 'heartbeat':
@@ -135,40 +127,6 @@ const parseOlder = (rest: string, device: string): Topic | undefined => {
       return { kind: rest, device };
     case 'command':
       return { kind: 'older_command', device };
-    default:
-      return undefined;
-  }
-};
-
-const parseShadow = (rest: string, device: string): Topic | undefined => {
-  if (!rest.startsWith('name/')) return parseShadowVerb(rest, { device });
-  const end = rest.indexOf('/', 5);
-  if (end < 0) return undefined;
-  const name = rest.slice(5, end);
-  return isShadowName(name) ? parseShadowVerb(rest.slice(end + 1), { device, name }) : undefined;
-};
-
-const parseShadowVerb = (verb: string, of: ShadowOf): Topic | undefined => {
-  switch (verb) {
-    case 'get':
-    case 'update':
-    case 'delete':
-      return { kind: 'shadow_request', operation: verb, ...of };
-    case 'get/accepted':
-    case 'get/rejected':
-    case 'update/accepted':
-    case 'update/rejected':
-    case 'delete/accepted':
-    case 'delete/rejected': {
-      const [operation, outcome] = verb.split('/') as [ShadowOperationName, Outcome]; // the cases above
-      return { kind: 'shadow_answer', operation, outcome, ...of };
-    }
-    case 'update/documents':
-      return { kind: 'shadow_documents', ...of };
-    case 'update/delta':
-      return { kind: 'shadow_delta', form: 'update', ...of };
-    case 'delta':
-      return { kind: 'shadow_delta', form: 'short', ...of };
     default:
       return undefined;
   }
