@@ -1,4 +1,5 @@
 /** The settings of a gateway. */
+import { defaultSerialDriver, serialDriverNames } from '@holdfast/devices/serial/serial-drivers';
 import { passwordHash, role, userName } from '@holdfast/protos/local/people';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import type { TokenOptions } from '@holdfast/provisioning/pki/pkcs11';
@@ -22,6 +23,11 @@ const serialLine = v.strictObject({
   /** As `/dev/ttyUSB0`. */
   path: v.pipe(v.string(), v.minLength(1)),
   baudRate: v.optional(v.pipe(v.number(), v.integer(), v.minValue(50)), 115_200),
+  /** What is spoken on it. */
+  driver: v.optional(
+    v.picklist(serialDriverNames, `must be one of ${serialDriverNames.join(', ')}`),
+    defaultSerialDriver,
+  ),
 });
 
 const gpioLine = v.strictObject({
@@ -95,7 +101,9 @@ export const gatewayConfiguration = configuration({
     }),
   }),
   serial: section('Devices on serial lines.', {
-    lines: list(serialLine, { description: 'device, path, and baudRate (115200) of each line' }),
+    lines: list(serialLine, {
+      description: `device, path, baudRate (115200) and driver (${serialDriverNames.join(', ')}) of each line`,
+    }),
   }),
   gpio: section('GPIO lines of this machine that the gateway is given.', {
     lines: list(gpioLine, { description: 'name, chip, line and role (input or output) of each' }),

@@ -7,11 +7,8 @@ import t, { type Test } from 'tap';
 import { SimulatedSerialDevice } from '../simulator/simulated-serial-device.js';
 import { encodeFrame, parseDownFrame, type UpFrame } from './frames.js';
 import { openPseudoTerminal, type PseudoTerminal } from './pseudo-terminal.js';
-import {
-  SerialDevice,
-  type SerialDeviceHandlers,
-  type SerialDeviceOptions,
-} from './serial-device.js';
+import { SerialDevice } from './serial-device.js';
+import type { DriverLineOptions, SerialHandlers } from './serial-driver.js';
 
 /** What the gateway was told, to be waited for. */
 class Told {
@@ -34,8 +31,8 @@ const image = randomBytes(10_000);
 const gatewayEnd = (
   t: Test,
   path: string,
-  handlers: Partial<SerialDeviceHandlers> = {},
-  options: Partial<SerialDeviceOptions> = {},
+  handlers: Partial<SerialHandlers> = {},
+  options: Partial<DriverLineOptions> = {},
 ) => {
   const told = new Told();
   const device = new SerialDevice(
@@ -93,8 +90,8 @@ const hello = { t: 'hello', id: 'pump-1', model: 'pump', version: '1.0', boot: '
 
 const connected = async (
   t: Test,
-  handlers: Partial<SerialDeviceHandlers> = {},
-  options: Partial<SerialDeviceOptions> = {},
+  handlers: Partial<SerialHandlers> = {},
+  options: Partial<DriverLineOptions> = {},
 ) => {
   const pty = await openPseudoTerminal();
   t.teardown(() => pty.close());

@@ -8,69 +8,30 @@
 import { errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
-import type { TelemetryPoint } from '@holdfast/protos/mqtt/telemetry-payload';
 import {
   type DownFrame,
   encodeFrame,
   type FetchFrame,
   type Hello,
-  type JobFrame,
-  type JobStatusFrame,
   parseUpFrame,
-  type ResponseFrame,
   type TelemetryFrame,
   type UpFrame,
 } from './frames.js';
-import type { FramingCounts } from './line-framer.js';
-import { SerialLine, type SerialLineOptions } from './serial-line.js';
+import type {
+  DriverLine,
+  DriverLineCounts,
+  DriverLineOptions,
+  SerialCommand,
+  SerialDriver,
+  SerialHandlers,
+  SerialJob,
+  SerialJobStatus,
+} from './serial-driver.js';
+import { SerialLine } from './serial-line.js';
 import { telemetryPoints } from './telemetry-points.js';
 
-export interface SerialDeviceHandlers {
-  /** The line itself came or went. */
-  readonly line: (isUp: boolean, reason: string) => void;
-  /** Whether this line may speak for the device that says hello; without it, for its own alone. */
-  readonly accepts?: (device: string) => boolean;
-  /** The device said hello: the line came up, or it restarted (another `boot`). A rejection refuses it: it stays offline. */
-  readonly online: (hello: Hello) => Promise<void>;
-  /** It was told so: what waits for it can be sent. */
-  readonly welcomed: () => void;
-  /** It was online, and its line or it is gone. */
-  readonly offline: (reason: string) => Promise<void>;
-  readonly telemetry: (series: string, points: readonly TelemetryPoint[]) => Promise<void>;
-  readonly reported: (state: JsonObject) => Promise<void>;
-  readonly response: (response: SerialResponse) => Promise<void>;
-  readonly jobStatus: (status: SerialJobStatus) => Promise<void>;
-  /** Bytes of a job's image, at most `length`; fewer only at its end. */
-  readonly image: (fetch: SerialFetch) => Promise<Uint8Array>;
-  /** What the device is to be, whole. */
-  readonly desired: () => Promise<{ state: JsonObject; version: number }>;
-  /** Something of the gateway's failed, so the device got no answer and will ask again. */
-  readonly failed: (error: unknown) => void;
-  /** The gateway's clock, for the device's. */
-  readonly time: () => { ts: number; trusted: boolean };
-}
-
-export type SerialResponse = Omit<ResponseFrame, 't'>;
-export type SerialJob = Omit<JobFrame, 't'>;
-export type SerialJobStatus = Omit<JobStatusFrame, 't'>;
-export type SerialFetch = Omit<FetchFrame, 't'>;
-export type SerialCommand = Omit<Extract<DownFrame, { t: 'command' }>, 't'>;
-
-export interface SerialDeviceOptions extends SerialLineOptions {
-  readonly deviceId: string;
-  /** Silence after which the device is asked whether it is there. */
-  readonly pingAfterMs?: number;
-  /** Silence after which it counts as offline. */
-  readonly offlineAfterMs?: number;
-}
-
-export interface SerialDeviceCounts extends FramingCounts {
-  /** Lines that were no frame, or not to be taken from this device. */
-  readonly refusedLines: number;
-}
-
-export class SerialDevice {
-  readonly #handlers: SerialDeviceHandlers;
+export class SerialDevice implements DriverLine {
+  readonly #handlers: SerialHandlers;
   readonly #line: SerialLine;
   readonly #deviceId: string;
   readonly #pingAfterMs: number;
@@ -83,7 +44,7 @@ export class SerialDevice {
   /** Presence is told in order, one after the other. */
   #presence: Promise<void> = Promise.resolve();
 
-  constructor(handlers: SerialDeviceHandlers, options: SerialDeviceOptions) {
+  constructor(handlers: SerialHandlers, options: DriverLineOptions) {
     this.#handlers = handlers;
     this.#deviceId = options.deviceId;
     this.#pingAfterMs = options.pingAfterMs ?? 15_000;
@@ -109,7 +70,7 @@ export class SerialDevice {
     return this.#hello !== null;
   }
 
-  get counts(): SerialDeviceCounts {
+  get counts(): DriverLineCounts {
     return { ...this.#line.counts, refusedLines: this.#refusedLines };
   }
 
@@ -307,6 +268,11 @@ export class SerialDevice {
     return told;
   }
 }
+
+export const jsonLines: SerialDriver = {
+  name: 'json-lines',
+  line: (handlers, options) => new SerialDevice(handlers, options),
+};
 
 type FrameKey =
   | { seq: number }

@@ -38,7 +38,15 @@ const explainAt = (
   if (issue.expected === 'never')
     return `${source}: there is no setting "${name}"${hint(schema, path)}`;
   if (issue.received === 'undefined') return `${source}: ${name} is missing`;
-  return `${source}: ${name} ${sentence(issue.message)}, is ${issue.received}`;
+  return `${source}: ${name} ${sentence(issue.message)}, is ${issue.received}${meant(issue)}`;
+};
+
+/** Of a choice, the one that was nearly written. */
+const meant = ({ type, expected, input }: v.BaseIssue<unknown>): string => {
+  if (type !== 'picklist' || typeof input !== 'string') return '';
+  const known = [...(expected ?? '').matchAll(/"([^"]*)"/g)].map(([, name = '']) => name);
+  const near = nearestName(input, known);
+  return near === undefined ? '' : `: do you mean "${near}"?`;
 };
 
 /** valibot's own words where a schema has none: "Invalid type: Expected string but received 5". */

@@ -1,13 +1,14 @@
 /** One serial line with its device: its frames as device events, and what there is for the device as frames. No rules of its own. */
-import type { Hello } from '@holdfast/devices/serial/frames';
-import {
-  type SerialCommand,
-  SerialDevice,
-  type SerialDeviceHandlers,
-  type SerialDeviceOptions,
-  type SerialFetch,
-  type SerialJobStatus,
-} from '@holdfast/devices/serial/serial-device';
+import type {
+  DriverLine,
+  DriverLineOptions,
+  SerialCommand,
+  SerialFetch,
+  SerialHandlers,
+  SerialHello,
+  SerialJobStatus,
+} from '@holdfast/devices/serial/serial-driver';
+import { serialDriver } from '@holdfast/devices/serial/serial-drivers';
 import { type HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { CommandPayload } from '@holdfast/protos/mqtt/command-payload';
 import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
@@ -40,11 +41,13 @@ export interface SerialLineConfiguration {
   readonly device: string;
   readonly path: string;
   readonly baudRate: number;
+  /** One of `serialDriverNames`. */
+  readonly driver: string;
 }
 
 export interface DeviceLineOptions
   extends SerialLineConfiguration,
-    Pick<SerialDeviceOptions, 'maxBytesPerSecond' | 'pingAfterMs' | 'offlineAfterMs'> {
+    Pick<DriverLineOptions, 'maxBytesPerSecond' | 'pingAfterMs' | 'offlineAfterMs'> {
   readonly retryDelayMs?: (attempt: number) => number;
   /** How long an answer to a command may take before it is sent again. */
   readonly resendAfterMs?: number;
@@ -73,7 +76,7 @@ export class DeviceLine {
   readonly #deps: DeviceLineDeps;
   readonly #device: string;
   readonly #path: string;
-  readonly #serial: SerialDevice;
+  readonly #serial: DriverLine;
   readonly #unanswered: Unanswered;
   /** The run of the device that is connected: the boot id of its hello. */
   #boot: string | undefined;
@@ -84,12 +87,16 @@ export class DeviceLine {
   #complainedAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: DeviceLineDeps, options: DeviceLineOptions) {
-    const { device, path, resendAfterMs = 5_000, ...line } = options;
+    const { device, path, driver, resendAfterMs = 5_000, ...line } = options;
     this.#deps = deps;
     this.#device = device;
     this.#path = path;
     this.#since = deps.clock.now();
-    this.#serial = new SerialDevice(this.#handlers(), { ...line, path, deviceId: device });
+    this.#serial = serialDriver(driver).line(this.#handlers(), {
+      ...line,
+      path,
+      deviceId: device,
+    });
     this.#unanswered = new Unanswered(
       {
         sendCommand: (command) => this.#sendCommand(command),
@@ -154,7 +161,7 @@ export class DeviceLine {
     this.#serial.refuse(error);
   }
 
-  #handlers(): SerialDeviceHandlers {
+  #handlers(): SerialHandlers {
     const { dispatch, shadows, clock } = this.#deps;
     const device = this.#device;
     return {
@@ -203,7 +210,7 @@ export class DeviceLine {
     this.#deps.lifecycles.check(this.#device);
   }
 
-  async #arrive({ boot, model, version, serial_no }: Hello): Promise<void> {
+  async #arrive({ boot, model, version, serial_no }: SerialHello): Promise<void> {
     const { dispatch } = this.#deps;
     this.#check();
     const before = this.#boot;

@@ -31,7 +31,7 @@ import { SerialDoor, type SerialDoorOptions } from './serial-door.js';
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const baudRate = 115_200;
 
-export type TestLine = Omit<SerialLineConfiguration, 'baudRate'>;
+export type TestLine = Omit<SerialLineConfiguration, 'baudRate' | 'driver'>;
 export type SerialSite = Awaited<ReturnType<typeof openSerialSite>>;
 
 export interface TestFirmware {
@@ -113,7 +113,7 @@ export const openSerialSite = async (
       onRefused: (refusal) => refused.push(refusal),
     },
     {
-      lines: lines.map((line) => ({ ...line, baudRate })),
+      lines: lines.map((line) => ({ ...line, baudRate, driver: 'json-lines' })),
       retryDelayMs: () => 20,
       resendAfterMs: 100,
       ...options,

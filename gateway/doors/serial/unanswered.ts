@@ -5,7 +5,7 @@
  * Only so many commands are out at a time, the others wait in order: the device has little memory. All of it is forgotten with the
  * line; what is open then is kept by the services, and comes again after the next hello.
  */
-import type { SerialCommand } from '@holdfast/devices/serial/serial-device';
+import type { SerialCommand } from '@holdfast/devices/serial/serial-driver';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 
 export interface UnansweredDeps {

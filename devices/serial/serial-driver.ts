@@ -1,0 +1,94 @@
+/**
+ * What every driver of a serial line is to the gateway: one line with one device, told as the same few events whatever is spoken on it,
+ * and the few things that there are to tell the device. A driver knows its protocol and nothing else.
+ *
+ * `serial-driver-contract.ts` is what each must do; `serial-drivers.ts` knows them by name.
+ */
+import type { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
+import type { TelemetryPoint } from '@holdfast/protos/mqtt/telemetry-payload';
+import type {
+  DownFrame,
+  FetchFrame,
+  Hello,
+  JobFrame,
+  JobStatusFrame,
+  ResponseFrame,
+} from './frames.js';
+import type { FramingCounts } from './line-framer.js';
+import type { SerialLineOptions } from './serial-line.js';
+
+export interface SerialDriver {
+  /** As the configuration names it. */
+  readonly name: string;
+  /** Opens nothing yet. */
+  readonly line: (handlers: SerialHandlers, options: DriverLineOptions) => DriverLine;
+}
+
+/**
+ * Errors of what is sent: SERIAL_LINE_DOWN, SERIAL_LINE_BUSY, REQUEST_TOO_LARGE. That it was sent says nothing of its arrival: what has to
+ * arrive is sent again until the device has answered it.
+ */
+export interface DriverLine {
+  readonly isOnline: boolean;
+  readonly counts: DriverLineCounts;
+  /** Begins to keep the line open; one that is away is waited for. Idempotent. */
+  open(): void;
+  /** Resolves when the line is closed and `offline` told. Idempotent. */
+  close(): Promise<void>;
+  sendCommand(command: SerialCommand): Promise<void>;
+  /** What is desired and not reported yet. */
+  sendDelta(state: JsonObject, version: number): Promise<void>;
+  /** An update for the device; it asks for the image when it wants to. */
+  sendJob(job: SerialJob): Promise<void>;
+  /** Takes nothing more of the device until it says hello again. */
+  refuse(error: HoldfastError): void;
+}
+
+/** Who is there. */
+export type SerialHello = Pick<Hello, 'id' | 'model' | 'version' | 'boot' | 'serial_no'>;
+
+/** Each handler of what a device says resolves after its commit, and only then is it acknowledged. */
+export interface SerialHandlers {
+  /** The line itself came or went. */
+  readonly line: (isUp: boolean, reason: string) => void;
+  /** Whether this line may speak for the device that says hello; without it, for its own alone. */
+  readonly accepts?: (device: string) => boolean;
+  /** The device said hello: the line came up, or it restarted (another `boot`). A rejection refuses it: it stays offline. */
+  readonly online: (hello: SerialHello) => Promise<void>;
+  /** It was told so: what waits for it can be sent. */
+  readonly welcomed: () => void;
+  /** It was online, and its line or it is gone. */
+  readonly offline: (reason: string) => Promise<void>;
+  readonly telemetry: (series: string, points: readonly TelemetryPoint[]) => Promise<void>;
+  readonly reported: (state: JsonObject) => Promise<void>;
+  readonly response: (response: SerialResponse) => Promise<void>;
+  readonly jobStatus: (status: SerialJobStatus) => Promise<void>;
+  /** Bytes of a job's image, at most `length`; fewer only at its end. */
+  readonly image: (fetch: SerialFetch) => Promise<Uint8Array>;
+  /** What the device is to be, whole. */
+  readonly desired: () => Promise<{ state: JsonObject; version: number }>;
+  /** Something of the gateway's failed, so the device got no answer and will ask again. */
+  readonly failed: (error: unknown) => void;
+  /** The gateway's clock, for the device's. */
+  readonly time: () => { ts: number; trusted: boolean };
+}
+
+export type SerialResponse = Omit<ResponseFrame, 't'>;
+export type SerialJob = Omit<JobFrame, 't'>;
+export type SerialJobStatus = Omit<JobStatusFrame, 't'>;
+export type SerialFetch = Omit<FetchFrame, 't'>;
+export type SerialCommand = Omit<Extract<DownFrame, { t: 'command' }>, 't'>;
+
+export interface DriverLineOptions extends SerialLineOptions {
+  readonly deviceId: string;
+  /** Silence after which the device is asked whether it is there. */
+  readonly pingAfterMs?: number;
+  /** Silence after which it counts as offline. */
+  readonly offlineAfterMs?: number;
+}
+
+export interface DriverLineCounts extends FramingCounts {
+  /** Lines that were no frame, or not to be taken from this device. */
+  readonly refusedLines: number;
+}
