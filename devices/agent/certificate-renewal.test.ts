@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import t, { type Test } from 'tap';
 import { type AgentOptions, openAgent } from './agent.js';
+import { CertificateRenewal } from './certificate-renewal.js';
+import { DeviceKeys } from './device-keys.js';
 import { enrol } from './enrol.js';
+import { GatewayTrust } from './gateway-trust.js';
 import { loadCredentials } from './identity.js';
 import { silentLog } from './log.js';
 import { type Said, TestGateway } from './test-gateway.js';
@@ -108,5 +111,45 @@ t.test(
     await gateway.renewals(1);
     await gateway.connected(2);
     t.equal(gateway.shown.at(-1), gateway.renewed[0]?.serial);
+  },
+);
+
+t.test(
+  'renews again and again a certificate that runs down before its session is let in',
+  async (t) => {
+    const { gateway, dataDir } = await setUp(t, 86_400_000);
+    const credentials = await loadCredentials(dataDir, silentLog);
+    let at = Date.now();
+    gateway.now = () => at;
+    const renewal = new CertificateRenewal({
+      keys: await DeviceKeys.open(dataDir, silentLog),
+      trust: new GatewayTrust(credentials),
+      // It waits for its next attempt, and that takes longer than certificates live here.
+      session: {
+        gateway: { host: '127.0.0.1', ...gateway.ports },
+        isConnected: false,
+        isOutdated: false,
+        takeOver: async () => undefined,
+      },
+      now: () => at,
+      monotonic: () => at,
+      log: silentLog,
+      wait: async (ms, signal) => {
+        await new Promise((resolve) => setImmediate(resolve));
+        signal?.throwIfAborted();
+        at += ms;
+      },
+    });
+    t.teardown(() => renewal.close());
+    const [started, lifeMs] = [at, 4_000];
+    gateway.lifetimeMs = lifeMs;
+    renewal.open();
+    await gateway.renewals(4);
+    const times = gateway.renewed.map(({ notAfter }) => notAfter - lifeMs - started);
+    const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    t.ok(
+      gaps.every((gap) => gap <= lifeMs * 0.6),
+      `each within its life: ${gaps.join()} ms`,
+    );
   },
 );

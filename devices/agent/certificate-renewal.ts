@@ -45,6 +45,8 @@ export class CertificateRenewal {
   #certificate: Certificate;
   /** When the certificate came, by the monotonic clock; null for one that was there at the start. */
   #gotAt: number | null = null;
+  /** Whether its dates can be gone by: they made sense by our clock when it came. */
+  #isDated = true;
   #outSince: number | null = null;
   #running: Promise<void> | null = null;
 
@@ -71,8 +73,7 @@ export class CertificateRenewal {
     const { signal } = this.#closing;
     const { log, entropy } = this.#deps;
     const retries = () => {
-      // Within a short life there has to be time for several attempts.
-      const mostMs = Math.min(mostRetryMs, Math.max(leastRetryMs, this.#lifeMs / 24));
+      const mostMs = this.#mostRetryMs;
       return backoff({
         firstMs: Math.min(firstRetryMs, mostMs),
         mostMs,
@@ -113,7 +114,7 @@ export class CertificateRenewal {
     const { notBefore } = this.#certificate;
     const now = this.#deps.now();
     const dueAt = renewalAt(this.#certificate);
-    if (now >= notBefore && (now < dueAt || this.#gotAt === null)) return dueAt - now;
+    if (now >= notBefore && (now < dueAt || this.#isDated)) return dueAt - now;
     if (!session.isConnected || this.#gotAt === null) return this.#lockedOutInMs();
     // A gateway that lost its time gives certificates that are over by our clock. It lets us in with them, so their age is what counts.
     return this.#gotAt + (dueAt - notBefore) - this.#monotonic();
@@ -129,8 +130,10 @@ export class CertificateRenewal {
     return this.#outSince + lockedOutAfterMs - this.#monotonic();
   }
 
-  get #lifeMs(): number {
-    return this.#certificate.notAfter - this.#certificate.notBefore;
+  /** Within a short life there has to be time for several attempts. */
+  get #mostRetryMs(): number {
+    const { notBefore, notAfter } = this.#certificate;
+    return Math.min(mostRetryMs, Math.max(leastRetryMs, (notAfter - notBefore) / 24));
   }
 
   async #step(signal: AbortSignal): Promise<void> {
@@ -143,8 +146,10 @@ export class CertificateRenewal {
       trust.adopt(await keys.adopt(renewed));
       this.#certificate = renewed.certificate;
       this.#gotAt = this.#monotonic();
+      const now = this.#deps.now();
+      this.#isDated = now >= this.#certificate.notBefore && now < renewalAt(this.#certificate);
       // Should it not have been the certificate that kept this device out, the next is not asked for at once.
-      this.#outSince = this.#gotAt + mostRetryMs;
+      this.#outSince = this.#gotAt + this.#mostRetryMs;
       const expiresAt = new Date(renewed.certificate.notAfter).toISOString();
       log.info({ serial: renewed.certificate.serial, expiresAt }, 'the certificate is renewed');
     }

@@ -60,3 +60,55 @@ t.test(
     await session.publish('dt/dev-1/telemetry/load', { value: 1 });
   },
 );
+
+t.test('goes over to the new certificate also when its connection breaks on the way', async (t) => {
+  const gateway = await TestGateway.open();
+  const directory = await makeDirectory();
+  const dataDir = join(directory.path, 'device');
+  await enrol({ log }, { dataDir, proof: { code: gateway.code }, deviceId: 'dev-1', model: 'pi' });
+  const credentials = await loadCredentials(dataDir, log);
+  const trust = new GatewayTrust(credentials);
+  const lost: object[] = [];
+  let connected: () => void = () => undefined;
+  let disconnected: () => void = () => undefined;
+  const session = new DeviceSession(
+    {
+      trust,
+      log: { ...log, info: (fields) => void lost.push(fields) },
+      handlers: {
+        connected: () => connected(),
+        disconnected: () => disconnected(),
+        message: async () => undefined,
+      },
+    },
+    {
+      clientId: 'dev-1',
+      gateways: credentials.identity.gateways,
+      filters: ['dt/dev-1/commands/+'],
+    },
+  );
+  t.teardown(async () => {
+    await session.close();
+    await gateway.close();
+    await directory.remove();
+  });
+  const first = new Promise<void>((resolve) => {
+    connected = resolve;
+  });
+  session.open();
+  await first;
+  trust.adopt(credentials);
+  gateway.onPublish = () => false;
+  const unanswered = session.publish('dt/dev-1/telemetry/load', { value: 1 });
+  const rejected = t.rejects(unanswered, { code: 'CONNECTION_FAILED' });
+  const second = new Promise<void>((resolve) => {
+    connected = resolve;
+  });
+  disconnected = () => gateway.cut();
+  await session.takeOver();
+  await rejected;
+  await second;
+  gateway.onPublish = () => true;
+  await session.publish('dt/dev-1/telemetry/load', { value: 2 });
+  t.same(lost, [], 'it was without a connection at no time');
+});

@@ -69,6 +69,8 @@ export class DeviceSession {
   #heir: Dialled | null = null;
   #predecessor: MqttClient | null = null;
   #supersede: () => void = () => undefined;
+  /** Ends the wait before the next attempt. */
+  #hurry: () => void = () => undefined;
   #gateway: GatewayAddress;
   #running: Promise<void> | null = null;
 
@@ -118,11 +120,14 @@ export class DeviceSession {
 
   /**
    * Goes over to a connection made with the certificate of now. That is made first; then what is under way may finish, and the gateway
-   * hands the session with all that it queues from one to the other. Errors: those of the connection; the session stays as it is.
+   * hands the session with all that it queues from one to the other. Where there is no connection, the next attempt is made at once: it
+   * may have been the certificate that kept this device out. Errors: those of the connection; the session stays as it is.
    */
   async takeOver(): Promise<void> {
     const before = this.#client;
+    if (before === null) this.#hurry();
     if (before === null || !this.isOutdated) return;
+    const supersede = this.#supersede;
     const heir = await this.#dial(this.#gateway, this.#closing.signal);
     if (this.#client !== before) {
       // It broke meanwhile; the next is made with the new certificate anyway.
@@ -133,7 +138,8 @@ export class DeviceSession {
     this.#client = null;
     this.#deps.handlers.disconnected();
     await withDeadline(this.#acknowledged(), drainTimeoutMs).catch(() => undefined);
-    this.#supersede();
+    // Of the connection before: should that have ended by itself meanwhile, the session is on the other one already.
+    supersede();
   }
 
   /** Resolves when the gateway acknowledged it, and so has it on disk. */
@@ -181,7 +187,10 @@ export class DeviceSession {
       if (this.#heir !== null) continue;
       attempt += 1;
       this.#deps.log.info({ reason, gateway: this.#gateway.host }, 'not connected');
-      await wait(delays.next().value ?? mostRetryMs, signal).catch(() => undefined);
+      const hurried = new AbortController();
+      this.#hurry = () => hurried.abort();
+      const waiting = AbortSignal.any([signal, hurried.signal]);
+      await wait(delays.next().value ?? mostRetryMs, waiting).catch(() => undefined);
     }
     this.#heir?.socket.destroy();
   }

@@ -38,6 +38,8 @@ export class TestGateway {
   connections = 0;
   /** How long the certificates live that it gives. */
   lifetimeMs = 86_400_000;
+  /** The time by which it certifies; epoch ms. */
+  now: () => number = Date.now;
   /** What a renewal is refused with; null grants it. */
   refusal: { readonly status: number; readonly code: string; readonly message: string } | null =
     null;
@@ -151,7 +153,7 @@ export class TestGateway {
     const { publicKey } = await parseRequest(asked.csr);
     const { fleet, site, siteCa, root } = this.fleet;
     const { lifetimeMs } = this;
-    const options = { device: asked.device_id, now: Date.now(), lifetimeMs };
+    const options = { device: asked.device_id, now: this.now(), lifetimeMs };
     const certificate = await issueDevice(siteCa, publicKey, options);
     return JSON.stringify({
       fleet,
@@ -173,7 +175,7 @@ export class TestGateway {
     const { lifetimeMs } = this;
     const certificate = await issueDevice(siteCa, publicKey, {
       device,
-      now: Date.now(),
+      now: this.now(),
       lifetimeMs,
     });
     this.renewed.push(certificate);
