@@ -103,7 +103,7 @@ export const certificateOf = (
 ): Promise<RegisteredCertificate | undefined> =>
   read.get<RegisteredCertificate>(`${select} WHERE c.serial = ?`, [serial]);
 
-/** The one that holds and was issued for this key on the strength of another; undefined when there is none. PEM. */
+/** The last one that holds and was issued for this key on the strength of another; undefined when there is none. PEM. */
 export const renewalOf = async (
   read: Database,
   {

@@ -1,18 +1,22 @@
 /**
  * Gives a device a new certificate on the strength of the one it has, which may have expired lately. The name stays; the key may be
  * another. Certificate and journal entry are one commit, and the answer leaves after it; asked again with the same key by the same
- * certificate, it gives the same one again, since the answer may have been lost.
+ * certificate, it gives the same one again, since the answer may have been lost, until that is itself to be renewed. What is asked of one
+ * device is done one after the other, so that two requests of it do not get two certificates.
  *
  * The old certificate holds until `Supersession` has seen the new one in use.
  */
+import type { KeyObject } from 'node:crypto';
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { SitePolicy } from '@holdfast/protos/link/site-policy';
 import { type Certificate, parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { parseRequest } from '@holdfast/provisioning/pki/csr';
 import { isNameEqual } from '@holdfast/provisioning/pki/distinguished-name';
 import { type Authority, issueDevice } from '@holdfast/provisioning/pki/issue';
+import { renewalAt } from '@holdfast/provisioning/pki/renewal-time';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
+import { Turns } from '../shadows/turns.js';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
 import {
@@ -39,11 +43,15 @@ export interface ShownCertificate {
   readonly certificate: Certificate;
 }
 
+/** Requests of one device at once. */
+const mostWaiting = 4;
+
 /** Where nobody noted it, as after the gateway was replaced: no certificate for devices that do not renew lives so short. */
 const renewingAtMostMs = 60 * 86_400_000;
 
 export class DeviceRenewal {
   readonly #deps: DeviceRenewalDependencies;
+  readonly #turns = new Turns(mostWaiting);
 
   constructor(deps: DeviceRenewalDependencies) {
     this.#deps = deps;
@@ -54,8 +62,7 @@ export class DeviceRenewal {
    * REQUEST_INVALID (another name), PEER_REFUSED (revoked meanwhile), RESOURCE_STATE_WRONG (the device is out of service), GATEWAY_FENCED, those of the store.
    */
   async renew(shown: ShownCertificate, csr: Uint8Array | string): Promise<Certificate> {
-    const { site, clock, siteCa, requireWritable } = this.#deps;
-    requireWritable();
+    this.#deps.requireWritable();
     const { publicKey, subject } = await parseRequest(csr);
     if (subject === undefined || !isNameEqual(subject, shown.certificate.subject)) {
       throw new HoldfastError(
@@ -65,11 +72,19 @@ export class DeviceRenewal {
     }
     const keySha256 = publicKeySha256(publicKey);
     this.#decide(shown, keySha256);
+    return this.#turns.take(shown.device, () => this.#issue(shown, publicKey));
+  }
+
+  async #issue(shown: ShownCertificate, publicKey: KeyObject): Promise<Certificate> {
+    const { site, clock, siteCa } = this.#deps;
+    const keySha256 = publicKeySha256(publicKey);
     const { device } = shown;
     const { serial } = shown.certificate;
     const asked = { device, publicKeySha256: keySha256, replaces: serial };
     const given = await renewalOf(site.read, asked, clock.now());
-    if (given !== undefined) return parseCertificate(given);
+    const before = given === undefined ? undefined : parseCertificate(given);
+    // One that is due already, because its device was off since, would have it ask again at once, or not before it is over.
+    if (before !== undefined && (!clock.trusted || clock.now() < renewalAt(before))) return before;
     const renews = await this.#renews(shown.certificate);
     const { renewingMs, otherMs } = this.#deps.policy().deviceCertificates;
     // A clock that has lost its time must not make a certificate that was never valid.

@@ -167,10 +167,24 @@ t.test('an answer that was lost is given again only while it is worth something'
   const { certificate } = await enrolled(true);
   const key = await createKey();
   const lost = await renew(certificate, key);
-  clock.advance(8 * dayMs);
+  clock.advance(3 * dayMs);
+  t.equal((await renew(certificate, key)).serial, lost.serial);
+  clock.advance(dayMs);
   const given = await renew(certificate, key);
-  t.not(given.serial, lost.serial, 'the first has expired meanwhile');
-  t.ok(given.notAfter > clock.now());
+  t.not(given.serial, lost.serial, 'the first would have to be renewed at once');
+  t.equal(given.notAfter, clock.now() + 7 * dayMs);
+  clock.trusted = false;
+  clock.advance(6 * dayMs);
+  t.equal((await renew(certificate, key)).serial, given.serial, 'nothing is due in doubt');
+});
+
+t.test('two requests for the same key at the same time get one certificate', async (t) => {
+  const { enrolled, renew, site } = await openSite(t);
+  const { certificate } = await enrolled(true);
+  const key = await createKey();
+  const [one, other] = await Promise.all([renew(certificate, key), renew(certificate, key)]);
+  t.equal(one.serial, other.serial);
+  t.equal((await certificatesOf(site.read, 'pump')).length, 2);
 });
 
 t.test('a certificate that was revoked while it asked gets its device no other', async (t) => {
