@@ -114,42 +114,64 @@ t.test(
   },
 );
 
+/** A renewal without a session: its clock goes on by what it waits. */
+const openRenewal = async (t: Test, isConnected: boolean) => {
+  const { gateway, dataDir } = await setUp(t, 86_400_000);
+  const credentials = await loadCredentials(dataDir, silentLog);
+  const time = { at: Date.now() };
+  gateway.now = () => time.at;
+  const renewal = new CertificateRenewal({
+    keys: await DeviceKeys.open(dataDir, silentLog),
+    trust: new GatewayTrust(credentials),
+    session: {
+      gateway: { host: '127.0.0.1', ...gateway.ports },
+      isConnected,
+      isOutdated: false,
+      takeOver: async () => undefined,
+    },
+    now: () => time.at,
+    monotonic: () => time.at,
+    log: silentLog,
+    wait: async (ms, signal) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      signal?.throwIfAborted();
+      time.at += ms;
+    },
+  });
+  t.teardown(() => renewal.close());
+  return { gateway, renewal, time };
+};
+
 t.test(
   'renews again and again a certificate that runs down before its session is let in',
   async (t) => {
-    const { gateway, dataDir } = await setUp(t, 86_400_000);
-    const credentials = await loadCredentials(dataDir, silentLog);
-    let at = Date.now();
-    gateway.now = () => at;
-    const renewal = new CertificateRenewal({
-      keys: await DeviceKeys.open(dataDir, silentLog),
-      trust: new GatewayTrust(credentials),
-      // It waits for its next attempt, and that takes longer than certificates live here.
-      session: {
-        gateway: { host: '127.0.0.1', ...gateway.ports },
-        isConnected: false,
-        isOutdated: false,
-        takeOver: async () => undefined,
-      },
-      now: () => at,
-      monotonic: () => at,
-      log: silentLog,
-      wait: async (ms, signal) => {
-        await new Promise((resolve) => setImmediate(resolve));
-        signal?.throwIfAborted();
-        at += ms;
-      },
-    });
-    t.teardown(() => renewal.close());
-    const [started, lifeMs] = [at, 4_000];
+    const { gateway, renewal, time } = await openRenewal(t, false);
+    const [started, lifeMs] = [time.at, 4_000];
     gateway.lifetimeMs = lifeMs;
     renewal.open();
     await gateway.renewals(4);
     const times = gateway.renewed.map(({ notAfter }) => notAfter - lifeMs - started);
-    const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    const gaps = times.slice(1).map((at, index) => at - (times[index] ?? 0));
     t.ok(
       gaps.every((gap) => gap <= lifeMs * 0.6),
       `each within its life: ${gaps.join()} ms`,
     );
   },
 );
+
+t.test('one that is due when it comes is renewed at once, but only once', async (t) => {
+  const { gateway, renewal, time } = await openRenewal(t, true);
+  const hourMs = 3_600_000;
+  // The gateway has lost its time: by the clock of the device three quarters are over of whatever it gives.
+  gateway.lifetimeMs = 24 * hourMs;
+  gateway.now = () => time.at - 18 * hourMs;
+  const asked: number[] = [];
+  renewal.open();
+  for (const count of [1, 2, 3]) {
+    await gateway.renewals(count);
+    asked.push(time.at);
+  }
+  const [first = 0, second = 0, third = 0] = asked;
+  t.ok(second - first <= hourMs, `again after ${(second - first) / hourMs} h`);
+  t.ok(third - second > 10 * hourMs, `then after ${(third - second) / hourMs} h`);
+});

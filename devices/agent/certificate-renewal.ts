@@ -45,8 +45,9 @@ export class CertificateRenewal {
   #certificate: Certificate;
   /** When the certificate came, by the monotonic clock; null for one that was there at the start. */
   #gotAt: number | null = null;
-  /** Whether its dates can be gone by: they made sense by our clock when it came. */
+  /** Whether its dates can be gone by: by our clock they made sense when it came. */
   #isDated = true;
+  #wasFresh = true;
   #outSince: number | null = null;
   #running: Promise<void> | null = null;
 
@@ -85,7 +86,7 @@ export class CertificateRenewal {
       try {
         const dueInMs = this.#dueInMs();
         if (dueInMs > 0) {
-          await this.#wait(Math.min(dueInMs, lookEveryMs), signal);
+          await this.#wait(Math.min(dueInMs, lookEveryMs, this.#mostRetryMs), signal);
           continue;
         }
         await this.#step(signal);
@@ -130,6 +131,18 @@ export class CertificateRenewal {
     return this.#outSince + lockedOutAfterMs - this.#monotonic();
   }
 
+  /**
+   * One that is due when it comes may be of an answer that came late: it is renewed at once. Two of them in a row say that the gateway's
+   * clock is another.
+   */
+  #noteDates(): void {
+    const { notBefore, notAfter } = this.#certificate;
+    const now = this.#deps.now();
+    const isFresh = now >= notBefore && now < renewalAt(this.#certificate);
+    this.#isDated = isFresh || (this.#wasFresh && now >= notBefore && now < notAfter);
+    this.#wasFresh = isFresh;
+  }
+
   /** Within a short life there has to be time for several attempts. */
   get #mostRetryMs(): number {
     const { notBefore, notAfter } = this.#certificate;
@@ -146,8 +159,7 @@ export class CertificateRenewal {
       trust.adopt(await keys.adopt(renewed));
       this.#certificate = renewed.certificate;
       this.#gotAt = this.#monotonic();
-      const now = this.#deps.now();
-      this.#isDated = now >= this.#certificate.notBefore && now < renewalAt(this.#certificate);
+      this.#noteDates();
       // Should it not have been the certificate that kept this device out, the next is not asked for at once.
       this.#outSince = this.#gotAt + this.#mostRetryMs;
       const expiresAt = new Date(renewed.certificate.notAfter).toISOString();

@@ -24,6 +24,8 @@ export interface RotatingSite {
   readonly agents: readonly RotatingAgent[];
   /** How many times the certificate of a device was renewed. */
   renewals(device: string): Promise<number>;
+  /** When the newest certificate of a device was issued; epoch ms. */
+  lastIssuedAt(device: string): Promise<number>;
   /** Every point that the gateway has committed of a device, by boot: its sequence numbers, ascending. */
   points(device: string): Promise<Map<string, number[]>>;
   close(): Promise<void>;
@@ -86,6 +88,13 @@ export const openRotatingSite = async (
         [device],
       );
       return rows[0]?.count ?? 0;
+    },
+    lastIssuedAt: async (device) => {
+      const rows = await site.read<{ at: number }>(
+        'SELECT max(issued_at) AS at FROM device_certificates WHERE device_id = ?',
+        [device],
+      );
+      return rows[0]?.at ?? 0;
     },
     points: async (device) => {
       const rows = await site.read<{ body: string }>(
