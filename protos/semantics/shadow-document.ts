@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../mqtt/json-payload.js';
+import { PathIndex } from './path-index.js';
 import {
   keyOf,
   type ShadowEdit,
@@ -70,13 +71,13 @@ export const deltaOf = (state: ShadowState): ShadowDelta | undefined => {
  * deletes nothing. Overlapping edits cannot come of a patch.
  */
 export const editsOf = (state: ShadowState, patch: ShadowPatch): ShadowEdit[] => {
-  const visible = visibleLeaves(state);
+  const visible = new PathIndex(visibleLeaves(state));
   const edits: ShadowEdit[] = [];
   const walk = (path: ShadowPath, value: JsonValue): void => {
     if (isJsonObject(value)) {
       for (const [key, child] of Object.entries(value)) walk([...path, key], child);
     } else if (value !== null) edits.push({ path, value });
-    else if (visible.some((leaf) => isAlong(leaf.path, path))) edits.push({ path });
+    else if (visible.along(path).length > 0) edits.push({ path });
   };
   for (const section of shadowSections) {
     const value = patch[section];
@@ -145,9 +146,6 @@ const byPath = ({ path: a }: ShadowOperation, { path: b }: ShadowOperation): num
   }
   return a.length - b.length;
 };
-
-const isAlong = (a: ShadowPath, b: ShadowPath): boolean =>
-  (a.length < b.length ? a : b).every((key, at) => key === (a.length < b.length ? b : a)[at]);
 
 /** A section is no level of its own: `{a: 1}` has one. */
 const depthOf = (value: JsonValue): number => {

@@ -169,3 +169,37 @@ t.test('collects every deletion that both ends have, and brings nothing back', a
     { numRuns: 500, seed },
   );
 });
+
+/** A batch at the limits of a shadow, each operation telling when its path is looked at. */
+t.test('an operation costs what it meets, not what there is', async (t) => {
+  const count = 1_000;
+  let looks = 0;
+  const counted = (operation: ShadowOperation): ShadowOperation => {
+    const { path } = operation;
+    return Object.defineProperty({ ...operation }, 'path', {
+      enumerable: true,
+      get: () => {
+        looks += 1;
+        return path;
+      },
+    });
+  };
+  const leaves = Array.from({ length: count }, (_, at) => ({
+    path: ['desired', `leaf-${at}`],
+    value: at,
+  }));
+  const start = applyOperations(emptyShadow, write(emptyShadow, 'cloud', 1, ...leaves));
+  const atSite = write(start, 'site', 2_000, ...leaves);
+  const inCloud = write(start, 'cloud', 3_000, ...leaves);
+  let state = applyOperations(start, atSite.map(counted));
+  t.ok(looks < 20 * count, `${looks} looks at paths for ${count} writes over ${count} leaves`);
+  looks = 0;
+  state = applyOperations(state, inCloud.map(counted));
+  t.ok(looks < 40 * count, `${looks} looks for ${count} that conflict`);
+  looks = 0;
+  t.equal(conflictsOf(state).length, count);
+  t.ok(looks < 40 * count, `${looks} looks to list ${count} conflicts`);
+  looks = 0;
+  write(state, 'site', 4_000, ...leaves);
+  t.ok(looks < 40 * count, `${looks} looks to write over them`);
+});

@@ -7,6 +7,8 @@ import {
   mintTime,
   zeroTime,
 } from './hybrid-clock.js';
+import { isAlong, PathIndex } from './path-index.js';
+import { compareStamps, type ShadowStamp } from './shadow-stamp.js';
 
 /**
  * The merge of a shadow, which the site and the control plane both run (DESIGN.md, "Shadow").
@@ -43,13 +45,6 @@ export interface ShadowOperation {
 
 export type ShadowPath = readonly string[];
 
-export interface ShadowStamp extends HybridTime {
-  /** The log whose replica minted it (first 8 hexadecimal digits suffice): a rebuilt replica is another one. */
-  readonly replica: string;
-  /** `device:<id>`, `cloud` or `site:<person>`. */
-  readonly writer: string;
-}
-
 /** Names one operation. */
 export interface ShadowWriteId {
   readonly path: ShadowPath;
@@ -82,12 +77,15 @@ export const applyOperations = (
   state: ShadowState,
   operations: readonly ShadowOperation[],
 ): ShadowState => {
+  const news = operations.filter((operation) => !holds(state, operation));
+  if (news.length === 0) return state;
   const draft: Draft = {
     leaves: new Map(state.leaves),
     lost: new Map(state.lost),
+    along: indexOf(state),
     isChanged: false,
   };
-  for (const operation of operations) apply(draft, operation);
+  for (const operation of news) apply(draft, operation);
   return draft.isChanged ? { leaves: draft.leaves, lost: draft.lost } : state;
 };
 
@@ -110,8 +108,9 @@ export const mintOperations = (
   edits: readonly ShadowEdit[],
   context: MintContext,
 ): ShadowOperation[] => {
-  const overwritten = edits.map((edit) => relatedTo(edit.path, state));
-  const latest = overwritten.flat().reduce((at, { stamp }) => laterOf(at, stamp), zeroTime);
+  const index = indexOf(state);
+  const overwritten = edits.map(({ path }) => keptAlong(index, path));
+  const latest = latestTime(overwritten.flat());
   const { wall, counter } = mintTime(
     { seen: context.seen, overwritten: latest },
     context.clock,
@@ -155,15 +154,19 @@ export const collectDead = (
 };
 
 /** The conflicts that nobody has written over knowingly, each with what stands in the loser's place now. */
-export const conflictsOf = (state: ShadowState): ShadowConflict[] =>
-  [...state.lost.values()]
-    .filter((loser) => !isKnown(state, loser))
+export const conflictsOf = (state: ShadowState): ShadowConflict[] => {
+  if (state.lost.size === 0) return [];
+  const index = indexOf(state);
+  return [...state.lost.values()]
+    .filter((loser) => !isKnown(index, loser))
     .map((loser) => {
-      const winner = [...state.leaves.values()]
-        .filter((leaf) => isRelated(leaf.path, loser.path) && supersedes(leaf, loser))
+      const winner = index.leaves
+        .along(loser.path)
+        .filter((leaf) => supersedes(leaf, loser))
         .sort((a, b) => (supersedes(a, b) ? -1 : 1))[0];
       return { path: loser.path, loser, ...(winner === undefined ? {} : { winner }) };
     });
+};
 
 /** The highest time in a state: what its replica has seen of it. */
 export const latestTime = (operations: Iterable<ShadowWriteId>): HybridTime => {
@@ -181,42 +184,65 @@ export const idOf = ({ path, stamp }: ShadowWriteId): string =>
 interface Draft {
   readonly leaves: Map<string, ShadowOperation>;
   readonly lost: Map<string, ShadowOperation>;
+  readonly along: StateIndex;
   isChanged: boolean;
 }
 
+/** What is kept, by its path: an operation costs what it meets, not what there is. */
+interface StateIndex {
+  readonly leaves: PathIndex<ShadowOperation>;
+  readonly lost: PathIndex<ShadowOperation>;
+}
+
+const indexOf = ({ leaves, lost }: ShadowState): StateIndex => ({
+  leaves: new PathIndex(leaves.values()),
+  lost: new PathIndex(lost.values()),
+});
+
+const holds = ({ leaves }: ShadowState, { path, stamp }: ShadowOperation): boolean => {
+  const same = leaves.get(keyOf(path));
+  return same !== undefined && compareStamps(same.stamp, stamp) === 0;
+};
+
 const apply = (draft: Draft, operation: ShadowOperation): void => {
-  const { leaves, lost } = draft;
-  const key = keyOf(operation.path);
-  const same = leaves.get(key);
-  if (same !== undefined && compareStamps(same.stamp, operation.stamp) === 0) return;
-  const related = [...leaves.values()].filter((leaf) => isRelated(leaf.path, operation.path));
+  if (holds(draft, operation)) return;
+  const { leaves, lost, along } = draft;
+  const related = along.leaves.along(operation.path);
   const newer = related.filter((leaf) => supersedes(leaf, operation));
-  const older = related.filter((leaf) => !newer.includes(leaf));
+  const older = related.filter((leaf) => !supersedes(leaf, operation));
 
   // Judged before anything goes, since what goes may be all that knows of another.
   const unseen = older.filter(
-    (leaf) => !hasSeen(operation, leaf) && (isErased(leaf, operation) || !isKnown(draft, leaf)),
+    (leaf) =>
+      !hasSeen(operation, leaf) &&
+      (isErased(leaf, operation) || (!lost.has(idOf(leaf)) && !isKnown(along, leaf))),
   );
-  if (newer.length > 0 && !isKnown(draft, operation)) unseen.push(operation);
-  for (const [id, loser] of lost) {
+  if (newer.length > 0 && !isKnown(along, operation)) unseen.push(operation);
+  for (const loser of along.lost.along(operation.path)) {
     // What covers a loser and has seen it carries all that the loser knew; what is below it may not.
     if (!hasSeen(operation, loser) || !isErased(loser, operation)) continue;
-    lost.delete(id);
+    lost.delete(idOf(loser));
+    along.lost.remove(loser);
     draft.isChanged = true;
   }
   for (const loser of unseen) {
     const id = idOf(loser);
     if (lost.has(id)) continue; // it may have its value still, which `loser` may not
     lost.set(id, loser);
+    along.lost.add(loser);
     draft.isChanged = true;
   }
 
   if (newer.some((leaf) => isErased(operation, leaf))) return;
+  const kept = older.filter((leaf) => !isErased(leaf, operation)).map(withoutValue);
   for (const leaf of older) {
-    if (isErased(leaf, operation)) leaves.delete(keyOf(leaf.path));
-    else leaves.set(keyOf(leaf.path), withoutValue(leaf));
+    leaves.delete(keyOf(leaf.path));
+    along.leaves.remove(leaf);
   }
-  leaves.set(key, newer.length > 0 ? withoutValue(operation) : operation);
+  for (const leaf of [...kept, newer.length > 0 ? withoutValue(operation) : operation]) {
+    leaves.set(keyOf(leaf.path), leaf);
+    along.leaves.add(leaf);
+  }
   draft.isChanged = true;
 };
 
@@ -228,7 +254,7 @@ const seenThrough = (
 ): ShadowWriteId[] => {
   const newest = new Map<string, ShadowWriteId>();
   const add = ({ path: at, stamp }: ShadowWriteId): void => {
-    if (stamp.replica === ownReplica || !isRelated(at, path)) return;
+    if (stamp.replica === ownReplica || !isAlong(at, path)) return;
     const key = `${stamp.replica} ${keyOf(at)}`;
     const known = newest.get(key);
     if (known === undefined || compareTimes(known.stamp, stamp) < 0) {
@@ -242,49 +268,32 @@ const seenThrough = (
   return [...newest.values()];
 };
 
-const relatedTo = (path: ShadowPath, state: ShadowState): ShadowOperation[] =>
-  [...state.leaves.values(), ...state.lost.values()].filter((operation) =>
-    isRelated(operation.path, path),
-  );
-
 /** Whether nothing of a related operation is left under one that supersedes it: that is at its path or above it. */
 const isErased = (loser: ShadowOperation, by: ShadowOperation): boolean =>
   by.path.length <= loser.path.length;
 
 /** Whether any operation that is kept was written by someone who had seen this one. */
-const isKnown = (draft: ShadowState, operation: ShadowOperation): boolean => {
-  for (const leaf of draft.leaves.values()) if (hasSeen(leaf, operation)) return true;
-  for (const loser of draft.lost.values()) if (hasSeen(loser, operation)) return true;
-  return false;
-};
+const isKnown = (index: StateIndex, operation: ShadowOperation): boolean =>
+  keptAlong(index, operation.path).some((other) => hasSeen(other, operation));
+
+const keptAlong = ({ leaves, lost }: StateIndex, path: ShadowPath): ShadowOperation[] =>
+  lost.size === 0 ? leaves.along(path) : [...leaves.along(path), ...lost.along(path)];
 
 /** Whether the later of two writes is of somebody who knew the earlier: a replica has seen whatever it wrote there itself. */
 export const hasSeen = (later: ShadowOperation, earlier: ShadowOperation): boolean =>
-  isRelated(later.path, earlier.path) &&
+  isAlong(later.path, earlier.path) &&
   compareTimes(earlier.stamp, later.stamp) < 0 &&
   (later.stamp.replica === earlier.stamp.replica ||
     (later.over?.some(
       (seen) =>
+        compareTimes(earlier.stamp, seen.stamp) <= 0 &&
         seen.stamp.replica === earlier.stamp.replica &&
-        isRelated(seen.path, earlier.path) &&
-        compareTimes(earlier.stamp, seen.stamp) <= 0,
+        isAlong(seen.path, earlier.path),
     ) ??
       false));
-
-/** Whether one path is the other, above it or below it. */
-const isRelated = (a: ShadowPath, b: ShadowPath): boolean => {
-  const length = Math.min(a.length, b.length);
-  for (let at = 0; at < length; at += 1) if (a[at] !== b[at]) return false;
-  return true;
-};
 
 /** A total order: two replicas may mint one time; one stamp at two paths of one line is nobody's to mint, but decided. */
 const supersedes = (a: ShadowOperation, b: ShadowOperation): boolean =>
   (compareStamps(a.stamp, b.stamp) || b.path.length - a.path.length) > 0;
-
-const compareStamps = (a: ShadowStamp, b: ShadowStamp): number =>
-  compareTimes(a, b) || compareTexts(a.writer, b.writer) || compareTexts(a.replica, b.replica);
-
-const compareTexts = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 const withoutValue = ({ value: _value, ...rest }: ShadowOperation): ShadowOperation => rest;
