@@ -50,11 +50,14 @@ export const conflictMessage = (row: Selectable<Schema['shadow_conflicts']>): Co
     winner: winner && writeMessage(winner),
     loser: writeMessage(loser),
     detectTime: new Date(row.detected_at),
+    name: `${shadowName(row.site_id, row.device_id, row.shadow)}/conflicts/${row.conflict_id}`,
+    settlement: undefined,
   };
 };
 
-const writeMessage = ({ stamp, value }: ShadowOperation): ShadowWrite => ({
+const writeMessage = ({ stamp, value, trusted }: ShadowOperation): ShadowWrite => ({
   writer: stamp.writer,
   time: new Date(stamp.wall),
   valueJson: value === undefined ? '' : JSON.stringify(value),
+  clockUntrusted: trusted === false,
 });

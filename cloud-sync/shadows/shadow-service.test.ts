@@ -124,6 +124,7 @@ t.test('lists the shadows of a device, and the conflicts of device, site and fle
         parent,
         pageSize: 1,
         pageToken,
+        includeSettled: false,
       });
       conflicts.push(...page.conflicts);
       pageToken = page.nextPageToken;
@@ -140,6 +141,7 @@ t.test('lists the shadows of a device, and the conflicts of device, site and fle
     parent: 'sites/a',
     pageSize: 0,
     pageToken: '',
+    includeSettled: false,
   });
   t.same(conflicts, [], 'written over knowingly');
 });

@@ -133,7 +133,20 @@ export const shadowService = (deps: ChangeShadowDependencies): ApiService => {
       ]);
       return { conflicts: cut.rows.map(conflictMessage), nextPageToken: cut.nextPageToken };
     },
+
+    settleConflict: async () => notYet(),
+    listShadowChanges: async () => notYet(),
+    // biome-ignore lint/correctness/useYield: it has nothing to tell yet
+    watchShadow: async function* () {
+      notYet();
+    },
+    getConflictPolicy: async () => notYet(),
+    updateConflictPolicy: async () => notYet(),
   });
+};
+
+const notYet = (): never => {
+  throw new HoldfastError('METHOD_NOT_ALLOWED', 'This control plane cannot do that yet');
 };
 
 const notFound = ({ device, shadow }: ShadowKey): HoldfastError =>

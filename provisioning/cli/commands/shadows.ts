@@ -137,6 +137,7 @@ const conflictsInCloud = (
         parent: `sites/${site ?? '-'}`,
         pageSize: 1000,
         pageToken,
+        includeSettled: false,
       });
       const items = page.conflicts.map((conflict) => ({
         shadow: conflict.shadow,

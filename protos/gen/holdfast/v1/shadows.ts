@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -19,8 +21,142 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Empty } from "../../google/protobuf/empty.js";
+import { FieldMask } from "../../google/protobuf/field_mask.js";
 import { Struct } from "../../google/protobuf/struct.js";
 import { Timestamp } from "../../google/protobuf/timestamp.js";
+
+export enum ConflictKept {
+  CONFLICT_KEPT_UNSPECIFIED = 0,
+  CONFLICT_KEPT_WINNER = 1,
+  CONFLICT_KEPT_LOSER = 2,
+  /** CONFLICT_KEPT_OTHER - Something else was written over both. */
+  CONFLICT_KEPT_OTHER = 3,
+  UNRECOGNIZED = -1,
+}
+
+export function conflictKeptFromJSON(object: any): ConflictKept {
+  switch (object) {
+    case 0:
+    case "CONFLICT_KEPT_UNSPECIFIED":
+      return ConflictKept.CONFLICT_KEPT_UNSPECIFIED;
+    case 1:
+    case "CONFLICT_KEPT_WINNER":
+      return ConflictKept.CONFLICT_KEPT_WINNER;
+    case 2:
+    case "CONFLICT_KEPT_LOSER":
+      return ConflictKept.CONFLICT_KEPT_LOSER;
+    case 3:
+    case "CONFLICT_KEPT_OTHER":
+      return ConflictKept.CONFLICT_KEPT_OTHER;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ConflictKept.UNRECOGNIZED;
+  }
+}
+
+export function conflictKeptToJSON(object: ConflictKept): string {
+  switch (object) {
+    case ConflictKept.CONFLICT_KEPT_UNSPECIFIED:
+      return "CONFLICT_KEPT_UNSPECIFIED";
+    case ConflictKept.CONFLICT_KEPT_WINNER:
+      return "CONFLICT_KEPT_WINNER";
+    case ConflictKept.CONFLICT_KEPT_LOSER:
+      return "CONFLICT_KEPT_LOSER";
+    case ConflictKept.CONFLICT_KEPT_OTHER:
+      return "CONFLICT_KEPT_OTHER";
+    case ConflictKept.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export enum ConflictKeep {
+  CONFLICT_KEEP_UNSPECIFIED = 0,
+  CONFLICT_KEEP_WINNER = 1,
+  CONFLICT_KEEP_LOSER = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function conflictKeepFromJSON(object: any): ConflictKeep {
+  switch (object) {
+    case 0:
+    case "CONFLICT_KEEP_UNSPECIFIED":
+      return ConflictKeep.CONFLICT_KEEP_UNSPECIFIED;
+    case 1:
+    case "CONFLICT_KEEP_WINNER":
+      return ConflictKeep.CONFLICT_KEEP_WINNER;
+    case 2:
+    case "CONFLICT_KEEP_LOSER":
+      return ConflictKeep.CONFLICT_KEEP_LOSER;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ConflictKeep.UNRECOGNIZED;
+  }
+}
+
+export function conflictKeepToJSON(object: ConflictKeep): string {
+  switch (object) {
+    case ConflictKeep.CONFLICT_KEEP_UNSPECIFIED:
+      return "CONFLICT_KEEP_UNSPECIFIED";
+    case ConflictKeep.CONFLICT_KEEP_WINNER:
+      return "CONFLICT_KEEP_WINNER";
+    case ConflictKeep.CONFLICT_KEEP_LOSER:
+      return "CONFLICT_KEEP_LOSER";
+    case ConflictKeep.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export enum ConflictWinner {
+  CONFLICT_WINNER_UNSPECIFIED = 0,
+  /** CONFLICT_WINNER_CLOUD - What was written at the control plane. */
+  CONFLICT_WINNER_CLOUD = 1,
+  /** CONFLICT_WINNER_SITE - What was written by devices and people at the site. */
+  CONFLICT_WINNER_SITE = 2,
+  /** CONFLICT_WINNER_LATEST - The later write. */
+  CONFLICT_WINNER_LATEST = 3,
+  UNRECOGNIZED = -1,
+}
+
+export function conflictWinnerFromJSON(object: any): ConflictWinner {
+  switch (object) {
+    case 0:
+    case "CONFLICT_WINNER_UNSPECIFIED":
+      return ConflictWinner.CONFLICT_WINNER_UNSPECIFIED;
+    case 1:
+    case "CONFLICT_WINNER_CLOUD":
+      return ConflictWinner.CONFLICT_WINNER_CLOUD;
+    case 2:
+    case "CONFLICT_WINNER_SITE":
+      return ConflictWinner.CONFLICT_WINNER_SITE;
+    case 3:
+    case "CONFLICT_WINNER_LATEST":
+      return ConflictWinner.CONFLICT_WINNER_LATEST;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ConflictWinner.UNRECOGNIZED;
+  }
+}
+
+export function conflictWinnerToJSON(object: ConflictWinner): string {
+  switch (object) {
+    case ConflictWinner.CONFLICT_WINNER_UNSPECIFIED:
+      return "CONFLICT_WINNER_UNSPECIFIED";
+    case ConflictWinner.CONFLICT_WINNER_CLOUD:
+      return "CONFLICT_WINNER_CLOUD";
+    case ConflictWinner.CONFLICT_WINNER_SITE:
+      return "CONFLICT_WINNER_SITE";
+    case ConflictWinner.CONFLICT_WINNER_LATEST:
+      return "CONFLICT_WINNER_LATEST";
+    case ConflictWinner.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
 
 export interface Shadow {
   /** `sites/{site}/devices/{device}/shadows/{shadow}`; the classic shadow is `-`. */
@@ -73,6 +209,8 @@ export interface ListConflictsRequest {
   parent: string;
   pageSize: number;
   pageToken: string;
+  /** Also those that are settled. They are kept 90 days, unless set otherwise. */
+  includeSettled: boolean;
 }
 
 export interface ListConflictsResponse {
@@ -85,18 +223,154 @@ export interface ShadowConflict {
   shadow: string;
   /** `desired` or `reported`, then the keys. */
   path: string[];
+  /** Absent when that was a deletion which is forgotten since. */
   winner: ShadowWrite | undefined;
   loser: ShadowWrite | undefined;
-  detectTime: Date | undefined;
+  detectTime:
+    | Date
+    | undefined;
+  /** `sites/{site}/devices/{device}/shadows/{shadow}/conflicts/{conflict}`. */
+  name: string;
+  /** Absent while the conflict is open. */
+  settlement: ConflictSettlement | undefined;
+}
+
+/** How a conflict ended: somebody wrote there who knew both. */
+export interface ConflictSettlement {
+  settleTime:
+    | Date
+    | undefined;
+  /** Of the write that settled it; `policy` where a rule of the plan did. */
+  writer: string;
+  kept: ConflictKept;
 }
 
 export interface ShadowWrite {
+  /** `cloud:{caller}`, `site:{person}`, `device:{device}` or `policy`. */
   writer: string;
   time:
     | Date
     | undefined;
   /** JSON text; empty for a deletion. */
   valueJson: string;
+  /** The writer's clock was not to be believed: `time` is no more than that of the newest write it knew. */
+  clockUntrusted: boolean;
+}
+
+export interface SettleConflictRequest {
+  /** `sites/{site}/devices/{device}/shadows/{shadow}/conflicts/{conflict}`. */
+  name: string;
+  keep: ConflictKeep;
+}
+
+/** Leaves of a shadow that one writer changed in one commit here. */
+export interface ShadowChange {
+  /** `sites/{site}/devices/{device}/shadows/{shadow}`. */
+  shadow: string;
+  /** The shadow's version with the change; a deletion has the version of what it deleted. */
+  version: bigint;
+  /** When it was committed here: for what a site wrote while it was offline, when it arrived. */
+  time:
+    | Date
+    | undefined;
+  /** `cloud:{caller}`, `site:{person}`, `device:{device}` or `policy`. */
+  writer: string;
+  /** When it was written, by the writer's clock, and whether that was not to be believed. */
+  writeTime: Date | undefined;
+  clockUntrusted: boolean;
+  changes: LeafChange[];
+  /** Whether the shadow was deleted as a whole. */
+  deleted: boolean;
+}
+
+export interface LeafChange {
+  /** `desired` or `reported`, then the keys. */
+  path: string[];
+  /** JSON text; empty where there was or is nothing. */
+  beforeJson: string;
+  afterJson: string;
+}
+
+export interface ListShadowChangesRequest {
+  /** `sites/{site}/devices/{device}/shadows/{shadow}`, `sites/{site}/devices/{device}` or `sites/{site}`. */
+  parent: string;
+  /** At most 1,000; 0 means 100. A page may hold fewer although another follows. */
+  pageSize: number;
+  pageToken: string;
+  /** Committed here at or after the one and before the other. */
+  startTime: Date | undefined;
+  endTime:
+    | Date
+    | undefined;
+  /** Only changes at this path or below it, as `desired`, `net`: the other leaves of such a change are left out. */
+  path: string[];
+  /** A whole writer as `site:ann`, or `cloud`, `site`, `device` or `policy` for every one of that kind. */
+  writer: string;
+  /** With a shadow as parent: only what came after the one version, up to and with the other. */
+  afterVersion?: bigint | undefined;
+  untilVersion?: bigint | undefined;
+}
+
+export interface ListShadowChangesResponse {
+  changes: ShadowChange[];
+  nextPageToken: string;
+  /** With a shadow as parent: every change after this version of it is kept. */
+  completeAfterVersion: bigint;
+  /** What the site's history had to let go before its time to stay within its bytes: how many changes in all, and the time of the last. */
+  droppedChanges: bigint;
+  droppedUntilTime: Date | undefined;
+}
+
+export interface WatchShadowRequest {
+  /** `sites/{site}/devices/{device}/shadows/{shadow}`. It may come to be only later. */
+  name: string;
+  /**
+   * The last version that was heard of: changes after it come first. Absent, or where the history does not reach back so far, the
+   * whole shadow comes first.
+   */
+  afterVersion?: bigint | undefined;
+}
+
+/** With neither shadow nor changes it says that nothing happened for 30 seconds. */
+export interface WatchShadowResponse {
+  /** The shadow as it is; without a version when there is none. */
+  shadow:
+    | Shadow
+    | undefined;
+  /** Every change of one version; a deletion may be told twice. */
+  changes: ShadowChange[];
+}
+
+export interface ConflictPolicy {
+  /** `sites/{site}/conflictPolicy`, or `sites/-/conflictPolicy` for what holds at every site where its own rules say nothing. */
+  name: string;
+  /** The first that matches counts; where none does, the later write wins. */
+  rules: ConflictRule[];
+  updateTime:
+    | Date
+    | undefined;
+  /** Changes at each update; sent back in an update, it makes the update fail if somebody else was faster. */
+  etag: string;
+}
+
+export interface ConflictRule {
+  /** The name of the shadows it holds for, `-` for the classic one; empty: all of them. */
+  shadow: string;
+  /** Keys joined by dots, `*` for any one key, as `desired.mode`: it holds for what is below as well. */
+  path: string;
+  winner: ConflictWinner;
+}
+
+export interface GetConflictPolicyRequest {
+  name: string;
+}
+
+export interface UpdateConflictPolicyRequest {
+  policy:
+    | ConflictPolicy
+    | undefined;
+  /** `rules` alone can be changed. */
+  updateMask: string[] | undefined;
 }
 
 function createBaseShadow(): Shadow {
@@ -692,7 +966,7 @@ export const DeleteShadowRequest: MessageFns<DeleteShadowRequest> = {
 };
 
 function createBaseListConflictsRequest(): ListConflictsRequest {
-  return { parent: "", pageSize: 0, pageToken: "" };
+  return { parent: "", pageSize: 0, pageToken: "", includeSettled: false };
 }
 
 export const ListConflictsRequest: MessageFns<ListConflictsRequest> = {
@@ -705,6 +979,9 @@ export const ListConflictsRequest: MessageFns<ListConflictsRequest> = {
     }
     if (message.pageToken !== "") {
       writer.uint32(26).string(message.pageToken);
+    }
+    if (message.includeSettled !== false) {
+      writer.uint32(32).bool(message.includeSettled);
     }
     return writer;
   },
@@ -746,6 +1023,14 @@ export const ListConflictsRequest: MessageFns<ListConflictsRequest> = {
             message.pageToken = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.includeSettled = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -771,6 +1056,11 @@ export const ListConflictsRequest: MessageFns<ListConflictsRequest> = {
         : isSet(object.page_token)
         ? globalThis.String(object.page_token)
         : "",
+      includeSettled: isSet(object.includeSettled)
+        ? globalThis.Boolean(object.includeSettled)
+        : isSet(object.include_settled)
+        ? globalThis.Boolean(object.include_settled)
+        : false,
     };
   },
 
@@ -785,6 +1075,9 @@ export const ListConflictsRequest: MessageFns<ListConflictsRequest> = {
     if (message.pageToken !== "") {
       obj.pageToken = message.pageToken;
     }
+    if (message.includeSettled !== false) {
+      obj.includeSettled = message.includeSettled;
+    }
     return obj;
   },
 
@@ -796,6 +1089,7 @@ export const ListConflictsRequest: MessageFns<ListConflictsRequest> = {
     message.parent = object.parent ?? "";
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
+    message.includeSettled = object.includeSettled ?? false;
     return message;
   },
 };
@@ -892,7 +1186,15 @@ export const ListConflictsResponse: MessageFns<ListConflictsResponse> = {
 };
 
 function createBaseShadowConflict(): ShadowConflict {
-  return { shadow: "", path: [], winner: undefined, loser: undefined, detectTime: undefined };
+  return {
+    shadow: "",
+    path: [],
+    winner: undefined,
+    loser: undefined,
+    detectTime: undefined,
+    name: "",
+    settlement: undefined,
+  };
 }
 
 export const ShadowConflict: MessageFns<ShadowConflict> = {
@@ -911,6 +1213,12 @@ export const ShadowConflict: MessageFns<ShadowConflict> = {
     }
     if (message.detectTime !== undefined) {
       Timestamp.encode(toTimestamp(message.detectTime), writer.uint32(42).fork()).join();
+    }
+    if (message.name !== "") {
+      writer.uint32(50).string(message.name);
+    }
+    if (message.settlement !== undefined) {
+      ConflictSettlement.encode(message.settlement, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -968,6 +1276,22 @@ export const ShadowConflict: MessageFns<ShadowConflict> = {
             message.detectTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.settlement = ConflictSettlement.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -991,6 +1315,8 @@ export const ShadowConflict: MessageFns<ShadowConflict> = {
         : isSet(object.detect_time)
         ? fromJsonTimestamp(object.detect_time)
         : undefined,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      settlement: isSet(object.settlement) ? ConflictSettlement.fromJSON(object.settlement) : undefined,
     };
   },
 
@@ -1011,6 +1337,12 @@ export const ShadowConflict: MessageFns<ShadowConflict> = {
     if (message.detectTime !== undefined) {
       obj.detectTime = message.detectTime.toISOString();
     }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.settlement !== undefined) {
+      obj.settlement = ConflictSettlement.toJSON(message.settlement);
+    }
     return obj;
   },
 
@@ -1028,12 +1360,121 @@ export const ShadowConflict: MessageFns<ShadowConflict> = {
       ? ShadowWrite.fromPartial(object.loser)
       : undefined;
     message.detectTime = object.detectTime ?? undefined;
+    message.name = object.name ?? "";
+    message.settlement = (object.settlement !== undefined && object.settlement !== null)
+      ? ConflictSettlement.fromPartial(object.settlement)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseConflictSettlement(): ConflictSettlement {
+  return { settleTime: undefined, writer: "", kept: 0 };
+}
+
+export const ConflictSettlement: MessageFns<ConflictSettlement> = {
+  encode(message: ConflictSettlement, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.settleTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.settleTime), writer.uint32(10).fork()).join();
+    }
+    if (message.writer !== "") {
+      writer.uint32(18).string(message.writer);
+    }
+    if (message.kept !== 0) {
+      writer.uint32(24).int32(message.kept);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConflictSettlement {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConflictSettlement();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.settleTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.writer = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.kept = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ConflictSettlement {
+    return {
+      settleTime: isSet(object.settleTime)
+        ? fromJsonTimestamp(object.settleTime)
+        : isSet(object.settle_time)
+        ? fromJsonTimestamp(object.settle_time)
+        : undefined,
+      writer: isSet(object.writer) ? globalThis.String(object.writer) : "",
+      kept: isSet(object.kept) ? conflictKeptFromJSON(object.kept) : 0,
+    };
+  },
+
+  toJSON(message: ConflictSettlement): unknown {
+    const obj: any = {};
+    if (message.settleTime !== undefined) {
+      obj.settleTime = message.settleTime.toISOString();
+    }
+    if (message.writer !== "") {
+      obj.writer = message.writer;
+    }
+    if (message.kept !== 0) {
+      obj.kept = conflictKeptToJSON(message.kept);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ConflictSettlement>, I>>(base?: I): ConflictSettlement {
+    return ConflictSettlement.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConflictSettlement>, I>>(object: I): ConflictSettlement {
+    const message = createBaseConflictSettlement();
+    message.settleTime = object.settleTime ?? undefined;
+    message.writer = object.writer ?? "";
+    message.kept = object.kept ?? 0;
     return message;
   },
 };
 
 function createBaseShadowWrite(): ShadowWrite {
-  return { writer: "", time: undefined, valueJson: "" };
+  return { writer: "", time: undefined, valueJson: "", clockUntrusted: false };
 }
 
 export const ShadowWrite: MessageFns<ShadowWrite> = {
@@ -1046,6 +1487,9 @@ export const ShadowWrite: MessageFns<ShadowWrite> = {
     }
     if (message.valueJson !== "") {
       writer.uint32(26).string(message.valueJson);
+    }
+    if (message.clockUntrusted !== false) {
+      writer.uint32(32).bool(message.clockUntrusted);
     }
     return writer;
   },
@@ -1087,6 +1531,14 @@ export const ShadowWrite: MessageFns<ShadowWrite> = {
             message.valueJson = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.clockUntrusted = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1108,6 +1560,11 @@ export const ShadowWrite: MessageFns<ShadowWrite> = {
         : isSet(object.value_json)
         ? globalThis.String(object.value_json)
         : "",
+      clockUntrusted: isSet(object.clockUntrusted)
+        ? globalThis.Boolean(object.clockUntrusted)
+        : isSet(object.clock_untrusted)
+        ? globalThis.Boolean(object.clock_untrusted)
+        : false,
     };
   },
 
@@ -1122,6 +1579,9 @@ export const ShadowWrite: MessageFns<ShadowWrite> = {
     if (message.valueJson !== "") {
       obj.valueJson = message.valueJson;
     }
+    if (message.clockUntrusted !== false) {
+      obj.clockUntrusted = message.clockUntrusted;
+    }
     return obj;
   },
 
@@ -1133,6 +1593,1369 @@ export const ShadowWrite: MessageFns<ShadowWrite> = {
     message.writer = object.writer ?? "";
     message.time = object.time ?? undefined;
     message.valueJson = object.valueJson ?? "";
+    message.clockUntrusted = object.clockUntrusted ?? false;
+    return message;
+  },
+};
+
+function createBaseSettleConflictRequest(): SettleConflictRequest {
+  return { name: "", keep: 0 };
+}
+
+export const SettleConflictRequest: MessageFns<SettleConflictRequest> = {
+  encode(message: SettleConflictRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.keep !== 0) {
+      writer.uint32(16).int32(message.keep);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SettleConflictRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSettleConflictRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.keep = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SettleConflictRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      keep: isSet(object.keep) ? conflictKeepFromJSON(object.keep) : 0,
+    };
+  },
+
+  toJSON(message: SettleConflictRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.keep !== 0) {
+      obj.keep = conflictKeepToJSON(message.keep);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SettleConflictRequest>, I>>(base?: I): SettleConflictRequest {
+    return SettleConflictRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SettleConflictRequest>, I>>(object: I): SettleConflictRequest {
+    const message = createBaseSettleConflictRequest();
+    message.name = object.name ?? "";
+    message.keep = object.keep ?? 0;
+    return message;
+  },
+};
+
+function createBaseShadowChange(): ShadowChange {
+  return {
+    shadow: "",
+    version: 0n,
+    time: undefined,
+    writer: "",
+    writeTime: undefined,
+    clockUntrusted: false,
+    changes: [],
+    deleted: false,
+  };
+}
+
+export const ShadowChange: MessageFns<ShadowChange> = {
+  encode(message: ShadowChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shadow !== "") {
+      writer.uint32(10).string(message.shadow);
+    }
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.version);
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(toTimestamp(message.time), writer.uint32(26).fork()).join();
+    }
+    if (message.writer !== "") {
+      writer.uint32(34).string(message.writer);
+    }
+    if (message.writeTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.writeTime), writer.uint32(42).fork()).join();
+    }
+    if (message.clockUntrusted !== false) {
+      writer.uint32(48).bool(message.clockUntrusted);
+    }
+    for (const v of message.changes) {
+      LeafChange.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.deleted !== false) {
+      writer.uint32(64).bool(message.deleted);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ShadowChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShadowChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.shadow = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.writer = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.writeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.clockUntrusted = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.changes.push(LeafChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.deleted = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ShadowChange {
+    return {
+      shadow: isSet(object.shadow) ? globalThis.String(object.shadow) : "",
+      version: isSet(object.version) ? BigInt(object.version) : 0n,
+      time: isSet(object.time) ? fromJsonTimestamp(object.time) : undefined,
+      writer: isSet(object.writer) ? globalThis.String(object.writer) : "",
+      writeTime: isSet(object.writeTime)
+        ? fromJsonTimestamp(object.writeTime)
+        : isSet(object.write_time)
+        ? fromJsonTimestamp(object.write_time)
+        : undefined,
+      clockUntrusted: isSet(object.clockUntrusted)
+        ? globalThis.Boolean(object.clockUntrusted)
+        : isSet(object.clock_untrusted)
+        ? globalThis.Boolean(object.clock_untrusted)
+        : false,
+      changes: globalThis.Array.isArray(object?.changes) ? object.changes.map((e: any) => LeafChange.fromJSON(e)) : [],
+      deleted: isSet(object.deleted) ? globalThis.Boolean(object.deleted) : false,
+    };
+  },
+
+  toJSON(message: ShadowChange): unknown {
+    const obj: any = {};
+    if (message.shadow !== "") {
+      obj.shadow = message.shadow;
+    }
+    if (message.version !== 0n) {
+      obj.version = message.version.toString();
+    }
+    if (message.time !== undefined) {
+      obj.time = message.time.toISOString();
+    }
+    if (message.writer !== "") {
+      obj.writer = message.writer;
+    }
+    if (message.writeTime !== undefined) {
+      obj.writeTime = message.writeTime.toISOString();
+    }
+    if (message.clockUntrusted !== false) {
+      obj.clockUntrusted = message.clockUntrusted;
+    }
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => LeafChange.toJSON(e));
+    }
+    if (message.deleted !== false) {
+      obj.deleted = message.deleted;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ShadowChange>, I>>(base?: I): ShadowChange {
+    return ShadowChange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ShadowChange>, I>>(object: I): ShadowChange {
+    const message = createBaseShadowChange();
+    message.shadow = object.shadow ?? "";
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
+    message.time = object.time ?? undefined;
+    message.writer = object.writer ?? "";
+    message.writeTime = object.writeTime ?? undefined;
+    message.clockUntrusted = object.clockUntrusted ?? false;
+    message.changes = object.changes?.map((e) => LeafChange.fromPartial(e)) || [];
+    message.deleted = object.deleted ?? false;
+    return message;
+  },
+};
+
+function createBaseLeafChange(): LeafChange {
+  return { path: [], beforeJson: "", afterJson: "" };
+}
+
+export const LeafChange: MessageFns<LeafChange> = {
+  encode(message: LeafChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.path) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.beforeJson !== "") {
+      writer.uint32(18).string(message.beforeJson);
+    }
+    if (message.afterJson !== "") {
+      writer.uint32(26).string(message.afterJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeafChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeafChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.beforeJson = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.afterJson = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LeafChange {
+    return {
+      path: globalThis.Array.isArray(object?.path) ? object.path.map((e: any) => globalThis.String(e)) : [],
+      beforeJson: isSet(object.beforeJson)
+        ? globalThis.String(object.beforeJson)
+        : isSet(object.before_json)
+        ? globalThis.String(object.before_json)
+        : "",
+      afterJson: isSet(object.afterJson)
+        ? globalThis.String(object.afterJson)
+        : isSet(object.after_json)
+        ? globalThis.String(object.after_json)
+        : "",
+    };
+  },
+
+  toJSON(message: LeafChange): unknown {
+    const obj: any = {};
+    if (message.path?.length) {
+      obj.path = message.path;
+    }
+    if (message.beforeJson !== "") {
+      obj.beforeJson = message.beforeJson;
+    }
+    if (message.afterJson !== "") {
+      obj.afterJson = message.afterJson;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LeafChange>, I>>(base?: I): LeafChange {
+    return LeafChange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LeafChange>, I>>(object: I): LeafChange {
+    const message = createBaseLeafChange();
+    message.path = object.path?.map((e) => e) || [];
+    message.beforeJson = object.beforeJson ?? "";
+    message.afterJson = object.afterJson ?? "";
+    return message;
+  },
+};
+
+function createBaseListShadowChangesRequest(): ListShadowChangesRequest {
+  return {
+    parent: "",
+    pageSize: 0,
+    pageToken: "",
+    startTime: undefined,
+    endTime: undefined,
+    path: [],
+    writer: "",
+    afterVersion: undefined,
+    untilVersion: undefined,
+  };
+}
+
+export const ListShadowChangesRequest: MessageFns<ListShadowChangesRequest> = {
+  encode(message: ListShadowChangesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    if (message.startTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.startTime), writer.uint32(34).fork()).join();
+    }
+    if (message.endTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.endTime), writer.uint32(42).fork()).join();
+    }
+    for (const v of message.path) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.writer !== "") {
+      writer.uint32(58).string(message.writer);
+    }
+    if (message.afterVersion !== undefined) {
+      if (BigInt.asUintN(64, message.afterVersion) !== message.afterVersion) {
+        throw new globalThis.Error("value provided for field message.afterVersion of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.afterVersion);
+    }
+    if (message.untilVersion !== undefined) {
+      if (BigInt.asUintN(64, message.untilVersion) !== message.untilVersion) {
+        throw new globalThis.Error("value provided for field message.untilVersion of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.untilVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListShadowChangesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListShadowChangesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.startTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.endTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.path.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.writer = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.afterVersion = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.untilVersion = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListShadowChangesRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+      startTime: isSet(object.startTime)
+        ? fromJsonTimestamp(object.startTime)
+        : isSet(object.start_time)
+        ? fromJsonTimestamp(object.start_time)
+        : undefined,
+      endTime: isSet(object.endTime)
+        ? fromJsonTimestamp(object.endTime)
+        : isSet(object.end_time)
+        ? fromJsonTimestamp(object.end_time)
+        : undefined,
+      path: globalThis.Array.isArray(object?.path)
+        ? object.path.map((e: any) => globalThis.String(e))
+        : [],
+      writer: isSet(object.writer) ? globalThis.String(object.writer) : "",
+      afterVersion: isSet(object.afterVersion)
+        ? BigInt(object.afterVersion)
+        : isSet(object.after_version)
+        ? BigInt(object.after_version)
+        : undefined,
+      untilVersion: isSet(object.untilVersion)
+        ? BigInt(object.untilVersion)
+        : isSet(object.until_version)
+        ? BigInt(object.until_version)
+        : undefined,
+    };
+  },
+
+  toJSON(message: ListShadowChangesRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    if (message.startTime !== undefined) {
+      obj.startTime = message.startTime.toISOString();
+    }
+    if (message.endTime !== undefined) {
+      obj.endTime = message.endTime.toISOString();
+    }
+    if (message.path?.length) {
+      obj.path = message.path;
+    }
+    if (message.writer !== "") {
+      obj.writer = message.writer;
+    }
+    if (message.afterVersion !== undefined) {
+      obj.afterVersion = message.afterVersion.toString();
+    }
+    if (message.untilVersion !== undefined) {
+      obj.untilVersion = message.untilVersion.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListShadowChangesRequest>, I>>(base?: I): ListShadowChangesRequest {
+    return ListShadowChangesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListShadowChangesRequest>, I>>(object: I): ListShadowChangesRequest {
+    const message = createBaseListShadowChangesRequest();
+    message.parent = object.parent ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    message.startTime = object.startTime ?? undefined;
+    message.endTime = object.endTime ?? undefined;
+    message.path = object.path?.map((e) => e) || [];
+    message.writer = object.writer ?? "";
+    message.afterVersion = (object.afterVersion !== undefined && object.afterVersion !== null)
+      ? BigInt(object.afterVersion)
+      : undefined;
+    message.untilVersion = (object.untilVersion !== undefined && object.untilVersion !== null)
+      ? BigInt(object.untilVersion)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListShadowChangesResponse(): ListShadowChangesResponse {
+  return { changes: [], nextPageToken: "", completeAfterVersion: 0n, droppedChanges: 0n, droppedUntilTime: undefined };
+}
+
+export const ListShadowChangesResponse: MessageFns<ListShadowChangesResponse> = {
+  encode(message: ListShadowChangesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.changes) {
+      ShadowChange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message.completeAfterVersion !== 0n) {
+      if (BigInt.asUintN(64, message.completeAfterVersion) !== message.completeAfterVersion) {
+        throw new globalThis.Error("value provided for field message.completeAfterVersion of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.completeAfterVersion);
+    }
+    if (message.droppedChanges !== 0n) {
+      if (BigInt.asUintN(64, message.droppedChanges) !== message.droppedChanges) {
+        throw new globalThis.Error("value provided for field message.droppedChanges of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.droppedChanges);
+    }
+    if (message.droppedUntilTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.droppedUntilTime), writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListShadowChangesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListShadowChangesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changes.push(ShadowChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.completeAfterVersion = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.droppedChanges = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.droppedUntilTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListShadowChangesResponse {
+    return {
+      changes: globalThis.Array.isArray(object?.changes)
+        ? object.changes.map((e: any) => ShadowChange.fromJSON(e))
+        : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+      completeAfterVersion: isSet(object.completeAfterVersion)
+        ? BigInt(object.completeAfterVersion)
+        : isSet(object.complete_after_version)
+        ? BigInt(object.complete_after_version)
+        : 0n,
+      droppedChanges: isSet(object.droppedChanges)
+        ? BigInt(object.droppedChanges)
+        : isSet(object.dropped_changes)
+        ? BigInt(object.dropped_changes)
+        : 0n,
+      droppedUntilTime: isSet(object.droppedUntilTime)
+        ? fromJsonTimestamp(object.droppedUntilTime)
+        : isSet(object.dropped_until_time)
+        ? fromJsonTimestamp(object.dropped_until_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: ListShadowChangesResponse): unknown {
+    const obj: any = {};
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => ShadowChange.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    if (message.completeAfterVersion !== 0n) {
+      obj.completeAfterVersion = message.completeAfterVersion.toString();
+    }
+    if (message.droppedChanges !== 0n) {
+      obj.droppedChanges = message.droppedChanges.toString();
+    }
+    if (message.droppedUntilTime !== undefined) {
+      obj.droppedUntilTime = message.droppedUntilTime.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListShadowChangesResponse>, I>>(base?: I): ListShadowChangesResponse {
+    return ListShadowChangesResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListShadowChangesResponse>, I>>(object: I): ListShadowChangesResponse {
+    const message = createBaseListShadowChangesResponse();
+    message.changes = object.changes?.map((e) => ShadowChange.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    message.completeAfterVersion = (object.completeAfterVersion !== undefined && object.completeAfterVersion !== null)
+      ? BigInt(object.completeAfterVersion)
+      : 0n;
+    message.droppedChanges = (object.droppedChanges !== undefined && object.droppedChanges !== null)
+      ? BigInt(object.droppedChanges)
+      : 0n;
+    message.droppedUntilTime = object.droppedUntilTime ?? undefined;
+    return message;
+  },
+};
+
+function createBaseWatchShadowRequest(): WatchShadowRequest {
+  return { name: "", afterVersion: undefined };
+}
+
+export const WatchShadowRequest: MessageFns<WatchShadowRequest> = {
+  encode(message: WatchShadowRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.afterVersion !== undefined) {
+      if (BigInt.asUintN(64, message.afterVersion) !== message.afterVersion) {
+        throw new globalThis.Error("value provided for field message.afterVersion of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.afterVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchShadowRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchShadowRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.afterVersion = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchShadowRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      afterVersion: isSet(object.afterVersion)
+        ? BigInt(object.afterVersion)
+        : isSet(object.after_version)
+        ? BigInt(object.after_version)
+        : undefined,
+    };
+  },
+
+  toJSON(message: WatchShadowRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.afterVersion !== undefined) {
+      obj.afterVersion = message.afterVersion.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchShadowRequest>, I>>(base?: I): WatchShadowRequest {
+    return WatchShadowRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchShadowRequest>, I>>(object: I): WatchShadowRequest {
+    const message = createBaseWatchShadowRequest();
+    message.name = object.name ?? "";
+    message.afterVersion = (object.afterVersion !== undefined && object.afterVersion !== null)
+      ? BigInt(object.afterVersion)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseWatchShadowResponse(): WatchShadowResponse {
+  return { shadow: undefined, changes: [] };
+}
+
+export const WatchShadowResponse: MessageFns<WatchShadowResponse> = {
+  encode(message: WatchShadowResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shadow !== undefined) {
+      Shadow.encode(message.shadow, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.changes) {
+      ShadowChange.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchShadowResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchShadowResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.shadow = Shadow.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.changes.push(ShadowChange.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchShadowResponse {
+    return {
+      shadow: isSet(object.shadow) ? Shadow.fromJSON(object.shadow) : undefined,
+      changes: globalThis.Array.isArray(object?.changes)
+        ? object.changes.map((e: any) => ShadowChange.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: WatchShadowResponse): unknown {
+    const obj: any = {};
+    if (message.shadow !== undefined) {
+      obj.shadow = Shadow.toJSON(message.shadow);
+    }
+    if (message.changes?.length) {
+      obj.changes = message.changes.map((e) => ShadowChange.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchShadowResponse>, I>>(base?: I): WatchShadowResponse {
+    return WatchShadowResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchShadowResponse>, I>>(object: I): WatchShadowResponse {
+    const message = createBaseWatchShadowResponse();
+    message.shadow = (object.shadow !== undefined && object.shadow !== null)
+      ? Shadow.fromPartial(object.shadow)
+      : undefined;
+    message.changes = object.changes?.map((e) => ShadowChange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseConflictPolicy(): ConflictPolicy {
+  return { name: "", rules: [], updateTime: undefined, etag: "" };
+}
+
+export const ConflictPolicy: MessageFns<ConflictPolicy> = {
+  encode(message: ConflictPolicy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    for (const v of message.rules) {
+      ConflictRule.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.updateTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.updateTime), writer.uint32(26).fork()).join();
+    }
+    if (message.etag !== "") {
+      writer.uint32(34).string(message.etag);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConflictPolicy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConflictPolicy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rules.push(ConflictRule.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.updateTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.etag = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ConflictPolicy {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      rules: globalThis.Array.isArray(object?.rules) ? object.rules.map((e: any) => ConflictRule.fromJSON(e)) : [],
+      updateTime: isSet(object.updateTime)
+        ? fromJsonTimestamp(object.updateTime)
+        : isSet(object.update_time)
+        ? fromJsonTimestamp(object.update_time)
+        : undefined,
+      etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+    };
+  },
+
+  toJSON(message: ConflictPolicy): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.rules?.length) {
+      obj.rules = message.rules.map((e) => ConflictRule.toJSON(e));
+    }
+    if (message.updateTime !== undefined) {
+      obj.updateTime = message.updateTime.toISOString();
+    }
+    if (message.etag !== "") {
+      obj.etag = message.etag;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ConflictPolicy>, I>>(base?: I): ConflictPolicy {
+    return ConflictPolicy.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConflictPolicy>, I>>(object: I): ConflictPolicy {
+    const message = createBaseConflictPolicy();
+    message.name = object.name ?? "";
+    message.rules = object.rules?.map((e) => ConflictRule.fromPartial(e)) || [];
+    message.updateTime = object.updateTime ?? undefined;
+    message.etag = object.etag ?? "";
+    return message;
+  },
+};
+
+function createBaseConflictRule(): ConflictRule {
+  return { shadow: "", path: "", winner: 0 };
+}
+
+export const ConflictRule: MessageFns<ConflictRule> = {
+  encode(message: ConflictRule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shadow !== "") {
+      writer.uint32(10).string(message.shadow);
+    }
+    if (message.path !== "") {
+      writer.uint32(18).string(message.path);
+    }
+    if (message.winner !== 0) {
+      writer.uint32(24).int32(message.winner);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConflictRule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConflictRule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.shadow = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.winner = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ConflictRule {
+    return {
+      shadow: isSet(object.shadow) ? globalThis.String(object.shadow) : "",
+      path: isSet(object.path) ? globalThis.String(object.path) : "",
+      winner: isSet(object.winner) ? conflictWinnerFromJSON(object.winner) : 0,
+    };
+  },
+
+  toJSON(message: ConflictRule): unknown {
+    const obj: any = {};
+    if (message.shadow !== "") {
+      obj.shadow = message.shadow;
+    }
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    if (message.winner !== 0) {
+      obj.winner = conflictWinnerToJSON(message.winner);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ConflictRule>, I>>(base?: I): ConflictRule {
+    return ConflictRule.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConflictRule>, I>>(object: I): ConflictRule {
+    const message = createBaseConflictRule();
+    message.shadow = object.shadow ?? "";
+    message.path = object.path ?? "";
+    message.winner = object.winner ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetConflictPolicyRequest(): GetConflictPolicyRequest {
+  return { name: "" };
+}
+
+export const GetConflictPolicyRequest: MessageFns<GetConflictPolicyRequest> = {
+  encode(message: GetConflictPolicyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetConflictPolicyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetConflictPolicyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetConflictPolicyRequest {
+    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+  },
+
+  toJSON(message: GetConflictPolicyRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetConflictPolicyRequest>, I>>(base?: I): GetConflictPolicyRequest {
+    return GetConflictPolicyRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetConflictPolicyRequest>, I>>(object: I): GetConflictPolicyRequest {
+    const message = createBaseGetConflictPolicyRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseUpdateConflictPolicyRequest(): UpdateConflictPolicyRequest {
+  return { policy: undefined, updateMask: undefined };
+}
+
+export const UpdateConflictPolicyRequest: MessageFns<UpdateConflictPolicyRequest> = {
+  encode(message: UpdateConflictPolicyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.policy !== undefined) {
+      ConflictPolicy.encode(message.policy, writer.uint32(10).fork()).join();
+    }
+    if (message.updateMask !== undefined) {
+      FieldMask.encode(FieldMask.wrap(message.updateMask), writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateConflictPolicyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateConflictPolicyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.policy = ConflictPolicy.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.updateMask = FieldMask.unwrap(FieldMask.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UpdateConflictPolicyRequest {
+    return {
+      policy: isSet(object.policy) ? ConflictPolicy.fromJSON(object.policy) : undefined,
+      updateMask: isSet(object.updateMask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.updateMask))
+        : isSet(object.update_mask)
+        ? FieldMask.unwrap(FieldMask.fromJSON(object.update_mask))
+        : undefined,
+    };
+  },
+
+  toJSON(message: UpdateConflictPolicyRequest): unknown {
+    const obj: any = {};
+    if (message.policy !== undefined) {
+      obj.policy = ConflictPolicy.toJSON(message.policy);
+    }
+    if (message.updateMask !== undefined) {
+      obj.updateMask = FieldMask.toJSON(FieldMask.wrap(message.updateMask));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UpdateConflictPolicyRequest>, I>>(base?: I): UpdateConflictPolicyRequest {
+    return UpdateConflictPolicyRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UpdateConflictPolicyRequest>, I>>(object: I): UpdateConflictPolicyRequest {
+    const message = createBaseUpdateConflictPolicyRequest();
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? ConflictPolicy.fromPartial(object.policy)
+      : undefined;
+    message.updateMask = object.updateMask ?? undefined;
     return message;
   },
 };
@@ -1187,6 +3010,66 @@ export const ShadowsService = {
       Buffer.from(ListConflictsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListConflictsResponse => ListConflictsResponse.decode(value),
   },
+  /**
+   * Writes the value that is kept, knowing both: what had won stays, or what had lost is desired again. The site learns of it as of any
+   * write. Every other open conflict about that place is settled with it.
+   */
+  settleConflict: {
+    path: "/holdfast.v1.Shadows/SettleConflict" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SettleConflictRequest): Buffer =>
+      Buffer.from(SettleConflictRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SettleConflictRequest => SettleConflictRequest.decode(value),
+    responseSerialize: (value: ShadowConflict): Buffer => Buffer.from(ShadowConflict.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ShadowConflict => ShadowConflict.decode(value),
+  },
+  /** What changed, by whom and when: the newest first. */
+  listShadowChanges: {
+    path: "/holdfast.v1.Shadows/ListShadowChanges" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListShadowChangesRequest): Buffer =>
+      Buffer.from(ListShadowChangesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListShadowChangesRequest => ListShadowChangesRequest.decode(value),
+    responseSerialize: (value: ListShadowChangesResponse): Buffer =>
+      Buffer.from(ListShadowChangesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListShadowChangesResponse => ListShadowChangesResponse.decode(value),
+  },
+  /**
+   * The changes of a shadow as they are committed here. The stream ends in order after an hour, or with the call's deadline; to go on,
+   * ask again with the last version that was heard of.
+   */
+  watchShadow: {
+    path: "/holdfast.v1.Shadows/WatchShadow" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchShadowRequest): Buffer => Buffer.from(WatchShadowRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchShadowRequest => WatchShadowRequest.decode(value),
+    responseSerialize: (value: WatchShadowResponse): Buffer => Buffer.from(WatchShadowResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WatchShadowResponse => WatchShadowResponse.decode(value),
+  },
+  /** Who wins where control plane and site wrote one leaf unseen by each other; part of the plan, so that a site goes by it alone. */
+  getConflictPolicy: {
+    path: "/holdfast.v1.Shadows/GetConflictPolicy" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetConflictPolicyRequest): Buffer =>
+      Buffer.from(GetConflictPolicyRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetConflictPolicyRequest => GetConflictPolicyRequest.decode(value),
+    responseSerialize: (value: ConflictPolicy): Buffer => Buffer.from(ConflictPolicy.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ConflictPolicy => ConflictPolicy.decode(value),
+  },
+  updateConflictPolicy: {
+    path: "/holdfast.v1.Shadows/UpdateConflictPolicy" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UpdateConflictPolicyRequest): Buffer =>
+      Buffer.from(UpdateConflictPolicyRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UpdateConflictPolicyRequest => UpdateConflictPolicyRequest.decode(value),
+    responseSerialize: (value: ConflictPolicy): Buffer => Buffer.from(ConflictPolicy.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ConflictPolicy => ConflictPolicy.decode(value),
+  },
 } as const;
 
 export interface ShadowsServer extends UntypedServiceImplementation {
@@ -1196,6 +3079,21 @@ export interface ShadowsServer extends UntypedServiceImplementation {
   updateShadow: handleUnaryCall<UpdateShadowRequest, Shadow>;
   deleteShadow: handleUnaryCall<DeleteShadowRequest, Empty>;
   listConflicts: handleUnaryCall<ListConflictsRequest, ListConflictsResponse>;
+  /**
+   * Writes the value that is kept, knowing both: what had won stays, or what had lost is desired again. The site learns of it as of any
+   * write. Every other open conflict about that place is settled with it.
+   */
+  settleConflict: handleUnaryCall<SettleConflictRequest, ShadowConflict>;
+  /** What changed, by whom and when: the newest first. */
+  listShadowChanges: handleUnaryCall<ListShadowChangesRequest, ListShadowChangesResponse>;
+  /**
+   * The changes of a shadow as they are committed here. The stream ends in order after an hour, or with the call's deadline; to go on,
+   * ask again with the last version that was heard of.
+   */
+  watchShadow: handleServerStreamingCall<WatchShadowRequest, WatchShadowResponse>;
+  /** Who wins where control plane and site wrote one leaf unseen by each other; part of the plan, so that a site goes by it alone. */
+  getConflictPolicy: handleUnaryCall<GetConflictPolicyRequest, ConflictPolicy>;
+  updateConflictPolicy: handleUnaryCall<UpdateConflictPolicyRequest, ConflictPolicy>;
 }
 
 export interface ShadowsClient extends Client {
@@ -1274,6 +3172,82 @@ export interface ShadowsClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListConflictsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Writes the value that is kept, knowing both: what had won stays, or what had lost is desired again. The site learns of it as of any
+   * write. Every other open conflict about that place is settled with it.
+   */
+  settleConflict(
+    request: SettleConflictRequest,
+    callback: (error: ServiceError | null, response: ShadowConflict) => void,
+  ): ClientUnaryCall;
+  settleConflict(
+    request: SettleConflictRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ShadowConflict) => void,
+  ): ClientUnaryCall;
+  settleConflict(
+    request: SettleConflictRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ShadowConflict) => void,
+  ): ClientUnaryCall;
+  /** What changed, by whom and when: the newest first. */
+  listShadowChanges(
+    request: ListShadowChangesRequest,
+    callback: (error: ServiceError | null, response: ListShadowChangesResponse) => void,
+  ): ClientUnaryCall;
+  listShadowChanges(
+    request: ListShadowChangesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListShadowChangesResponse) => void,
+  ): ClientUnaryCall;
+  listShadowChanges(
+    request: ListShadowChangesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListShadowChangesResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * The changes of a shadow as they are committed here. The stream ends in order after an hour, or with the call's deadline; to go on,
+   * ask again with the last version that was heard of.
+   */
+  watchShadow(request: WatchShadowRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchShadowResponse>;
+  watchShadow(
+    request: WatchShadowRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchShadowResponse>;
+  /** Who wins where control plane and site wrote one leaf unseen by each other; part of the plan, so that a site goes by it alone. */
+  getConflictPolicy(
+    request: GetConflictPolicyRequest,
+    callback: (error: ServiceError | null, response: ConflictPolicy) => void,
+  ): ClientUnaryCall;
+  getConflictPolicy(
+    request: GetConflictPolicyRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ConflictPolicy) => void,
+  ): ClientUnaryCall;
+  getConflictPolicy(
+    request: GetConflictPolicyRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ConflictPolicy) => void,
+  ): ClientUnaryCall;
+  updateConflictPolicy(
+    request: UpdateConflictPolicyRequest,
+    callback: (error: ServiceError | null, response: ConflictPolicy) => void,
+  ): ClientUnaryCall;
+  updateConflictPolicy(
+    request: UpdateConflictPolicyRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ConflictPolicy) => void,
+  ): ClientUnaryCall;
+  updateConflictPolicy(
+    request: UpdateConflictPolicyRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ConflictPolicy) => void,
   ): ClientUnaryCall;
 }
 
