@@ -1,5 +1,6 @@
 /** The gateway's local API (`/api/v1` on 8444) as the commands call it. */
 import { Agent } from 'node:https';
+import type { Readable } from 'node:stream';
 import { type ErrorCode, errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type Role, type SignInAnswer, signInAnswer } from '@holdfast/protos/local/people';
@@ -11,16 +12,17 @@ import type { ExecutionRow, SiteCampaignRow } from './commands/campaigns.js';
 import { type ClaimWish, claimsAtOnce, type OpenClaimRow } from './commands/claims.js';
 import type { CertificateRow } from './commands/device-life.js';
 import type { DeviceRow } from './commands/devices.js';
-import type { ConflictRow, ShadowRow } from './commands/shadows.js';
 import type { UserRow } from './commands/users.js';
+import { collect } from './context.js';
+import { jsonLines } from './json-lines.js';
 import type { Profile } from './profile.js';
 import type { ShownClaim } from './show-claims.js';
 
 const callTimeoutMs = 30_000;
 const maxAnswerBytes = 16 * 1024 * 1024;
+const maxLineBytes = 4 * 1024 * 1024;
 
 const epochMs = v.nullable(v.number());
-const object = v.record(v.string(), v.unknown());
 
 const statusAnswer = v.looseObject({
   site: v.string(),
@@ -60,19 +62,6 @@ const deviceAnswer = v.looseObject({
   serial_no: v.string(),
   enrolled_at: v.number(),
   lifecycle: v.optional(v.looseObject({ state: v.string() })),
-});
-const shadowAnswer = v.looseObject({
-  desired: v.optional(object),
-  reported: v.optional(object),
-  delta: v.optional(object),
-  version: v.number(),
-});
-const write = v.looseObject({ writer: v.string(), value_json: v.string() });
-const conflictAnswer = v.looseObject({
-  shadow: v.string(),
-  path: v.array(v.string()),
-  winner: write,
-  loser: write,
 });
 const campaignsAnswer = v.object({
   campaigns: v.array(
@@ -132,14 +121,6 @@ export interface GatewayClient {
   status(): Promise<GatewayStatus>;
   listDevices(): Promise<DeviceRow[]>;
   getDevice(device: string): Promise<DeviceRow>;
-  getShadow(device: string, name: string): Promise<ShadowRow>;
-  updateShadow(
-    device: string,
-    name: string,
-    desired: JsonObject,
-    version: number | undefined,
-  ): Promise<ShadowRow>;
-  listConflicts(): Promise<ConflictRow[]>;
   listCampaigns(): Promise<SiteCampaignRow[]>;
   listExecutions(campaign: string): Promise<ExecutionRow[]>;
   /** `lifetimeSeconds` 0 is what the gateway thinks right. */
@@ -159,6 +140,9 @@ export interface GatewayClient {
   ): Promise<{ readonly state: string }>;
   get(path: string): Promise<unknown>;
   post(path: string, body: JsonObject): Promise<unknown>;
+  patch(path: string, body: JsonObject): Promise<unknown>;
+  /** What comes on an answer that does not end, a JSON value a line; ends with it, rejects when it breaks off. */
+  lines(path: string, signal: AbortSignal): AsyncIterable<unknown>;
   listUsers(): Promise<UserRow[]>;
   addUser(user: string, role: Role, passwordHash: string): Promise<void>;
   changeUser(user: string, change: { role?: Role; password_hash?: string }): Promise<void>;
@@ -181,8 +165,6 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
     signal,
   });
   const ask = askerOf(http, profile.address);
-  const shadowPath = (device: string, name: string): string =>
-    `/devices/${encodeURIComponent(device)}/shadows/${encodeURIComponent(name)}`;
   return {
     status: async () => v.parse(statusAnswer, await ask('GET', '/status')),
     async listDevices() {
@@ -200,19 +182,6 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
     },
     getDevice: async (device) =>
       rowOf(v.parse(deviceAnswer, await ask('GET', `/devices/${encodeURIComponent(device)}`))),
-    getShadow: async (device, name) =>
-      v.parse(shadowAnswer, await ask('GET', shadowPath(device, name))),
-    updateShadow: async (device, name, desired, version) =>
-      v.parse(
-        shadowAnswer,
-        await ask('PATCH', shadowPath(device, name), {
-          state: { desired },
-          ...(version === undefined ? {} : { version }),
-        }),
-      ),
-    listConflicts: async () =>
-      v.parse(v.object({ conflicts: v.array(conflictAnswer) }), await ask('GET', '/conflicts'))
-        .conflicts,
     listCampaigns: async () => v.parse(campaignsAnswer, await ask('GET', '/campaigns')).campaigns,
     listExecutions: async (campaign) =>
       v.parse(
@@ -266,6 +235,8 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
     },
     get: (path) => ask('GET', path),
     post: (path, body) => ask('POST', path, body),
+    patch: (path, body) => ask('PATCH', path, body),
+    lines: streamerOf(http, profile.address, signal),
     listUsers: async () => v.parse(usersAnswer, await ask('GET', '/users')).users,
     async addUser(user, role, passwordHash) {
       await ask('POST', '/users', { user, role, password_hash: passwordHash });
@@ -328,16 +299,39 @@ const askerOf =
     try {
       return (await http.request<unknown>({ method, url, data: body })).data;
     } catch (error) {
-      if (!isAxiosError(error)) throw error;
-      const answer = v.safeParse(errorAnswer, error.response?.data);
-      if (answer.success) {
-        const { code, message, next } = answer.output;
-        throw new HoldfastError(code, message, { cause: error, data: next ? { next } : {} });
-      }
-      throw new HoldfastError(
-        'CONNECTION_FAILED',
-        `the gateway at ${address} does not answer: ${error.message}`,
-        { cause: error },
-      );
+      throw isAxiosError(error) ? errorOf(error, error.response?.data, address) : error;
     }
   };
+
+const streamerOf = (http: AxiosInstance, address: string, ended: AbortSignal) =>
+  async function* (url: string, signal: AbortSignal): AsyncGenerator<unknown> {
+    try {
+      const response = await http.get<Readable>(url, {
+        responseType: 'stream',
+        timeout: 0,
+        signal: AbortSignal.any([ended, signal]),
+        validateStatus: () => true,
+      });
+      if (response.status === 200) {
+        yield* jsonLines(response.data, maxLineBytes);
+        return;
+      }
+      const [answer] = await collect(jsonLines(response.data, maxLineBytes));
+      throw errorOf(new Error(`HTTP ${response.status}`), answer, address);
+    } catch (error) {
+      throw isAxiosError(error) ? errorOf(error, undefined, address) : error;
+    }
+  };
+
+const errorOf = (cause: Error, said: unknown, address: string): HoldfastError => {
+  const answer = v.safeParse(errorAnswer, said);
+  if (answer.success) {
+    const { code, message, next } = answer.output;
+    return new HoldfastError(code, message, { cause, data: next ? { next } : {} });
+  }
+  return new HoldfastError(
+    'CONNECTION_FAILED',
+    `the gateway at ${address} does not answer: ${cause.message}`,
+    { cause },
+  );
+};

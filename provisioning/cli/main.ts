@@ -12,7 +12,7 @@ import { addFirmwareCommands } from './commands/firmware.js';
 import { addGatewayCommands } from './commands/gateways.js';
 import { addLoginCommand } from './commands/login.js';
 import { addManufacturerCommands } from './commands/manufacturers.js';
-import { addShadowCommands } from './commands/shadows.js';
+import { addShadowCommands } from './commands/shadow/shadow-commands.js';
 import { addSiteCommands } from './commands/sites.js';
 import { addStatusCommand } from './commands/status.js';
 import { addUserCommands } from './commands/users.js';
