@@ -15,9 +15,8 @@ import { type GatewayConfiguration, tokenOf } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
-import { openNativeDoor } from './doors/native/native-door.js';
-import { shadowDoor } from './doors/native/shadow-door.js';
 import { type GatewayPorts, openDoors } from './doors/open-doors.js';
+import { openMqttDoors } from './doors/open-mqtt-doors.js';
 import { SerialDoor } from './doors/serial/serial-door.js';
 import { FirmwareCache } from './firmware/firmware-cache.js';
 import { siteStatus } from './health/site-status.js';
@@ -164,13 +163,9 @@ export const openGateway = async (
 
   const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
   const isConnected = (device: string): boolean => (devices.get(device)?.session ?? null) !== null;
-  const shadowTopics = shadowDoor({
-    ...{ shadows, publish, isConnected },
-    isFenced: () => fence.isFenced(),
-    now: () => clock.now(),
-  });
-  const native = openNativeDoor({
-    ...{ dispatch, shadows: shadowTopics, publish, fence, lifecycles, clock, log },
+  const { isHeard } = publisher;
+  const topics = openMqttDoors({
+    ...{ dispatch, shadows, publish, isHeard, isConnected, fence, lifecycles, clock, log },
   });
   const serial = new SerialDoor(
     {
@@ -187,7 +182,7 @@ export const openGateway = async (
   );
   outbox.register(
     shadowChanged,
-    performShadowChanges([shadowTopics, serial, reportedFirmware({ devices })]),
+    performShadowChanges([topics.shadows, serial, reportedFirmware({ devices })]),
   );
 
   // Before the first device can say anything to them.
@@ -214,8 +209,8 @@ export const openGateway = async (
       now: () => clock.now(),
       identify,
       authenticateService: (user, password) => accounts.authenticate(user, password),
-      handle: native.handle,
-      onSession: native.onSession,
+      handle: topics.handle,
+      onSession: topics.onSession,
       onRefused: people.access.refused,
     },
     {

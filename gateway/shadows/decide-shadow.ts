@@ -1,4 +1,8 @@
-import type { ShadowErrorCode } from '@holdfast/protos/mqtt/shadow-payload';
+import {
+  maxShadowDepth,
+  payloadTooLarge,
+  type ShadowErrorCode,
+} from '@holdfast/protos/mqtt/shadow-payload';
 import type { ClockReading, HybridTime } from '@holdfast/protos/semantics/hybrid-clock';
 import {
   editsOf,
@@ -52,7 +56,7 @@ export interface ShadowLimits {
 
 export const defaultShadowLimits: ShadowLimits = {
   maxDocumentBytes: 8_192,
-  maxDepth: 8,
+  maxDepth: maxShadowDepth,
   maxLeaves: 1_000,
 };
 
@@ -116,7 +120,7 @@ const decideUpdate = (
   if (size > limits.maxDocumentBytes) {
     return refused(
       413,
-      `The shadow would have ${size} bytes, ${limits.maxDocumentBytes} are allowed`,
+      `${payloadTooLarge}: the shadow would have ${size} bytes, ${limits.maxDocumentBytes} are allowed`,
     );
   }
   // Whoever only takes away is let through, or a full shadow could not be emptied.
@@ -199,7 +203,7 @@ const sectionsOf = (writer: ShadowWriter): readonly ('desired' | 'reported')[] =
 const visibleText = (state: ShadowState): string => JSON.stringify(renderShadow(state));
 
 const tooManyLeaves = ({ maxLeaves }: ShadowLimits): string =>
-  `The shadow would have more than ${maxLeaves} leaves, deletions that are not confirmed yet among them`;
+  `${payloadTooLarge}: the shadow would have more than ${maxLeaves} leaves, deletions that are not confirmed yet among them`;
 
 const refused = (code: ShadowErrorCode, message: string): ShadowDecision => ({
   kind: 'refused',

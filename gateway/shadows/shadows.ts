@@ -207,10 +207,11 @@ export class Shadows {
     this.#seen = laterOf(this.#seen, shadow.time);
   }
 
-  #context({ name }: ShadowKey) {
+  #context({ device, name }: ShadowKey) {
     const { clock } = this.#deps;
     return {
-      name: name === classicShadow ? 'classic' : name,
+      // In the words of AWS IoT, for which the classic one has the name of its thing.
+      name: name === classicShadow ? device : name,
       replica: this.#replica,
       seen: this.#seen,
       clock: { now: clock.now(), trusted: clock.trusted },

@@ -12,7 +12,7 @@ export type Parsed<T> = { readonly ok: true; readonly value: T } | Rejection;
 export interface Rejection {
   readonly ok: false;
   readonly reason: string;
-  readonly code: 400 | 413;
+  readonly code: 400 | 413 | 415;
   /** The request's own, where it could still be read: an answer without it is lost on the device. */
   readonly clientToken?: string;
 }
@@ -86,7 +86,7 @@ const quote = 34;
 const backslash = 92;
 
 /** Counts brackets outside strings. Bytes of multi-byte characters are all above 127, so bytes suffice. */
-const isDeeperThan = (payload: Uint8Array, maxDepth: number): boolean => {
+export const isDeeperThan = (payload: Uint8Array, maxDepth: number): boolean => {
   let depth = 0;
   let isInString = false;
   for (let at = 0; at < payload.length; at += 1) {

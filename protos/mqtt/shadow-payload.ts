@@ -1,6 +1,9 @@
+import { isUtf8 } from 'node:buffer';
 import * as v from 'valibot';
+import { clientTokenIn, isClientToken } from './client-token.js';
 import {
   invalid,
+  isDeeperThan,
   isJsonObject,
   type JsonLimits,
   type JsonObject,
@@ -8,7 +11,6 @@ import {
   type Parsed,
   parseJson,
   type Rejection,
-  reasonOf,
 } from './json-payload.js';
 
 /** `…/shadow/update`. A section that is null is emptied; `state: null` empties both. */
@@ -42,54 +44,98 @@ export interface ShadowRejected {
 /** The ceiling of one request: the largest document that may be configured (30 KB) and what stands around it. */
 export const shadowRequestLimits: JsonLimits = { maxBytes: 32_768, maxDepth: 32 };
 
-export const maxClientTokenBytes = 64;
-
+/** What is wrong is said in the words of AWS IoT, where it has some: there is device software that looks at them. */
 export const parseShadowUpdate = (payload: Uint8Array): Parsed<ShadowUpdateRequest> => {
-  const json = parseJson(payload, shadowRequestLimits);
+  const json = parseRequest(payload);
   if (!json.ok) return json;
-  if (!isJsonObject(json.value)) return invalid('The request is not a JSON object');
   const result = v.safeParse(updateSchema, json.value, { abortEarly: true });
-  if (!result.success) return withToken(invalid(reasonOf(result.issues)), json.value);
+  if (!result.success) return refused(payload, invalid(result.issues[0].message));
   const { state, version, clientToken } = result.output;
   return { ok: true, value: { state, ...optional(version, clientToken) } };
 };
 
 export const parseShadowPlain = (payload: Uint8Array): Parsed<ShadowPlainRequest> => {
   if (payload.byteLength === 0) return { ok: true, value: {} };
-  const json = parseJson(payload, shadowRequestLimits);
+  const json = parseRequest(payload);
   if (!json.ok) return json;
-  if (!isJsonObject(json.value)) return invalid('The request is not a JSON object');
   const result = v.safeParse(plainSchema, json.value, { abortEarly: true });
-  if (!result.success) return withToken(invalid(reasonOf(result.issues)), json.value);
+  if (!result.success) return refused(payload, invalid(result.issues[0].message));
   return { ok: true, value: optional(result.output.version, result.output.clientToken) };
 };
 
-const isToken = (token: string): boolean => Buffer.byteLength(token) <= maxClientTokenBytes;
+/** How deep `desired` and `reported` may nest. */
+export const maxShadowDepth = 8;
+
+export const tooManyLevels = (maximum: number): string =>
+  `JSON contains too many levels of nesting; maximum is ${maximum}`;
+export const payloadTooLarge = 'The payload exceeds the maximum size allowed';
+
+const parseRequest = (payload: Uint8Array): Parsed<JsonObject> => {
+  if (payload.byteLength > shadowRequestLimits.maxBytes) {
+    return refused(payload, { ok: false, code: 413, reason: payloadTooLarge });
+  }
+  if (!isUtf8(payload)) return refused(payload, notUtf8);
+  if (isDeeperThan(payload, shadowRequestLimits.maxDepth)) {
+    return refused(payload, invalid(tooManyLevels(maxShadowDepth)));
+  }
+  const json = parseJson(payload, shadowRequestLimits);
+  if (!json.ok) return refused(payload, { ...json, reason: `Invalid JSON: ${json.reason}` });
+  return isJsonObject(json.value)
+    ? { ok: true, value: json.value }
+    : invalid('Invalid JSON: the request is no object');
+};
+
+const notUtf8: Rejection = {
+  ok: false,
+  code: 415,
+  reason: 'Unsupported documented encoding; supported encoding is UTF-8',
+};
+
 const tokenSchema = v.pipe(
-  v.string(),
-  v.check(isToken, `A client token has at most ${maxClientTokenBytes} bytes`),
+  v.string('Invalid clientToken'),
+  v.check(isClientToken, 'Invalid clientToken'),
 );
-const versionSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const sectionSchema = v.nullable(
-  // By reference: a schema of records would copy, and drop the keys it holds for dangerous.
-  v.custom<JsonObject>((value) => isJsonObject(value as JsonValue), 'Expected an object or null'),
+const versionSchema = v.pipe(
+  v.number('Invalid version'),
+  v.safeInteger('Invalid version'),
+  v.minValue(0, 'Invalid version'),
 );
+// By reference: a schema of records would copy, and drop the keys it holds for dangerous.
+const sectionSchema = (name: string) =>
+  v.nullable(
+    v.custom<JsonObject>(
+      (value) => isJsonObject(value as JsonValue),
+      `${name} node must be an object`,
+    ),
+  );
 
 const plainSchema = v.object({
   version: v.nullish(versionSchema),
   clientToken: v.optional(tokenSchema),
 });
 
-const updateSchema = v.object({
-  state: v.nullable(
-    v.strictObject({
-      desired: v.exactOptional(sectionSchema),
-      reported: v.exactOptional(sectionSchema),
-    }),
+const stateSchema = v.pipe(
+  // A schema of objects would take an array for one.
+  v.custom<JsonObject>((value) => isJsonObject(value as JsonValue), 'State node must be an object'),
+  v.strictObject(
+    {
+      desired: v.exactOptional(sectionSchema('Desired')),
+      reported: v.exactOptional(sectionSchema('Reported')),
+    },
+    ({ received }) => `State contains an invalid node: ${received.replaceAll('"', "'")}`,
   ),
-  version: v.nullish(versionSchema),
-  clientToken: v.optional(tokenSchema),
-});
+);
+
+const missingState = 'Missing required node: state';
+
+const updateSchema = v.object(
+  {
+    state: v.nullable(stateSchema),
+    version: v.nullish(versionSchema),
+    clientToken: v.optional(tokenSchema),
+  },
+  missingState,
+);
 
 const optional = (
   version: number | null | undefined,
@@ -99,9 +145,7 @@ const optional = (
   ...(clientToken === undefined ? {} : { clientToken }),
 });
 
-const withToken = (rejection: Rejection, request: JsonObject): Rejection => {
-  const token = Object.hasOwn(request, 'clientToken') ? request.clientToken : undefined;
-  return typeof token === 'string' && isToken(token)
-    ? { ...rejection, clientToken: token }
-    : rejection;
+const refused = (payload: Uint8Array, rejection: Rejection): Rejection => {
+  const clientToken = clientTokenIn(payload);
+  return clientToken === undefined ? rejection : { ...rejection, clientToken };
 };

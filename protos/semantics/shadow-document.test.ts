@@ -87,8 +87,8 @@ t.test('says what is wrong with a patch', async (t) => {
   const nested = (levels: number): JsonObject =>
     levels === 1 ? { a: 1 } : { a: nested(levels - 1) };
   t.equal(faultOfPatch({ desired: nested(8) }, 8), undefined);
-  t.match(faultOfPatch({ desired: nested(9) }, 8), /desired .* 8 levels/);
-  t.match(faultOfPatch({ reported: { a: [1, [null]] } }, 8), /reported .* null/);
+  t.match(faultOfPatch({ desired: nested(9) }, 8), /too many levels .* 8/);
+  t.match(faultOfPatch({ reported: { a: [1, [null]] } }, 8), /null .* reported/);
   t.equal(faultOfPatch({ reported: { a: null } }, 8), undefined);
 });
 

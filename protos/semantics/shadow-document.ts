@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../mqtt/json-payload.js';
+import { tooManyLevels } from '../mqtt/shadow-payload.js';
 import { PathIndex } from './path-index.js';
 import {
   keyOf,
@@ -86,12 +87,14 @@ export const editsOf = (state: ShadowState, patch: ShadowPatch): ShadowEdit[] =>
   return edits;
 };
 
-/** Why a patch is none, in words for the one who sent it; undefined when it is fine. */
+/** Why a patch is none, in the words of AWS IoT for the one who sent it; undefined when it is fine. */
 export const faultOfPatch = (patch: ShadowPatch, maxDepth: number): string | undefined => {
   for (const section of shadowSections) {
     const value = patch[section] ?? null;
-    if (depthOf(value) > maxDepth) return `${section} is nested deeper than ${maxDepth} levels`;
-    if (hasNullInArray(value)) return `${section} has an array that holds null`;
+    if (depthOf(value) > maxDepth) return tooManyLevels(maxDepth);
+    if (hasNullInArray(value)) {
+      return `State contains an invalid node: null in an array of ${section}`;
+    }
   }
   return undefined;
 };

@@ -23,7 +23,7 @@ const openDoor = (answer: (event: DeviceEvent) => JobAnswer | undefined = () => 
       return Promise.resolve().then(() => answer(event));
     }) as DispatchDeviceEvent,
     shadows: {
-      handle: async (topic) => void shadowTopics.push(topic.operation),
+      handle: async ({ topic }) => void shadowTopics.push(topic.operation),
       connected: async (device) => void connected.push(device),
     },
     publish: async ({ topic, payload }: OutboundMessage) =>

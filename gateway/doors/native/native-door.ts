@@ -2,7 +2,6 @@
  * Translates the native topics and the older set into device events, and answers into topics. It has no rules of its own: what a
  * publish owes is committed by the service that takes its event, and only then is it acknowledged.
  */
-import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { parseCommandResponse } from '@holdfast/protos/mqtt/command-payload';
 import { nextJob, parseJobGet, parseJobUpdate } from '@holdfast/protos/mqtt/job-payload';
 import { parseJson, type Rejection } from '@holdfast/protos/mqtt/json-payload';
@@ -15,7 +14,9 @@ import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { InboundMessage, OutboundMessage, SessionEvent } from '../../broker/broker.js';
 import type { DispatchDeviceEvent, JobAnswer } from '../../devices/device-events.js';
 import { authorise } from '../../trust/authorise.js';
-import type { ShadowDoor } from './shadow-door.js';
+import { finalReasonOf } from '../final-reason.js';
+import type { ShadowDoor } from '../shadow/shadow-door.js';
+import { nativeShadowTopics } from '../shadow/shadow-topic-set.js';
 
 export interface NativeDoorDeps {
   readonly dispatch: DispatchDeviceEvent;
@@ -102,7 +103,7 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
     const { device } = topic;
     switch (topic.kind) {
       case 'shadow_request':
-        return deps.shadows.handle(topic, payload);
+        return deps.shadows.handle({ ...message, topic, set: nativeShadowTopics });
       case 'job_request':
         return takeJob(topic, payload);
       case 'command_response': {
@@ -181,17 +182,6 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
       );
     },
   };
-};
-
-/** Throws again what may be different another time: what could not be stored is never acknowledged. */
-const finalReasonOf = (error: unknown): string => {
-  const isFinal =
-    isHoldfastError(error) &&
-    !error.isRetryable &&
-    error.code !== 'INTERNAL' &&
-    error.code !== 'STORE_CORRUPT';
-  if (!isFinal) throw error;
-  return messageOf(error);
 };
 
 const wordsOf = (answer: JobAnswer | Rejection): readonly ['accepted' | 'rejected', object] => {

@@ -1,80 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { parseTopic } from '@holdfast/protos/mqtt/topics';
 import { zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
 import { emptyShadow, mintOperations } from '@holdfast/protos/semantics/shadow-merge';
-import { openStore } from '@holdfast/provisioning/storage/store';
-import t, { type Test } from 'tap';
-import type { OutboundMessage } from '../../broker/broker.js';
-import { shadowChanged } from '../../shadows/shadow-change.js';
-import { performShadowChanges } from '../../shadows/shadow-effects.js';
-import { openShadows, type ShadowsOptions } from '../../shadows/shadows.js';
-import { Outbox } from '../../store/outbox.js';
-import { siteMigrations } from '../../store/site-migrations.js';
-import { siteStore } from '../../store/site-store.js';
-import { shadowDoor } from './shadow-door.js';
-
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
-const noLane = { appended: () => undefined };
+import t from 'tap';
+import { openDoor } from './shadow-door-fixture.js';
 
 const byToken = (a: unknown, b: unknown): number =>
   JSON.stringify(a) > JSON.stringify(b) ? 1 : -1;
-
-/** A door over real shadows and a real outbox, and what it published. */
-const openDoor = async (t: Test, options?: ShadowsOptions) => {
-  const folder = await mkdtemp(join(tmpdir(), 'shadow-door-'));
-  const store = await openStore({
-    path: join(folder, 'site.db'),
-    migrations: siteMigrations,
-    log: silent,
-  });
-  const outbox = new Outbox({ store, log: silent });
-  const site = siteStore({ store, outbox, lanes: { audit: noLane, state: noLane } });
-  const clock = { now: () => 5_000, trusted: true, monotonic: () => 0 };
-  const shadows = await openShadows({ site, clock, log: store.log }, options);
-  const online = new Set(['pi-1']);
-  const fence = { isFenced: false };
-  const published: [string, unknown][] = [];
-  const door = shadowDoor({
-    shadows,
-    publish: async ({ topic, payload, qos }: OutboundMessage) => {
-      t.equal(qos, 1);
-      published.push([topic, JSON.parse(Buffer.from(payload).toString())]);
-    },
-    isConnected: (device) => online.has(device),
-    isFenced: () => fence.isFenced,
-    now: clock.now,
-  });
-  outbox.register(shadowChanged, performShadowChanges([door]));
-  outbox.start();
-  t.teardown(async () => {
-    await outbox.close();
-    await store.close();
-    await rm(folder, { recursive: true });
-  });
-  return {
-    shadows,
-    online,
-    fence,
-    door,
-    /** Publishes as a device, and says what that led to. */
-    async send(topic: string, payload: unknown): Promise<[string, unknown][]> {
-      const parsed = parseTopic(topic);
-      if (parsed?.kind !== 'shadow_request') throw new Error(`${topic} is no shadow request`);
-      await door.handle(
-        parsed,
-        Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload)),
-      );
-      await outbox.idle();
-      return published.splice(0);
-    },
-    async told(): Promise<[string, unknown][]> {
-      await outbox.idle();
-      return published.splice(0);
-    },
-  };
-};
 
 t.test(
   'answers an update, then tells the delta on both its topics and the documents',
@@ -188,7 +118,7 @@ t.test('answers delete with the version that was deleted', async (t) => {
       'dt/pi-1/shadow/delete/rejected',
       {
         code: 404,
-        message: "No shadow exists with name: 'classic'",
+        message: "No shadow exists with name: 'pi-1'",
         timestamp: 5,
         clientToken: 'd',
       },
