@@ -360,6 +360,20 @@ t.test('notices a half-open connection within 1.5 × keepalive', async (t) => {
   await cloud.until(() => cloud.entries('state').length === 2);
 });
 
+t.test('is up soon after the WAN is back, however long its back-off', async (t) => {
+  const { cloud, wan, gateway } = await rig(t);
+  const { link } = await gateway({
+    ...{ firstRetryMs: 3_600_000, mostRetryMs: 3_600_000, probeEveryMs: 50 },
+  });
+  link.open();
+  await cloud.until(() => cloud.hellos.length === 1);
+  const refused = wan.refused(2);
+  wan.cut();
+  await refused;
+  wan.restore();
+  await cloud.until(() => cloud.hellos.length === 2);
+});
+
 t.test('a quiet line that answers pings stays up', async (t) => {
   const { cloud, wan, gateway } = await rig(t, { keepaliveMs: 100 });
   const gw = await gateway();

@@ -11,6 +11,7 @@ import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { CallHandlers, Dial, LinkCall } from './dial.js';
+import type { FarEnd } from './far-end.js';
 import type { Fence } from './fence.js';
 import { JournalSender, wireLaneOf } from './journal-sender.js';
 import type { Lane } from './lane.js';
@@ -35,6 +36,8 @@ export interface LinkDeps {
   readonly fence: Fence;
   readonly dial: Dial;
   readonly time?: TimeQuestion;
+  /** Tells when the control plane can be reached again. */
+  readonly farEnd?: Pick<FarEnd, 'watch' | 'stop'>;
   /** Told each time the control plane has welcomed us: the WAN is there. */
   readonly onUp?: () => void;
   readonly clock: Clock;
@@ -116,6 +119,8 @@ export class Link {
     clearTimeout(this.#gatherTimer);
     for (const stop of this.#stopListening.splice(0)) stop();
     this.#step({ type: 'stopped' });
+    clearTimeout(this.#timer);
+    this.#deps.farEnd?.stop();
     this.#deps.time?.close();
     await this.#over;
     await this.#journal.idle();
@@ -177,6 +182,7 @@ export class Link {
   #perform(effect: LinkEffect, message: InMessage | undefined): void {
     switch (effect.do) {
       case 'dial':
+        this.#deps.farEnd?.stop();
         this.#dial();
         break;
       case 'hang-up':
@@ -214,6 +220,8 @@ export class Link {
         break;
       case 'wake-after-backoff':
         this.#wakeIn(this.#delay(effect.failures, effect.patient));
+        // Who was refused is not let in sooner for coming back sooner.
+        if (!effect.patient) this.#deps.farEnd?.watch(() => this.#wakeIn(0));
         break;
     }
   }

@@ -9,6 +9,7 @@ import { openGatewayRenewal } from '../trust/open-gateway-renewal.js';
 import type { ServerCertificate } from '../trust/server-certificate.js';
 import { linkCredentials } from './control-plane-agent.js';
 import { type DialOptions, grpcDial } from './dial.js';
+import { FarEnd, probeOf } from './far-end.js';
 import { Link, type LinkDeps, type LinkOptions } from './link.js';
 import { TimeQuestion } from './time-question.js';
 
@@ -52,6 +53,7 @@ export const openLink = (deps: OpenLinkDependencies, options: LinkOptions): Open
         void gatewayRenewal.check(true);
       },
       dial: grpcDial(dial),
+      farEnd: new FarEnd({ probe: probeOf(record.link_address, via) }),
       time: new TimeQuestion({
         clock,
         log,

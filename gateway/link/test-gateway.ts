@@ -14,6 +14,7 @@ import { siteStore } from '../store/site-store.js';
 import { openTelemetry, type Telemetry } from '../telemetry/telemetry.js';
 import type { AuditEntry } from './audit-entry.js';
 import { grpcDial } from './dial.js';
+import { FarEnd, probeOf } from './far-end.js';
 import { type Fence, openFence } from './fence.js';
 import { Link, type LinkOptions } from './link.js';
 import { type Orders, openOrders } from './orders.js';
@@ -31,6 +32,8 @@ export interface TestGatewayOptions extends Partial<LinkOptions> {
   readonly tls: { readonly cert: string; readonly key: string };
   readonly via?: ConnectProxy;
   readonly epoch?: number;
+  /** Asks for the control plane so often while it is away; by default not at all. */
+  readonly probeEveryMs?: number;
   /** By default the machine's, believed as it is. */
   readonly clock?: TrustedClock;
   /** Carries orders out; by default each `command` becomes a row of the table `commands`. */
@@ -65,6 +68,7 @@ export const openTestGateway = async (options: TestGatewayOptions): Promise<Test
     via,
     epoch = 1,
     onCommand,
+    probeEveryMs,
     ...linkOptions
   } = options;
   const { clock: asked } = options;
@@ -147,6 +151,12 @@ export const openTestGateway = async (options: TestGatewayOptions): Promise<Test
       clock,
       log: silent,
       ...(time && { time }),
+      ...(probeEveryMs !== undefined && {
+        farEnd: new FarEnd(
+          { probe: probeOf(address, via) },
+          { everyMs: probeEveryMs, spreadMs: probeEveryMs },
+        ),
+      }),
     },
     { version: '0.0.0', firstRetryMs: 10, mostRetryMs: 50, refusedRetryMs: 100, ...linkOptions },
   );

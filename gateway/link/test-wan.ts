@@ -1,5 +1,5 @@
 /** A wide-area network for tests: a TCP proxy that cuts, stalls without a word as a dead line does, and comes back. */
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 export class TestWan {
@@ -9,6 +9,8 @@ export class TestWan {
   #isUp = true;
   /** Connections that were made through it. */
   connections = 0;
+  #refused = 0;
+  readonly #refusals = new EventEmitter();
 
   private constructor(server: Server, target: number) {
     this.#server = server;
@@ -43,6 +45,12 @@ export class TestWan {
     this.#isUp = true;
   }
 
+  /** Resolves when so many more connections were tried in vain. */
+  async refused(count: number): Promise<void> {
+    const wanted = this.#refused + count;
+    while (this.#refused < wanted) await once(this.#refusals, 'refused');
+  }
+
   /** Breaks every connection once. */
   flap(): void {
     this.cut();
@@ -69,6 +77,8 @@ export class TestWan {
     near.on('error', () => undefined);
     if (!this.#isUp) {
       near.destroy();
+      this.#refused += 1;
+      this.#refusals.emit('refused');
       return;
     }
     this.connections += 1;
