@@ -1,10 +1,9 @@
+import { collectDead, deadFromOthers } from '@holdfast/protos/semantics/forget-operations';
 import type { ShadowPatch } from '@holdfast/protos/semantics/shadow-document';
 import { editsOf, renderShadow } from '@holdfast/protos/semantics/shadow-document';
 import {
   applyOperations,
-  collectDead,
   conflictsOf,
-  deadFromOthers,
   emptyShadow,
   idOf,
   latestTime,

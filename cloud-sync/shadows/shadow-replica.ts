@@ -2,6 +2,7 @@
  * One shadow as this end keeps it, and what becomes of it: the control plane is one of the two replicas of the merge in
  * protos/semantics, the site is the other. Pure.
  */
+import { collectDead, deadFromOthers } from '@holdfast/protos/semantics/forget-operations';
 import { type HybridTime, laterOf, zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
 import {
   editsOf,
@@ -10,8 +11,6 @@ import {
 } from '@holdfast/protos/semantics/shadow-document';
 import {
   applyOperations,
-  collectDead,
-  deadFromOthers,
   emptyShadow,
   latestTime,
   mintOperations,

@@ -3,6 +3,7 @@ import {
   payloadTooLarge,
   type ShadowErrorCode,
 } from '@holdfast/protos/mqtt/shadow-payload';
+import { collectDead, deadFromOthers } from '@holdfast/protos/semantics/forget-operations';
 import type { ClockReading, HybridTime } from '@holdfast/protos/semantics/hybrid-clock';
 import {
   editsOf,
@@ -14,8 +15,6 @@ import {
 } from '@holdfast/protos/semantics/shadow-document';
 import {
   applyOperations,
-  collectDead,
-  deadFromOthers,
   mintOperations,
   type ShadowEdit,
   type ShadowOperation,

@@ -1,8 +1,6 @@
-import fc from 'fast-check';
 import t from 'tap';
 import {
   type ConflictKeep,
-  forgetLost,
   keptOf,
   settledBetween,
   settlementEdit,
@@ -13,10 +11,8 @@ import {
   applyOperations,
   conflictsOf,
   emptyShadow,
-  idOf,
   mintOperations,
   type ShadowEdit,
-  type ShadowOperation,
   type ShadowState,
 } from './shadow-merge.js';
 
@@ -111,37 +107,6 @@ t.test('something else over both is neither of them', async (t) => {
   ]);
   const [conflict] = conflictsOf(state);
   t.equal(conflict && keptOf(conflict, state), 'winner');
-});
-
-t.test('forgetting losers changes nothing visible and opens nothing again', async () => {
-  const paths = ['desired', 'desired.a', 'desired.a.x', 'desired.a.y', 'desired.b'];
-  const step = fc.record({
-    replica: fc.constantFrom('cloud', 'site', 'third'),
-    path: fc.constantFrom(...paths),
-    deletes: fc.boolean(),
-    /** How much of what was written before its replica knows. */
-    knows: fc.nat(10),
-  });
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 12 }), fc.array(fc.boolean()), (steps, picks) => {
-      const all: ShadowOperation[] = [];
-      for (const [now, next] of steps.entries()) {
-        const known = all.filter(
-          ({ stamp }, index) => index < next.knows || stamp.replica === next.replica,
-        );
-        const edit = at(next.path, next.deletes || next.path === 'desired' ? undefined : now);
-        all.push(...write(applyOperations(emptyShadow, known), next.replica, 1_000 + now, edit));
-      }
-      const state = applyOperations(emptyShadow, all);
-      const losers = [...state.lost.keys()].filter((_, index) => picks[index] ?? false);
-      const after = forgetLost(state, new Set(losers));
-      const openOf = (shadow: ShadowState) => conflictsOf(shadow).map(({ loser }) => idOf(loser));
-      const was = openOf(state).filter((id) => !losers.includes(id));
-      if (JSON.stringify(openOf(after)) !== JSON.stringify(was)) throw new Error('other conflicts');
-      if (after.leaves !== state.leaves) throw new Error('other leaves');
-    }),
-    { numRuns: 500 },
-  );
 });
 
 t.test(

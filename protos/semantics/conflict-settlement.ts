@@ -74,28 +74,6 @@ export const settledBetween = (
     });
 };
 
-/**
- * A state without these losers (`idOf`), nor those that only they say were settled: nothing that is visible depends on
- * them, so replicas that forget at different times still agree on it.
- */
-export const forgetLost = (state: ShadowState, losers: ReadonlySet<string>): ShadowState => {
-  const open = new Set(conflictsOf(state).map(({ loser }) => idOf(loser)));
-  let lost = without(state.lost, losers);
-  for (;;) {
-    const reopened = conflictsOf({ leaves: state.leaves, lost })
-      .map(({ loser }) => idOf(loser))
-      .filter((id) => !open.has(id));
-    if (reopened.length === 0) break;
-    lost = without(lost, new Set(reopened));
-  }
-  return lost.size === state.lost.size ? state : { leaves: state.leaves, lost };
-};
-
-const without = (
-  lost: ShadowState['lost'],
-  losers: ReadonlySet<string>,
-): ReadonlyMap<string, ShadowOperation> => new Map([...lost].filter(([id]) => !losers.has(id)));
-
 const editOf = ({ path, value }: ShadowOperation): ShadowEdit =>
   value === undefined ? { path } : { path, value };
 

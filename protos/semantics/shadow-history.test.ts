@@ -1,14 +1,9 @@
 import t from 'tap';
+import { collectDead } from './forget-operations.js';
 import { zeroTime } from './hybrid-clock.js';
 import { editsOf, type ShadowPatch } from './shadow-document.js';
 import { changesBelow, changesBetween, foldChanges } from './shadow-history.js';
-import {
-  applyOperations,
-  collectDead,
-  emptyShadow,
-  mintOperations,
-  type ShadowState,
-} from './shadow-merge.js';
+import { applyOperations, emptyShadow, mintOperations, type ShadowState } from './shadow-merge.js';
 
 const write = (
   state: ShadowState,

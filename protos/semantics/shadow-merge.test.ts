@@ -1,12 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { collectDead, deadFromOthers } from './forget-operations.js';
 import { zeroTime } from './hybrid-clock.js';
 import { renderShadow } from './shadow-document.js';
 import {
   applyOperations,
-  collectDead,
   conflictsOf,
-  deadFromOthers,
   emptyShadow,
   latestTime,
   mergeShadows,

@@ -27,7 +27,7 @@ import { compareStamps, type ShadowStamp } from './shadow-stamp.js';
  *
  * What the callers owe: a replica mints in turn, each mint on the state the one before left; a replica whose memory was
  * lost mints under a new name. A deletion is collected only when every replica has acknowledged it and everything they
- * had sent before that has arrived (`collectDead`).
+ * had sent before that has arrived (`collectDead` in forget-operations).
  *
  * How it is known what a writer had seen: an operation carries in `over` the newest write of each replica at each path it
  * overwrote, and all that these carried. Its own replica's it need not name: a replica has seen what it wrote itself.
@@ -127,31 +127,6 @@ export const mintOperations = (
 /** The operations that are visible: they have a value, and nothing supersedes them. */
 export const visibleLeaves = (state: ShadowState): ShadowOperation[] =>
   [...state.leaves.values()].filter((leaf) => leaf.value !== undefined);
-
-/** What other replicas minted and has no value now: to be asked after every change, collected and told to them. */
-export const deadFromOthers = (state: ShadowState, replica: string): ShadowWriteId[] =>
-  [...state.leaves.values()]
-    .filter((leaf) => leaf.value === undefined && leaf.stamp.replica !== replica)
-    .map(({ path, stamp }) => ({ path, stamp }));
-
-/**
- * Forgets operations without a value once every replica has acknowledged them and what was under way before that has
- * arrived. Between two replicas with in-order lanes: the one that did not mint them may forget them at once, and says so
- * with the operations it sends (`deadFromOthers`); the other does when it has merged those.
- */
-export const collectDead = (
-  state: ShadowState,
-  acknowledged: readonly ShadowWriteId[],
-): ShadowState => {
-  const leaves = new Map(state.leaves);
-  for (const { path, stamp } of acknowledged) {
-    const leaf = leaves.get(keyOf(path));
-    if (leaf?.value === undefined && leaf && compareStamps(leaf.stamp, stamp) === 0) {
-      leaves.delete(keyOf(path));
-    }
-  }
-  return leaves.size === state.leaves.size ? state : { leaves, lost: state.lost };
-};
 
 /** The conflicts that nobody has written over knowingly, each with what stands in the loser's place now. */
 export const conflictsOf = (state: ShadowState): ShadowConflict[] => {
