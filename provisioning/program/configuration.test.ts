@@ -166,7 +166,9 @@ t.test('names the line of the file, and what a name may have been meant to be', 
 });
 
 t.test('says which of the choices may have been meant', async (t) => {
-  await t.rejects(load(['--link.mode', 'grpcs']), { message: /grpc, bundle.*do you mean "grpc"\?/ });
+  await t.rejects(load(['--link.mode', 'grpcs']), {
+    message: /grpc, bundle.*do you mean "grpc"\?/,
+  });
   await t.rejects(load(['--link.mode', 'pigeon']), { message: /is "pigeon"$/ });
 });
 
