@@ -21,6 +21,7 @@ import { registerCampaignEffects } from './campaigns/campaign-effects.js';
 import { campaignService } from './campaigns/campaign-service.js';
 import { type FleetAuthority, openFleetAuthority } from './certificates/fleet-authority.js';
 import { recordFleet } from './certificates/fleet-record.js';
+import { lateRenewalRoute } from './certificates/late-renewal-route.js';
 import { revocationsDocument } from './certificates/revocations.js';
 import { RootCrl, rootCrlFile } from './certificates/root-crl.js';
 import { registerCommandEffects } from './commands/command-effects.js';
@@ -291,7 +292,7 @@ const registerParts = async (
     { services: [shadowService(foundation), commandService(foundation)] },
     {
       services: [firmwareService({ ...foundation, library }), campaignService(foundation)],
-      routes: [firmwareRoute(blobs)],
+      routes: [firmwareRoute(blobs), lateRenewalRoute({ ...foundation, issuer: authority.root })],
     },
   ];
 };

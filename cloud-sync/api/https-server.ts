@@ -22,6 +22,8 @@ export interface HttpsRoute {
   readonly method: 'GET' | 'POST';
   /** Anchored at both ends; its groups are handed to `serve`. HEAD is served by GET. */
   readonly path: RegExp;
+  /** How long after its end the gateway's certificate is still taken, ms; 0 unless given. */
+  readonly expiredForMs?: number;
   /** Only gateways of the fleet; the one that asks is handed over. */
   readonly serve: (request: GatewayHttpRequest, response: ServerResponse) => Promise<void>;
 }
@@ -129,7 +131,7 @@ const answer = async (
     if (request.method !== route.method && !(request.method === 'HEAD' && route.method === 'GET')) {
       continue;
     }
-    const gateway = await authenticate(deps, request);
+    const gateway = await authenticate(deps, request, route);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     await route.serve({ request, gateway, groups: match.slice(1), signal: gone.signal }, response);
@@ -153,12 +155,14 @@ const sendFile = async (
 const authenticate = async (
   deps: HttpsServerDependencies,
   { socket }: IncomingMessage,
+  { expiredForMs = 0 }: Pick<HttpsRoute, 'expiredForMs'>,
 ): Promise<GatewayIdentity> => {
   if (!(socket instanceof TLSSocket)) throw new HoldfastError('INTERNAL', 'a socket without TLS');
   const identity = verifyPeer(socket, {
     root: deps.root,
     role: 'gateway',
     at: deps.now(),
+    expiredForMs,
     ...(deps.isRevoked && { isRevoked: deps.isRevoked }),
   });
   const gateway = await recognise(deps, identity);

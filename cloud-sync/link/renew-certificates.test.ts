@@ -1,11 +1,16 @@
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { buffer } from 'node:stream/consumers';
 import { connect } from 'node:tls';
 import { credentials, Metadata, Server } from '@grpc/grpc-js';
 import { fromServiceError } from '@holdfast/protos/errors/service-error';
 import {
   LinkClient,
-  type RenewCertificatesRequest,
-  type RenewCertificatesResponse,
+  RenewCertificatesRequest,
+  RenewCertificatesResponse,
 } from '@holdfast/protos/gen/holdfast/v1/link';
+import { lateRenewalPath } from '@holdfast/protos/link/late-renewal';
 import { normaliseSerial, parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { createRequest } from '@holdfast/provisioning/pki/csr';
 import { createKey, parseKey } from '@holdfast/provisioning/pki/keys';
@@ -78,6 +83,48 @@ t.test(
     );
   },
 );
+
+/** Over HTTPS, as the gateway does whose certificate has run out. */
+const askLate = async (
+  address: string,
+  { root, key, cert }: LinkCredentials,
+  sent: RenewCertificatesRequest | Buffer,
+): Promise<{ status: number; renewed: RenewCertificatesResponse | undefined }> => {
+  const asked = httpsRequest(`${address}${lateRenewalPath}`, {
+    ...{ method: 'POST', ca: root, key, cert, agent: false },
+  });
+  asked.end(Buffer.isBuffer(sent) ? sent : RenewCertificatesRequest.encode(sent).finish());
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  const body = await buffer(response);
+  const status = response.statusCode ?? 0;
+  return { status, renewed: status === 200 ? RenewCertificatesResponse.decode(body) : undefined };
+};
+
+t.test('one that ran out while it was cut off has a way back, for a year', async (t) => {
+  let now = Date.now() - 300 * dayMs;
+  const cloud = await cloudUnderTest(t, { now: () => now });
+  const gateway = await enrolStandIn(cloud, 'site-a');
+  const { httpsAddress } = gateway.enrolled;
+  const request = {
+    gatewayCsr: Buffer.from(await createRequest(parseKey(gateway.key), { commonName: 'gateway' })),
+    siteCaCsr: Buffer.from(await createRequest(await createKey(), { commonName: 'site CA' })),
+  };
+  now += 500 * dayMs;
+  const { renewed } = await askLate(httpsAddress, gateway, request);
+  const certificate = parseCertificate(renewed?.gatewayCertificate ?? '');
+  t.ok(certificate.publicKey.equals(parseKey(gateway.key).publicKey));
+  t.equal(certificate.notAfter, Math.floor((now + 365 * dayMs) / 1_000) * 1_000);
+  t.ok(parseCertificate(renewed?.siteCaCertificate ?? '').notAfter > now);
+  t.same((await askLate(httpsAddress, gateway, request)).renewed, renewed, 'the answer was lost');
+  t.equal((await askLate(httpsAddress, gateway, Buffer.alloc(20_000, 1))).status, 400);
+  t.equal((await askLate(httpsAddress, { ...gateway, cert: '', key: '' }, request)).status, 401);
+  now += 231 * dayMs;
+  t.equal((await askLate(httpsAddress, gateway, request)).status, 401, 'a year and a day after');
+  const withNew = { ...gateway, cert: renewed?.gatewayCertificate ?? '' };
+  t.equal((await askLate(httpsAddress, withNew, request)).status, 200);
+  await enrolStandIn(cloud, 'site-a', { replace: true });
+  t.equal((await askLate(httpsAddress, withNew, request)).status, 409, 'another owns the site');
+});
 
 t.test('the control plane renews its own certificates while it runs', async (t) => {
   let now = Date.now() - 300 * dayMs;

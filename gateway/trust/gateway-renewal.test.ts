@@ -42,36 +42,47 @@ const setUp = async (t: Test) => {
   const before = await createKey();
   const former = await issueSiteCa(root, before.publicKey, { site: fleet.site, now: start });
   let asked = 0;
+  let askedLate = 0;
   let isLost = false;
+  /** What the control plane believes. */
+  const world = new ManualClock(start);
   const renewal = new GatewayRenewal({
     ...{ identity, clock, log },
-    ask: async ({ gatewayCsr, siteCaCsr }: RenewCertificatesRequest) => {
+    ask: async (request) => {
       asked += 1;
-      const now = clock.now();
-      const { site } = fleet;
-      const issue = async (csr: Buffer, role: 'gateway' | 'site-ca'): Promise<string> => {
-        if (csr.length === 0) return '';
-        const { publicKey } = await parseRequest(csr);
-        const issued =
-          role === 'gateway'
-            ? await issueGateway(root, publicKey, { site, gateway: 'gw-1', now })
-            : await issueSiteCa(root, publicKey, { site, now });
-        return issued.pem;
-      };
-      const answer = {
-        gatewayCertificate: await issue(gatewayCsr, 'gateway'),
-        siteCaCertificate: await issue(siteCaCsr, 'site-ca'),
-        formerSiteCaCertificates: [former.pem],
-      };
-      if (isLost) throw new HoldfastError('CONNECTION_FAILED', 'the answer was lost');
-      return answer;
+      return answer(request);
+    },
+    askLate: async (request) => {
+      askedLate += 1;
+      return answer(request);
     },
     onRenewed: () => certificate.show(),
   });
+  const answer = async ({ gatewayCsr, siteCaCsr }: RenewCertificatesRequest) => {
+    const now = Math.max(clock.now(), world.now());
+    const { site } = fleet;
+    const issue = async (csr: Buffer, role: 'gateway' | 'site-ca'): Promise<string> => {
+      if (csr.length === 0) return '';
+      const { publicKey } = await parseRequest(csr);
+      const issued =
+        role === 'gateway'
+          ? await issueGateway(root, publicKey, { site, gateway: 'gw-1', now })
+          : await issueSiteCa(root, publicKey, { site, now });
+      return issued.pem;
+    };
+    const answer = {
+      gatewayCertificate: await issue(gatewayCsr, 'gateway'),
+      siteCaCertificate: await issue(siteCaCsr, 'site-ca'),
+      formerSiteCaCertificates: [former.pem],
+    };
+    if (isLost) throw new HoldfastError('CONNECTION_FAILED', 'the answer was lost');
+    return answer;
+  };
   return {
-    ...{ clock, fleet, identity, load, certificate, renewal, logged },
+    ...{ world, clock, fleet, identity, load, certificate, renewal, logged },
     former: { certificate: former, key: before },
     asked: () => asked,
+    askedLate: () => askedLate,
     lose: (value: boolean) => {
       isLost = value;
     },
@@ -156,4 +167,33 @@ t.test('tells early that the site CA runs out while the WAN is away', async (t) 
   t.same(stateOf(renewal), ['expired', 'expired']);
   clock.trusted = false;
   t.same(stateOf(renewal), ['ok', 'ok'], 'a clock that is not trusted expires nothing');
+});
+
+t.test('what has run out is asked for where the link is not needed', async (t) => {
+  const { clock, identity, renewal, asked, askedLate, lose } = await setUp(t);
+  clock.advance(360 * dayMs);
+  await renewal.knock(false);
+  t.equal(askedLate(), 0, 'not while the link may come up by itself');
+  clock.advance(30 * dayMs);
+  lose(true);
+  await renewal.knock(false);
+  t.same(stateOf(renewal), ['expired', 'expired'], 'the WAN is still away');
+  lose(false);
+  await renewal.knock(false);
+  t.same(stateOf(renewal), ['ok', 'ok']);
+  t.ok(identity.siteCa.certificate.notAfter > clock.now() + 364 * dayMs);
+  await renewal.knock(false);
+  t.equal(askedLate(), 2, 'and no more');
+  t.equal(asked(), 0);
+});
+
+t.test('a gateway that lost the time while its certificates ran out asks in doubt', async (t) => {
+  const { world, clock, identity, renewal, askedLate } = await setUp(t);
+  world.advance(500 * dayMs);
+  clock.trusted = false;
+  await renewal.knock(true);
+  t.equal(askedLate(), 0, 'the link is up');
+  await renewal.knock(false);
+  t.ok(identity.link.certificate.notAfter > world.now());
+  t.ok(identity.siteCa.certificate.notAfter > world.now());
 });

@@ -2,6 +2,8 @@
  * Renews the gateway's certificate for the link and that of the site CA over the link, from about half of their life on, so that a WAN
  * that is away for half a year is no reason for anything to run out. The keys stay (decisions/0003): what was certified with them goes
  * on being valid, and devices, which trust the root, see the new site CA in the chain that the gateway shows.
+ *
+ * The link lets no gateway in whose certificate has run out: that one asks over HTTPS, where it is taken for as long again as it lived.
  */
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type {
@@ -22,6 +24,8 @@ export interface GatewayRenewalDependencies {
   readonly clock: Clock;
   readonly log: StoreLog;
   readonly ask: (request: RenewCertificatesRequest) => Promise<RenewCertificatesResponse>;
+  /** The same where the link lets this gateway no longer in. */
+  readonly askLate: (request: RenewCertificatesRequest) => Promise<RenewCertificatesResponse>;
   /** After something was renewed: what shows these certificates shows the new ones. */
   readonly onRenewed: () => Promise<void>;
 }
@@ -56,7 +60,32 @@ export class GatewayRenewal {
    * before this one, whose devices are still there. Never rejects; what fails is asked for again the next time.
    */
   check(isLinkUp: boolean): Promise<void> {
-    this.#working ??= this.#check(isLinkUp).finally(() => {
+    return this.#alone(() => this.#check(isLinkUp));
+  }
+
+  /**
+   * To be called often while the link is down: asks for what has run out where the link is not needed. A gateway that does not know the time
+   * cannot know whether that is why it is not let in, and asks too. Never rejects.
+   */
+  async knock(isLinkUp: boolean): Promise<void> {
+    const { clock, log, askLate } = this.#deps;
+    if (isLinkUp || (clock.trusted && this.#linkState() !== 'expired')) return;
+    await this.#alone(async () => {
+      try {
+        await this.#renew(askLate);
+      } catch (error) {
+        const code = isHoldfastError(error) ? error.code : undefined;
+        log.info({ code, reason: messageOf(error) }, 'certificates were not renewed late');
+      }
+    });
+  }
+
+  #linkState(): CertificateState['state'] {
+    return this.#stateOf(this.#deps.identity.link.certificate).state;
+  }
+
+  #alone(work: () => Promise<void>): Promise<void> {
+    this.#working ??= work().finally(() => {
       this.#working = undefined;
     });
     return this.#working;
@@ -74,7 +103,7 @@ export class GatewayRenewal {
     const isDue = this.states().some(({ state }) => state !== 'ok');
     if (!isLinkUp || (!isDue && this.#hasAsked)) return;
     try {
-      await this.#renew();
+      await this.#renew(this.#deps.ask);
       this.#hasAsked = true;
     } catch (error) {
       // A control plane of before knows no renewal; nothing is due yet.
@@ -84,15 +113,17 @@ export class GatewayRenewal {
     }
   }
 
-  async #renew(): Promise<void> {
-    const { identity, log, onRenewed } = this.#deps;
+  async #renew(ask: GatewayRenewalDependencies['ask']): Promise<void> {
+    const { identity, clock, log, onRenewed } = this.#deps;
     const { link, siteCa } = identity;
-    const isDue = (certificate: Certificate) => this.#stateOf(certificate).state !== 'ok';
+    // Without the time, the control plane says what is due: it gives what it issued lately again.
+    const isDue = (certificate: Certificate) =>
+      this.#stateOf(certificate).state !== 'ok' || (!clock.trusted && ask === this.#deps.askLate);
     const requestOf = async (authority: GatewayIdentity['siteCa'], commonName: string) =>
       isDue(authority.certificate)
         ? Buffer.from(await createRequest(authority.key, { commonName }))
         : Buffer.alloc(0);
-    const answer = await this.#deps.ask({
+    const answer = await ask({
       gatewayCsr: await requestOf(link, 'gateway'),
       siteCaCsr: await requestOf(siteCa, 'site CA'),
     });
@@ -131,16 +162,17 @@ export class GatewayRenewal {
       verdict.identity.name === record.gateway_id &&
       certificate.publicKey.equals(link.key.publicKey);
     if (!isOurs) throw unusable('the certificate for the link is not this gateway’s');
-    return certificate;
+    return certificate.sha256 === link.certificate.sha256 ? undefined : certificate;
   }
 
   #siteCaCertificate(pem: string): Certificate | undefined {
     if (pem === '') return undefined;
+    const { siteCa } = this.#deps.identity;
     const certificate = this.#authority(pem);
-    if (!certificate.publicKey.equals(this.#deps.identity.siteCa.key.publicKey)) {
+    if (!certificate.publicKey.equals(siteCa.key.publicKey)) {
       throw unusable('the certificate of the site CA is for another key');
     }
-    return certificate;
+    return certificate.sha256 === siteCa.certificate.sha256 ? undefined : certificate;
   }
 
   /** A CA of this site by this root. */
