@@ -3,6 +3,7 @@ import { defaultSerialDriver, serialDriverNames } from '@holdfast/devices/serial
 import { passwordHash, role, userName } from '@holdfast/protos/local/people';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import type { TokenOptions } from '@holdfast/provisioning/pki/pkcs11';
+import { nearestName } from '@holdfast/provisioning/program/nearest-name';
 import {
   choice,
   configuration,
@@ -15,11 +16,18 @@ import {
   text,
   texts,
 } from '@holdfast/provisioning/program/settings';
+import { isTimeZone, longestMinutes, whyNoStart } from '@holdfast/provisioning/time/opening-times';
 import * as v from 'valibot';
+import { windowUses } from './updates/site-windows.js';
+
+const deviceId = v.pipe(
+  v.string(),
+  v.check(isDeviceId, 'must be a device id: 1 to 64 of [A-Za-z0-9_-]'),
+);
 
 const serialLine = v.strictObject({
   /** Id of the device on this line; the gateway vouches for it by the line. */
-  device: v.pipe(v.string(), v.check(isDeviceId, 'must be a device id: 1 to 64 of [A-Za-z0-9_-]')),
+  device: deviceId,
   /** As `/dev/ttyUSB0`. */
   path: v.pipe(v.string(), v.minLength(1)),
   baudRate: v.optional(v.pipe(v.number(), v.integer(), v.minValue(50)), 115_200),
@@ -37,6 +45,27 @@ const gpioLine = v.strictObject({
   chip: v.pipe(v.string(), v.regex(/^gpiochip\d+$/, 'must be the name of a chip, as gpiochip0')),
   line: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(1023)),
   role: v.picklist(['input', 'output'], 'must be input or output'),
+});
+
+const maintenanceWindow = v.strictObject({
+  /** What it is called in status and reasons: `nights`. */
+  name: v.pipe(v.string(), v.minLength(1), v.maxLength(64)),
+  /** When it opens, in the words of cron: `0 22 * * *`. */
+  start: v.pipe(
+    v.string(),
+    v.maxLength(128),
+    v.check(
+      (start) => whyNoStart(start) === undefined,
+      ({ input }) => whyNoStart(String(input)) ?? '',
+    ),
+  ),
+  /** How long it is open. */
+  minutes: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(longestMinutes)),
+  /** What may begin in it. */
+  for: v.optional(v.pipe(v.array(v.picklist(windowUses)), v.minLength(1)), [...windowUses]),
+  /** With neither models nor devices it is for all of them. */
+  models: v.optional(v.array(v.string()), []),
+  devices: v.optional(v.array(deviceId), []),
 });
 
 const service = v.strictObject({
@@ -108,6 +137,27 @@ export const gatewayConfiguration = configuration({
   gpio: section('GPIO lines of this machine that the gateway is given.', {
     lines: list(gpioLine, { description: 'name, chip, line and role (input or output) of each' }),
   }),
+  site: section('Where the gateway stands.', {
+    timeZone: text({
+      default: '',
+      description:
+        'Time zone of the windows, as `Europe/Berlin`; empty: that of the machine. Where clocks are put forward, a window that would open in between opens at the step; where they are put back, one that would open twice opens the first time',
+      check: (zone) => (zone === '' || isTimeZone(zone) ? undefined : noTimeZone(zone)),
+    }),
+  }),
+  windows: section(
+    'When updates may begin. What is under way goes on, and whatever no window is named for may begin at any time.',
+    {
+      times: list(maintenanceWindow, {
+        description:
+          'name, start (in the words of cron, in `site.timeZone`), minutes, for (`download`: a device is offered its update, `install`: it installs it and restarts; both by default), and the models or devices it is for (all by default)',
+      }),
+      whenTimeUnknown: choice(['closed', 'open'], {
+        default: 'closed',
+        description: 'What the windows count as while nobody knows what time it is',
+      }),
+    },
+  ),
   telemetry: section('Telemetry that waits for the control plane.', {
     budgetBytes: integer({
       default: 1_073_741_824,
@@ -203,6 +253,11 @@ export const gatewayConfiguration = configuration({
     }),
   }),
 });
+
+const noTimeZone = (zone: string): string => {
+  const near = nearestName(zone, Intl.supportedValuesOf('timeZone'));
+  return `must be a time zone as Europe/Berlin${near === undefined ? '' : ` (do you mean ${near}?)`}`;
+};
 
 export type GatewayConfiguration = v.InferOutput<typeof gatewayConfiguration>;
 

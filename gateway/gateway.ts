@@ -35,6 +35,7 @@ import { loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openTrust, type Trust } from './trust/open-trust.js';
 import { openPeople } from './trust/people/open-people.js';
 import { followClock, openSiteClock } from './trust/site-clock.js';
+import { SiteWindows } from './updates/site-windows.js';
 import { Updates } from './updates/updates.js';
 
 export interface GatewayDependencies {
@@ -143,6 +144,14 @@ export const openGateway = async (
     clock,
     log,
   });
+  const windows = new SiteWindows(
+    { clock },
+    {
+      windows: configuration.windows.times,
+      timeZone: configuration.site.timeZone,
+      whenTimeUnknown: configuration.windows.whenTimeUnknown,
+    },
+  );
   const updates = new Updates(
     {
       site,
@@ -153,6 +162,7 @@ export const openGateway = async (
       publish,
       offerOnLine: (...offer) => serial.offer(...offer),
       isFenced: () => fence.isFenced(),
+      windows,
       clock,
       log,
     },
@@ -233,6 +243,7 @@ export const openGateway = async (
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serial, telemetry, trust },
+          windows,
           certificates: gatewayRenewal,
         }),
     },

@@ -11,12 +11,13 @@ export interface AgentOptions {
   /** An archive to install when nothing was ever installed. */
   readonly initialApp?: string;
   readonly healthIntervalS?: number;
+  readonly askAgainMs?: number;
   readonly signal: AbortSignal;
 }
 
 export const openAgent = (
   { credentials, log }: { readonly credentials: Credentials; readonly log: Log },
-  { dataDir, initialApp, healthIntervalS, signal }: AgentOptions,
+  { dataDir, initialApp, healthIntervalS, askAgainMs, signal }: AgentOptions,
 ): Promise<Device> =>
   openDevice(
     {
@@ -47,5 +48,10 @@ export const openAgent = (
         };
       },
     },
-    { dataDir, door: 'jobs', ...(healthIntervalS !== undefined && { intervalS: healthIntervalS }) },
+    {
+      dataDir,
+      door: 'jobs',
+      ...(healthIntervalS !== undefined && { intervalS: healthIntervalS }),
+      ...(askAgainMs !== undefined && { askAgainMs }),
+    },
   );

@@ -167,7 +167,7 @@ t.test('updates over the jobs topics with a new boot id', async (t) => {
   const firmware = gateway.addFirmware(await readFile(archive));
   const agent = await openAgent(
     { credentials, log },
-    { dataDir, initialApp, signal: AbortSignal.timeout(20_000) },
+    { dataDir, initialApp, askAgainMs: 20, signal: AbortSignal.timeout(20_000) },
   );
   t.teardown(() => agent.close());
   await gateway.heard(({ topic }) => topic === 'dt/dev-1/jobs/next/get');
@@ -181,6 +181,16 @@ t.test('updates over the jobs topics with a new boot id', async (t) => {
   });
   const before = fields(await gateway.heard(status('downloading')));
   t.match(before, { version: '1.0.0', boot_id: String });
+  const asks = () => gateway.said.filter(status('installing')).length;
+  await gateway.heard(status('installing'));
+  gateway.send('dt/dev-1/jobs/job-2/update/rejected', {
+    client_token: 'installing',
+    code: 423,
+    message: 'waits for the window nights',
+  });
+  await gateway.heard(() => asks() > 1);
+  t.notOk(gateway.said.some(status('rebooting')), 'it waits, and asks again');
+  gateway.send('dt/dev-1/jobs/job-2/update/accepted', { client_token: 'installing' });
   const after = fields(await gateway.heard(status('succeeded')));
   t.match(after, { version: '2.0.0' });
   t.not(after.boot_id, before.boot_id);

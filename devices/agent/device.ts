@@ -58,6 +58,8 @@ export interface DeviceOptions {
   /** How it speaks of updates: the jobs topics, or the older set `devices/{id}/…`. */
   readonly door: 'jobs' | 'older';
   readonly intervalS?: number;
+  /** After which it asks again to install what may not be installed yet. */
+  readonly askAgainMs?: number;
 }
 
 export interface Device {
@@ -165,7 +167,8 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     dispatch: (event: UpdateEvent) => updates.updater.dispatch(event),
   };
   const about = { device, model: identity.model };
-  const jobs = options.door === 'jobs' ? new JobsClient(reporting, about) : null;
+  const { askAgainMs = 60_000 } = options;
+  const jobs = options.door === 'jobs' ? new JobsClient(reporting, { ...about, askAgainMs }) : null;
   const older =
     options.door === 'older'
       ? new OlderUpdates(

@@ -23,6 +23,8 @@ export interface JobsClientDeps {
 export interface JobsClientOptions {
   readonly device: string;
   readonly model: string;
+  /** After which it is asked again what may not begin yet. */
+  readonly askAgainMs: number;
 }
 
 export const jobFilters = (device: string): readonly string[] => [
@@ -39,8 +41,10 @@ const maxErrorLength = 1_000;
 const final: readonly string[] = ['succeeded', 'failed', 'rolled_back'];
 
 export class JobsClient implements UpdateReporter {
+  readonly isAnswered = true;
   readonly #deps: JobsClientDeps;
   readonly #options: JobsClientOptions;
+  #askingAgain: NodeJS.Timeout | undefined;
 
   constructor(deps: JobsClientDeps, options: JobsClientOptions) {
     this.#deps = deps;
@@ -111,14 +115,32 @@ export class JobsClient implements UpdateReporter {
     payload: Uint8Array,
   ): Promise<void> {
     const parsed = parseJson(payload);
-    const { client_token, code } = parsed.ok && isJsonObject(parsed.value) ? parsed.value : {};
+    const { client_token, code, message } =
+      parsed.ok && isJsonObject(parsed.value) ? parsed.value : {};
     if (outcome === 'rejected') {
+      if (code === 423) {
+        this.#deps.log.info({ job: jobId, message: message ?? null }, 'the update waits');
+        this.#askAgainLater();
+        return;
+      }
       this.#deps.log.warn({ job: jobId, code: code ?? null }, 'the gateway does not take a report');
       // Only these say that the job is over; any other refusal is of the report, not of the job.
       if (code === 404 || code === 409) await this.#deps.dispatch({ type: 'refused', jobId });
     } else if (typeof client_token === 'string' && final.includes(client_token)) {
       await this.#deps.dispatch({ type: 'answered', jobId });
+    } else if (client_token === 'installing') {
+      await this.#deps.dispatch({ type: 'permitted', jobId });
     }
+  }
+
+  /** The gateway does not say it of itself when the time has come. */
+  #askAgainLater(): void {
+    clearTimeout(this.#askingAgain);
+    const again = (): void => {
+      // Like a new session, it makes the updater say how far it is.
+      if (this.#deps.phase() === 'waiting') void this.#deps.dispatch({ type: 'connected' });
+    };
+    this.#askingAgain = setTimeout(again, this.#options.askAgainMs).unref();
   }
 
   #publish(job: string, operation: 'get' | 'update', body: object): void {

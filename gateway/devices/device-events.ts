@@ -115,7 +115,8 @@ export interface DeviceEventAnswers {
 
 export type JobAnswer =
   | { readonly accepted: true; readonly execution: JobExecutionPayload | null }
-  | { readonly accepted: false; readonly code: 404 | 409; readonly message: string };
+  /** 423: it may not begin now; the same again later is answered anew. */
+  | { readonly accepted: false; readonly code: 404 | 409 | 423; readonly message: string };
 
 /** Takes an event to the services it concerns. Rejects with a retryable error when it cannot be committed now; throws for telemetry that is none. */
 export type DispatchDeviceEvent = <E extends DeviceEvent>(

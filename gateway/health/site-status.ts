@@ -6,6 +6,7 @@ import type { Link } from '../link/link.js';
 import type { GatewayRecord } from '../trust/gateway-identity.js';
 import type { CertificateState } from '../trust/gateway-renewal.js';
 import type { Trust } from '../trust/open-trust.js';
+import type { SiteWindows } from '../updates/site-windows.js';
 
 export interface SiteStatusSources {
   readonly version: string;
@@ -17,6 +18,7 @@ export interface SiteStatusSources {
   readonly serial: Pick<SerialDoor, 'lines'>;
   readonly trust: Pick<Trust, 'revocations' | 'revocationAge' | 'crl'>;
   readonly certificates: { states(): readonly CertificateState[] };
+  readonly windows: Pick<SiteWindows, 'states' | 'zone' | 'isTimeMissing'>;
   readonly telemetry: { status(): { readonly droppedPoints: number } };
 }
 
@@ -53,6 +55,7 @@ export const siteStatus = (sources: SiteStatusSources): object => {
     })),
     firmware: { bytes: firmware.bytes, problem: firmware.problem ?? null },
     serial_lines: sources.serial.lines().map(lineView),
+    windows: windowsView(sources.windows),
     telemetry: { dropped_points: sources.telemetry.status().droppedPoints },
   };
 };
@@ -71,6 +74,18 @@ const revocationsView = ({ revocations, revocationAge, crl }: SiteStatusSources[
     crl_next_update: crl.current.nextUpdate,
   };
 };
+
+const windowsView = (windows: SiteStatusSources['windows']): object => ({
+  time_zone: windows.zone,
+  /** Then they count as the site wants it, and nobody knows when one opens. */
+  time_unknown: windows.isTimeMissing,
+  times: windows.states().map(({ isOpen, opensAt, closesAt, ...window }) => ({
+    ...window,
+    open: isOpen,
+    opens_at: opensAt,
+    closes_at: closesAt,
+  })),
+});
 
 const lineView = (line: SerialLineStatus): object => ({
   device: line.device,

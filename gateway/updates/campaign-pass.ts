@@ -5,10 +5,12 @@
 import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Device } from '../devices/device.js';
+import type { Door } from '../devices/device-events.js';
 import type { PlanState, PlanView } from '../link/plan-view.js';
 import { type Campaign, chooseTurns, isTargeted, type LiveExecution } from './campaign.js';
 import type { Execution, ExecutionEvent } from './execution-state.js';
 import type { Executions } from './executions.js';
+import type { Closed, SiteWindows } from './site-windows.js';
 
 export interface CampaignPassDeps {
   readonly plan: { current(): PlanView | undefined; state(): PlanState };
@@ -20,6 +22,8 @@ export interface CampaignPassDeps {
     need(firmware: readonly FirmwareBody[]): void;
   };
   readonly isFenced: () => boolean;
+  /** Without them devices begin at any time. */
+  readonly windows?: Pick<SiteWindows, 'closed'>;
   /** Epoch ms that never run back while the program runs. */
   readonly time: () => number;
   readonly log: StoreLog;
@@ -69,7 +73,12 @@ export class CampaignPass {
       { type: 'ticked' },
     ]);
     await this.#cancelEnded(({ status }) => status === 'queued');
-    const turns = chooseTurns(this.#live(), this.#deps.firmware.isHeld, now);
+    const turns = chooseTurns(
+      this.#live(),
+      this.#deps.firmware.isHeld,
+      now,
+      (device) => this.whyWaits(device) === undefined,
+    );
     await this.#executions.decideAll(turns.supersede, (turn) => [
       turn.campaign,
       turn.device,
@@ -94,6 +103,19 @@ export class CampaignPass {
       { type: 'resumed' },
     ]);
     this.#toResume = [];
+  }
+
+  /**
+   * What keeps a device from an offer now. One that asks before it installs is offered its update as soon as it may download; the others
+   * do as they like once it is offered, so for them both have to be open.
+   */
+  whyWaits(device: Device): Closed | undefined {
+    const { windows } = this.#deps;
+    const canWait = asksFirst.includes(device.door);
+    return (
+      windows?.closed('download', device) ??
+      (canWait ? undefined : windows?.closed('install', device))
+    );
   }
 
   #live(): LiveExecution[] {
@@ -176,3 +198,6 @@ export class CampaignPass {
       .filter(({ id }) => plan.documents.campaign.get(id)?.body.state === 'running');
   }
 }
+
+/** Doors whose protocol has the device ask before it installs. */
+const asksFirst: readonly Door[] = ['native', 'serial'];

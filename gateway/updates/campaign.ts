@@ -72,12 +72,13 @@ const takesPlace = (status: ExecutionStatus, device: Device): boolean =>
 
 /**
  * Whose turn it is now: as many devices of each campaign as it has places at a site, connected ones, one campaign a device at a time.
- * `isReady` says whether a firmware is here and verified.
+ * `isReady` says whether a firmware is here and verified, `mayBegin` whether the windows of the site let a device begin.
  */
 export const chooseTurns = (
   live: readonly LiveExecution[],
   isReady: (sha256: string) => boolean,
   now: number,
+  mayBegin: (device: Device) => boolean = () => true,
 ): Turns => {
   const ofDevice = groupBy(live, ({ device }) => device.device);
   const free = new Map<string, number>();
@@ -103,6 +104,7 @@ export const chooseTurns = (
       execution.notBefore <= now &&
       isOnline(device) &&
       isReady(campaign.firmware.sha256) &&
+      mayBegin(device) &&
       !others.some((other) => isUnderWay(other.execution.status));
     if (!isFree) continue;
     offer.push(turn);

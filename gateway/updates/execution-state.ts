@@ -79,6 +79,8 @@ export type ExecutionEvent =
       readonly error?: string;
       readonly boot?: string;
       readonly version?: string;
+      /** It wants to begin what may not begin now: until when, epoch ms (null: nobody knows), and why. */
+      readonly held?: { readonly until: number | null; readonly reason: string };
     }
   /** The device was seen in a run, by a new session or a heartbeat; `version` where it said what runs there. */
   | {

@@ -322,6 +322,49 @@ t.test(
   },
 );
 
+t.test('what may not begin yet is held, and goes on from there in its time', async (t) => {
+  const until = now + 50_000;
+  const held = (
+    status: 'installing' | 'rebooting',
+    by: { until: number | null; reason: string } = { until, reason: 'waits for the window nights' },
+  ): ExecutionEvent => ({ type: 'reported', door: 'native', status, boot: 'b1', held: by });
+  const waits = {
+    status: 'verifying',
+    furthest: 'verifying',
+    error: 'waits for the window nights',
+    deadline: until + policy.downloadTimeoutMs,
+  };
+  for (const status of ['offered', 'downloading', 'verifying'] as const) {
+    for (const name of ['installing', 'rebooting'] as const) {
+      const decision = next(at(status), held(name), policy, now);
+      t.match(decision, { state: waits, refused: /nights/, effects: [] }, `${status}, ${name}`);
+      const again = next(decision.state, held(name), policy, now + 60);
+      t.equal(again.state, decision.state, 'asked again nothing changes');
+      t.ok(again.refused);
+    }
+  }
+  const waiting = next(at('verifying'), held('installing'), policy, now).state;
+  t.equal(next(waiting, { type: 'ticked' }, policy, until).state, waiting, 'it has its time');
+  t.match(next(waiting, { type: 'ticked' }, policy, until + 2_000).state, { status: 'queued' });
+  t.match(next(waiting, events['says installing'], policy, until).state, {
+    status: 'installing',
+    error: null,
+    deadline: until + policy.installTimeoutMs,
+  });
+  for (const status of ['installing', 'rebooting', 'confirming'] as const) {
+    const decision = next(at(status), held('rebooting'), policy, now);
+    t.equal(decision.refused, undefined, `${status}: what is under way goes on`);
+  }
+  const unknown = next(
+    at('verifying'),
+    held('installing', { until: null, reason: 'nobody knows the time' }),
+    policy,
+    now,
+  ).state;
+  t.match(unknown, { status: 'verifying', deadline: now + 86_400_000 + policy.downloadTimeoutMs });
+  t.match(next(at('queued'), held('installing'), policy, now), { refused: /not offered/ });
+});
+
 t.test('native: a claim without proof waits for it, and fails in the end', async (t) => {
   const claimed = next(at('rebooting'), events['claims in the old run'], policy, now).state;
   t.match(claimed, { status: 'confirming', claimed: true });

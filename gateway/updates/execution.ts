@@ -197,6 +197,9 @@ const advance = (
       ? refuse(before, refused)
       : { ...end(before, 'cancelled', null), refused };
   }
+  if (event.held !== undefined && !isChanging(before)) {
+    return hold(before, state, event, event.held, policy, now);
+  }
   // That the offer arrived changes nothing, and a claim is not taken back by a report that overtook it.
   if (status === 'offered' || before.claimed) return stay(before);
   const isFurther = stageOf(status) > stageOf(before.furthest);
@@ -213,6 +216,45 @@ const advance = (
   };
   return isSameAs(before, changes) ? stay(before) : change(before, changes);
 };
+
+/** What begins to change the device, so that it has to wait for its time. */
+export const isChange = (status: ReportedStatus): boolean =>
+  status === 'installing' || status === 'rebooting';
+
+/** Whether it has begun to change the device: then it goes on, whatever the time. */
+export const isChanging = ({ furthest }: Execution): boolean =>
+  rank(furthest) >= rank('installing');
+
+/** It has what it needs, and waits; its time for that begins when it may go on. */
+const hold = (
+  before: Execution,
+  state: Execution,
+  { door }: Event<'reported'>,
+  { until, reason }: NonNullable<Event<'reported'>['held']>,
+  policy: ExecutionPolicy,
+  now: number,
+): Decision => {
+  const changes: Partial<Execution> = {
+    ...state,
+    door,
+    status: 'verifying',
+    furthest: 'verifying',
+    progress: null,
+    error: reason,
+    deadline: (until ?? now + longestUnknownMs) + policy.downloadTimeoutMs,
+  };
+  // It asks every minute: a deadline that is off by less is the same.
+  const isSame =
+    isSameAs(before, { ...changes, deadline: before.deadline }) &&
+    before.deadline !== null &&
+    (until === null
+      ? before.deadline > now
+      : Math.abs((changes.deadline ?? 0) - before.deadline) < 60_000);
+  return isSame ? refuse(before, reason) : { ...change(before, changes), refused: reason };
+};
+
+/** Until when a device is waited for whose window opens nobody knows when. */
+const longestUnknownMs = 86_400_000;
 
 /** Steps below five percent are not worth a commit each. */
 const coarse = (

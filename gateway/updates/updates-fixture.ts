@@ -20,6 +20,7 @@ import {
 import { Outbox } from '../store/outbox.js';
 import { siteMigrations } from '../store/site-migrations.js';
 import { type SiteStore, siteStore } from '../store/site-store.js';
+import { type MaintenanceWindow, SiteWindows } from './site-windows.js';
 import { Updates } from './updates.js';
 
 export const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -129,7 +130,11 @@ export interface Cut {
   readonly when: 'before' | 'after';
 }
 
-export const openTestSite = async (t: Test) => {
+/** With windows it keeps to them, by the clocks of Berlin. */
+export const openTestSite = async (
+  t: Test,
+  { windows }: { readonly windows?: readonly MaintenanceWindow[] } = {},
+) => {
   const folder = await mkdtemp(join(tmpdir(), 'updates-'));
   const store = await openStore({ path: join(folder, 'site.db'), migrations: siteMigrations, log });
   t.teardown(async () => {
@@ -191,6 +196,12 @@ export const openTestSite = async (t: Test) => {
         clock,
         log,
         isFenced: () => false,
+        ...(windows && {
+          windows: new SiteWindows(
+            { clock },
+            { windows, timeZone: 'Europe/Berlin', whenTimeUnknown: 'closed' },
+          ),
+        }),
         publish: async (message) => {
           if (isDead) throw gone();
           deliver(message);

@@ -21,12 +21,13 @@ import type { Performer } from '../store/outbox.js';
 import type { SiteStore } from '../store/site-store.js';
 import { type Campaign, nextWakeAt } from './campaign.js';
 import { CampaignPass, type CampaignPassDeps } from './campaign-pass.js';
-import { isUnderWay } from './execution.js';
+import { isChange, isChanging, isUnderWay } from './execution.js';
 import { notifyKind } from './execution-rows.js';
 import type { Execution, ExecutionEvent, ReportedStatus } from './execution-state.js';
 import { type Executions, openExecutions } from './executions.js';
 import { olderStatus } from './older-status.js';
 import { PassTimer } from './pass-timer.js';
+import type { Closed, SiteWindows } from './site-windows.js';
 import { jobOf, olderCommandOf } from './told.js';
 
 export interface UpdatesDeps {
@@ -47,6 +48,8 @@ export interface UpdatesDeps {
   /** Offers an update over a serial line; without it devices on lines wait. */
   readonly offerOnLine?: (device: string, job: JobExecutionPayload) => Promise<void>;
   readonly isFenced: () => boolean;
+  /** When updates may begin; without them at any time. */
+  readonly windows?: Pick<SiteWindows, 'closed'>;
   readonly clock: Clock;
   readonly log: StoreLog;
 }
@@ -147,10 +150,12 @@ export class Updates {
     door: Door = 'native',
   ): Promise<JobAnswer> {
     const { status, progress, error, boot_id, version, expected_version } = update;
+    const closed = isChange(statusOfJob(status)) ? this.#installClosed(device) : undefined;
     const event: ExecutionEvent = {
       type: 'reported',
       door,
       status: statusOfJob(status),
+      ...(closed === undefined ? {} : { held: this.#heldBy(closed) }),
       ...(progress === undefined ? {} : { progress }),
       ...(error === undefined ? {} : { error }),
       ...(status === 'rejected' && error === undefined ? { error: 'the device refuses it' } : {}),
@@ -166,7 +171,11 @@ export class Updates {
     if (decision === undefined || campaign === undefined) return notFound(job);
     return decision.refused === undefined
       ? { accepted: true, execution: jobOf(campaign, decision.state) }
-      : { accepted: false, code: 409, message: decision.refused };
+      : {
+          accepted: false,
+          code: closed !== undefined && isHeld(decision.state) ? 423 : 409,
+          message: decision.refused,
+        };
   }
 
   /** A device reports in the older set's words. */
@@ -202,6 +211,22 @@ export class Updates {
   /** Every execution of a campaign, by device. */
   executions(campaign: string): Promise<readonly (readonly [device: string, Execution])[]> {
     return this.#executions.all(campaign);
+  }
+
+  /** What keeps a device from being offered an update now. */
+  whyWaits(device: string): Closed | undefined {
+    const known = this.#deps.devices.get(device);
+    return known && this.#pass.whyWaits(known);
+  }
+
+  #installClosed(device: string): Closed | undefined {
+    const { model = null } = this.#deps.devices.get(device) ?? {};
+    return this.#deps.windows?.closed('install', { device, model });
+  }
+
+  #heldBy({ opening, reason }: Closed): { until: number | null; reason: string } {
+    const until = opening && this.#time() + opening.opensAt - this.#deps.clock.now();
+    return { until, reason };
   }
 
   get #executions(): Executions {
@@ -277,10 +302,24 @@ export class Updates {
   }
 
   #nextAt(): number | undefined {
-    const live = [...this.#executions.live()].map(([, , execution]) => execution);
-    return nextWakeAt(live, this.#time());
+    const live = [...this.#executions.live()];
+    const at = nextWakeAt(
+      live.map(([, , execution]) => execution),
+      this.#time(),
+    );
+    const waits = live.some(
+      ([, device, { status }]) => status === 'queued' && this.whyWaits(device) !== undefined,
+    );
+    // By the wall clock, which may be set any time.
+    const lookAt = waits ? this.#time() + lookAtWindowsMs : undefined;
+    return at === undefined || lookAt === undefined ? (at ?? lookAt) : Math.min(at, lookAt);
   }
 }
+
+const lookAtWindowsMs = 30_000;
+
+/** Of an execution that was just refused to go on while a window is closed. */
+const isHeld = (state: Execution): boolean => state.status === 'verifying' && !isChanging(state);
 
 const notFound = (job: string): JobAnswer => ({
   accepted: false,

@@ -207,6 +207,12 @@ export const errorCodes = {
     422,
   ),
   UPDATE_SIZE_MISMATCH: row('The image has another size than announced', true, 'DATA_LOSS', 422),
+  UPDATE_WINDOW_CLOSED: row(
+    'The update waits for a maintenance window',
+    true,
+    'FAILED_PRECONDITION',
+    423,
+  ),
 } as const satisfies Record<string, ErrorCodeRow>;
 
 export type ErrorCode = keyof typeof errorCodes;

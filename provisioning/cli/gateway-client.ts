@@ -38,6 +38,21 @@ const statusAnswer = v.looseObject({
       stops_when_stale: v.array(v.string()),
     }),
   ),
+  windows: v.optional(
+    v.looseObject({
+      time_zone: v.string(),
+      time_unknown: v.boolean(),
+      times: v.array(
+        v.looseObject({
+          name: v.string(),
+          for: v.array(v.string()),
+          open: v.boolean(),
+          opens_at: epochMs,
+          closes_at: epochMs,
+        }),
+      ),
+    }),
+  ),
   serial_lines: v.optional(
     v.array(
       v.looseObject({
@@ -82,6 +97,7 @@ const executionsAnswer = v.object({
       from_version: v.nullable(v.string()),
       to_version: v.string(),
       error: v.nullable(v.string()),
+      waits_for: v.optional(v.nullable(v.string()), null),
     }),
   ),
 });

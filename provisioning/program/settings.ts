@@ -78,9 +78,21 @@ export const integer = ({
 export const port = (described: Described<number>) =>
   integer({ min: 0, max: 65_535, ...described });
 
-export const text = (described: Described<string>) =>
+export interface TextOptions extends Described<string> {
+  /** What is wrong with it; undefined where nothing is. */
+  readonly check?: (value: string) => string | undefined;
+}
+
+export const text = ({ check = () => undefined, ...described }: TextOptions) =>
   setting(
-    v.pipe(v.string('must be text'), v.maxLength(4096, 'must be at most 4096 characters')),
+    v.pipe(
+      v.string('must be text'),
+      v.maxLength(4096, 'must be at most 4096 characters'),
+      v.check(
+        (value) => check(value) === undefined,
+        ({ input }) => check(String(input)) ?? '',
+      ),
+    ),
     { type: 'text', ...described, read: (value) => value },
     described.default,
   );

@@ -35,6 +35,7 @@ export const next = (state: UpdateState, event: UpdateEvent): Decision => {
       return refused(state, event.jobId);
     case 'downloaded':
     case 'verified':
+    case 'permitted':
     case 'installed':
     case 'failed':
       return worked(state, event);
@@ -65,6 +66,8 @@ const statusOf = ({ update }: UpdateState): readonly UpdateEffect[] => {
       return [{ type: 'ask' }];
     case 'settled':
       return [report(update.job, update.outcome, update.error)];
+    case 'waiting':
+      return [{ type: 'request', job: update.job }];
     default:
       return [report(update.job, update.phase)];
   }
@@ -96,6 +99,8 @@ const resume = (state: UpdateState): Decision => {
         ...statusOf(state),
         { type: 'verify', job: update.job },
       ]);
+    case 'waiting':
+      return stay(state, [...running(state), ...statusOf(state)]);
     case 'installing':
       return stay(state, [
         ...running(state),
@@ -196,7 +201,10 @@ const settle = (
   };
 };
 
-type WorkEvent = Extract<UpdateEvent, { type: 'downloaded' | 'verified' | 'installed' | 'failed' }>;
+type WorkEvent = Extract<
+  UpdateEvent,
+  { type: 'downloaded' | 'verified' | 'permitted' | 'installed' | 'failed' }
+>;
 
 const worked = (state: UpdateState, event: WorkEvent): Decision => {
   const { update } = state;
@@ -216,6 +224,12 @@ const worked = (state: UpdateState, event: WorkEvent): Decision => {
     };
   }
   if (event.type === 'verified' && update.phase === 'verifying') {
+    return {
+      state: { ...state, update: { phase: 'waiting', job } },
+      effects: [{ type: 'request', job }],
+    };
+  }
+  if (event.type === 'permitted' && update.phase === 'waiting') {
     const target = otherSlot(state.active);
     return {
       // The slot's record is cleared in the commit that permits writing into it.
@@ -224,7 +238,8 @@ const worked = (state: UpdateState, event: WorkEvent): Decision => {
         slots: { ...state.slots, [target]: null },
         update: { phase: 'installing', job, target },
       },
-      effects: [report(job, 'installing'), { type: 'install', job, slot: target }],
+      // That it is installed now was said with the request.
+      effects: [{ type: 'install', job, slot: target }],
     };
   }
   if (event.type === 'installed' && update.phase === 'installing') {

@@ -33,7 +33,7 @@ const schema = v.object({
       phase: v.literal('idle'),
       last: v.nullable(v.object({ jobId: text, outcome })),
     }),
-    v.object({ phase: v.picklist(['downloading', 'verifying']), job }),
+    v.object({ phase: v.picklist(['downloading', 'verifying', 'waiting']), job }),
     v.object({ phase: v.literal('installing'), job, target: slot }),
     v.object({ phase: v.picklist(['rebooting', 'confirming']), ...onTrial }),
     v.object({ phase: v.literal('settled'), job, outcome, error: v.nullable(text) }),

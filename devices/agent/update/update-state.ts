@@ -31,7 +31,8 @@ export type Outcome = 'succeeded' | 'failed' | 'rolled_back';
 
 export type Update =
   | { readonly phase: 'idle'; readonly last: FinishedJob | null }
-  | { readonly phase: 'downloading' | 'verifying'; readonly job: UpdateJob }
+  /** `waiting`: it is whole here, and the gateway has yet to let it be installed. */
+  | { readonly phase: 'downloading' | 'verifying' | 'waiting'; readonly job: UpdateJob }
   | { readonly phase: 'installing'; readonly job: UpdateJob; readonly target: Slot }
   | ({ readonly phase: 'rebooting' | 'confirming' } & OnTrial)
   | {
@@ -72,6 +73,8 @@ export type UpdateEvent =
   | { readonly type: 'withdrawn' }
   | { readonly type: 'downloaded'; readonly jobId: string }
   | { readonly type: 'verified'; readonly jobId: string }
+  /** The gateway lets it be installed now. */
+  | { readonly type: 'permitted'; readonly jobId: string }
   | { readonly type: 'installed'; readonly jobId: string; readonly trial: Trial }
   /** Downloading, verifying or installing cannot succeed. */
   | { readonly type: 'failed'; readonly jobId: string; readonly error: string }
@@ -99,6 +102,8 @@ export type UpdateEffect =
       readonly status: JobStatus;
       readonly error: string | null;
     }
+  /** Asks whether it may be installed now; the answer is `permitted`, or comes later. */
+  | { readonly type: 'request'; readonly job: UpdateJob }
   | { readonly type: 'download' | 'verify'; readonly job: UpdateJob }
   | { readonly type: 'install'; readonly job: UpdateJob; readonly slot: Slot }
   /** Ends what is under way for this job and removes what it left outside the slots. */

@@ -20,7 +20,14 @@ const job: UpdateJob = {
 /** A device on which everything works but what a test says. */
 const setUp = async (
   t: Test,
-  { report, ...platform }: Partial<UpdatePlatform> & { report?: (report: UpdateReport) => void },
+  {
+    report,
+    isAnswered = false,
+    ...platform
+  }: Partial<UpdatePlatform> & {
+    report?: (report: UpdateReport) => void;
+    isAnswered?: boolean;
+  },
 ) => {
   const directory = await makeDirectory();
   const reports: UpdateReport[] = [];
@@ -42,6 +49,7 @@ const setUp = async (
     }),
     platform: { ...works, ...platform },
     reporter: {
+      isAnswered,
       ask: () => undefined,
       report: (_, said) => {
         reports.push(said);
@@ -91,4 +99,23 @@ t.test('an effect that throws costs itself, and nothing that comes after', async
   await updater.dispatch({ type: 'offered', job, deviceModel: 'pi' });
   await reported('rebooting');
   t.equal(updater.version, '2.0.0');
+});
+
+t.test('installs when the gateway lets it, and not before', async (t) => {
+  const installed: string[] = [];
+  const { updater, reported } = await setUp(t, {
+    isAnswered: true,
+    install: async ({ id }) => {
+      installed.push(id);
+      return { deadlineMs: 1_000, maxStarts: 1 };
+    },
+  });
+  await updater.dispatch({ type: 'offered', job, deviceModel: 'pi' });
+  await reported('installing');
+  await updater.dispatch({ type: 'connected' });
+  t.same(installed, []);
+  t.equal(updater.state.update.phase, 'waiting');
+  await updater.dispatch({ type: 'permitted', jobId: job.id });
+  await reported('rebooting');
+  t.same(installed, ['job-1']);
 });

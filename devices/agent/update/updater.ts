@@ -45,6 +45,8 @@ export interface UpdateReport {
 
 /** Tells the gateway; what cannot be told now is told again with the next session. */
 export interface UpdateReporter {
+  /** Whether the gateway answers reports; where it does not, nobody is asked before an installation. */
+  readonly isAnswered?: boolean;
   report(job: UpdateJob, report: UpdateReport): void;
   ask(): void;
 }
@@ -142,6 +144,17 @@ export class Updater {
           progress: null,
           version: this.version,
         });
+        return;
+      case 'request':
+        reporter.report(effect.job, {
+          status: 'installing',
+          error: null,
+          progress: null,
+          version: this.version,
+        });
+        if (reporter.isAnswered !== true) {
+          void this.dispatch({ type: 'permitted', jobId: effect.job.id });
+        }
         return;
       case 'ask':
         reporter.ask();

@@ -36,7 +36,7 @@ export interface PeopleDoorDeps
   readonly devices: { get(device: string): Device | undefined; all(): Device[] };
   readonly telemetry: { latest(device: string): LatestValue[] };
   readonly shadows: Pick<Shadows, 'get' | 'request' | 'namesOf' | 'conflicts'>;
-  readonly updates: Pick<Updates, 'campaigns' | 'executions'>;
+  readonly updates: Pick<Updates, 'campaigns' | 'executions' | 'whyWaits'>;
   readonly commands: Pick<Commands, 'create' | 'get' | 'list'>;
   /** Stores who asks for a change, before it is made. */
   readonly noteChange: NoteChange;
@@ -177,6 +177,8 @@ export const openPeopleDoor = (
         from_version: execution.fromVersion,
         to_version: execution.toVersion,
         error: execution.error,
+        waits_for:
+          execution.status === 'queued' ? (updates.whyWaits(device)?.reason ?? null) : null,
       })),
     };
   };

@@ -35,7 +35,14 @@ export const updateOf = (answer: JobAnswer): UpdateDocument => {
 };
 
 export const refusalOf = ({ code, message }: JobAnswer & { readonly accepted: false }) =>
-  new HoldfastError(code === 404 ? 'RESOURCE_NOT_FOUND' : 'RESOURCE_CONFLICT', message);
+  new HoldfastError(refusals[code], message);
+
+const refusals = {
+  404: 'RESOURCE_NOT_FOUND',
+  409: 'RESOURCE_CONFLICT',
+  // It is no answer to a line, so the device says it again.
+  423: 'UPDATE_WINDOW_CLOSED',
+} as const;
 
 export interface ImageSource {
   get(sha256: string): Promise<HeldImage | undefined>;

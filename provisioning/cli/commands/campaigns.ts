@@ -251,6 +251,8 @@ export interface ExecutionRow {
   readonly from_version: string | null;
   readonly to_version: string;
   readonly error: string | null;
+  /** Why it is not offered now, where that is known. */
+  readonly waits_for?: string | null;
 }
 
 /** A campaign as the gateway shows it: what it has of it, executions counted by status. */
@@ -347,7 +349,7 @@ const executionColumns: readonly Column<ExecutionRow>[] = [
   { title: 'FROM', value: (row) => row.from_version ?? undefined },
   { title: 'TO', value: (row) => row.to_version },
   { title: 'ATTEMPT', value: (row) => row.attempt },
-  { title: 'ERROR', value: (row) => row.error ?? undefined },
+  { title: 'ERROR', value: (row) => row.waits_for ?? row.error ?? undefined },
 ];
 
 const executionColour = ({ status }: ExecutionRow) => {

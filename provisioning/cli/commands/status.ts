@@ -1,5 +1,6 @@
 /** `holdfast status`: the fleet at a glance, or, with --gateway, the site. */
 import type { Command } from 'commander';
+import { wallTime } from '../../time/wall-time.js';
 import type { CommandContext } from '../context.js';
 import type { GatewayStatus } from '../gateway-client.js';
 import { ago } from '../terminal.js';
@@ -25,6 +26,7 @@ export const addStatusCommand = (program: Command, context: () => CommandContext
         ['plan', `${status.plan.revision} (${status.plan.state})`],
         ['devices', `${status.devices.online} of ${status.devices.total} online`],
         ['revocations', revocationsOf(status, now())],
+        ...windowsOf(status),
         ...status.serial_lines.map(
           ({ device, path, up, device_online }) =>
             [
@@ -43,4 +45,30 @@ const revocationsOf = ({ revocations }: GatewayStatus, now: number): string | un
   const known = as_of === null ? 'no plan yet' : `as of ${ago(new Date(as_of), now)}`;
   const without = stops.length === 0 ? '' : `, so without ${stops.join(', ')}`;
   return `${revoked}, ${known}${stale ? ` (stale${without})` : ''}`;
+};
+
+/** A line for each maintenance window: until when it is open, or when it opens. */
+export const windowsOf = ({
+  windows,
+}: Pick<GatewayStatus, 'windows'>): (readonly [title: string, text: string])[] =>
+  (windows?.times ?? []).map((window) => {
+    const zone = windows?.time_zone ?? 'UTC';
+    const what = `(${window.for.join(', ')})`;
+    return [`window ${window.name}`, `${whenOf(window, zone, windows?.time_unknown)} ${what}`];
+  });
+
+type WindowTime = NonNullable<GatewayStatus['windows']>['times'][number];
+
+const whenOf = (
+  { open, opens_at, closes_at }: WindowTime,
+  zone: string,
+  isTimeUnknown = false,
+): string => {
+  if (isTimeUnknown) {
+    return `counts as ${open ? 'open' : 'closed'}: the time is not known (holdfast --gateway clock)`;
+  }
+  if (opens_at === null || closes_at === null) return 'never opens';
+  return open
+    ? `open until ${wallTime(closes_at, zone)} (${zone})`
+    : `opens at ${wallTime(opens_at, zone)} (${zone})`;
 };
