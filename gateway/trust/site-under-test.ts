@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { parseClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { createRequest } from '@holdfast/provisioning/pki/csr';
-import { createKey, type KeyPair, privatePem } from '@holdfast/provisioning/pki/keys';
+import { createKey, privatePem } from '@holdfast/provisioning/pki/keys';
 import { createTestFleet, type TestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import { type Child, startChild } from '@holdfast/provisioning/program/children';
 import { type Database, openDatabase } from '@holdfast/provisioning/storage/database';
@@ -30,6 +30,12 @@ export interface DeviceCredentials {
   readonly device: string;
   readonly serial: string;
   readonly cert: string;
+  readonly key: string;
+}
+
+/** A key that a device has already, and its request for a certificate; both in PEM. */
+export interface OwnKey {
+  readonly csr: string;
   readonly key: string;
 }
 
@@ -61,10 +67,10 @@ export interface RunningSite {
   /** Asks the devices' door; over `agent` where one is given. */
   askAsDevice(path: string, credentials?: DeviceCredentials, agent?: Agent): Promise<Answer>;
   agent(credentials: DeviceCredentials): Agent;
-  /** Enrols a device with a code that a technician makes for it. */
-  enrol(device: string): Promise<DeviceCredentials>;
+  /** Enrols a device with a code that a technician makes for it, and with a key of its own where it has one. */
+  enrol(device: string, own?: OwnKey): Promise<DeviceCredentials>;
   /** The same in two steps: code, key and certificate request are made, then the device asks. */
-  prepare(device: string): Promise<() => Promise<DeviceCredentials>>;
+  prepare(device: string, own?: OwnKey): Promise<() => Promise<DeviceCredentials>>;
   connect(credentials: DeviceCredentials, options?: IClientOptions): MqttClient;
   /** Resolves with the handshake on the devices' port; `ticket` resumes an earlier one. */
   handshake(
@@ -121,12 +127,11 @@ export const runSite = async (
       }),
     agent: (credentials) =>
       new Agent({ ...tlsOf(credentials), ca, keepAlive: true, maxSockets: 1 }),
-    enrol: async (device) => (await site.prepare(device))(),
-    async prepare(device) {
+    enrol: async (device, own) => (await site.prepare(device, own))(),
+    async prepare(device, own) {
       const made = await ask('POST', '/api/v1/claims', { device_id: device });
       const { secret } = parseClaimCode(String(made.body.code), 'device');
-      const key = await createKey();
-      const csr = await csrOf(key);
+      const { csr, key } = own ?? (await newKey());
       return async () => {
         const answer = await exchange(
           { method: 'POST', path: '/api/v1/enroll', ca, port: portOf('https') },
@@ -135,7 +140,7 @@ export const runSite = async (
         if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
         const cert = `${String(answer.body.certificate)}${String(answer.body.site_ca)}`;
         const { serial } = parseCertificate(String(answer.body.certificate));
-        return { device, serial, cert, key: privatePem(key) };
+        return { device, serial, cert, key };
       };
     },
     connect: (credentials, options = {}) =>
@@ -214,10 +219,12 @@ const start = (folder: string, settings: Readonly<Record<string, string>>): Prom
 const tlsOf = (credentials: DeviceCredentials | undefined) =>
   credentials && { cert: credentials.cert, key: credentials.key };
 
-const csrOf = async (key: KeyPair): Promise<string> => {
+const newKey = async (): Promise<OwnKey> => {
+  const key = await createKey();
   const der = await createRequest(key, { commonName: 'whatever it says' });
   const body = Buffer.from(der).toString('base64');
-  return `-----BEGIN CERTIFICATE REQUEST-----\n${body}\n-----END CERTIFICATE REQUEST-----\n`;
+  const csr = `-----BEGIN CERTIFICATE REQUEST-----\n${body}\n-----END CERTIFICATE REQUEST-----\n`;
+  return { csr, key: privatePem(key) };
 };
 
 const exchange = (options: object, body?: object): Promise<Answer> =>

@@ -9,7 +9,7 @@ export interface AwsJobsGetRequest {
 
 /** `…/jobs/start-next`. */
 export interface AwsJobsStartRequest extends AwsJobsGetRequest {
-  readonly statusDetails?: Readonly<Record<string, string>>;
+  readonly statusDetails?: Readonly<Record<string, string>> | null;
   readonly stepTimeoutInMinutes?: number;
 }
 
@@ -113,7 +113,7 @@ const token = {
 };
 const start = {
   ...token,
-  statusDetails: v.exactOptional(details),
+  statusDetails: v.exactOptional(v.nullable(details)),
   /** -1 takes the limit away. */
   stepTimeoutInMinutes: v.exactOptional(
     v.pipe(v.number(), v.integer(), v.minValue(-1), v.maxValue(10_080)),
