@@ -216,7 +216,7 @@ export const openGateway = async (
     {
       store,
       log,
-      now: () => clock.now(),
+      clock,
       identify,
       authenticateService: (user, password) => accounts.authenticate(user, password),
       handle: topics.handle,

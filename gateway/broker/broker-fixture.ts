@@ -9,6 +9,7 @@ import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { createTestFleet, type TestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import { verifyPeer } from '@holdfast/provisioning/pki/tls-peer';
 import { openStore, type Store } from '@holdfast/provisioning/storage/store';
+import { systemClock } from '@holdfast/provisioning/time/clock';
 import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 import { generate, type Packet, parser } from 'mqtt-packet';
 import type { Test } from 'tap';
@@ -23,7 +24,7 @@ import {
   type SessionEvent,
 } from './broker.js';
 import { defaultLimits } from './broker-limits.js';
-import { brokerSchema } from './broker-schema.js';
+import { brokerSchema, mqtt5Schema } from './broker-schema.js';
 
 export const silent = {
   info: (): void => undefined,
@@ -43,7 +44,7 @@ export async function openSiteStore(t: Test, folder?: string): Promise<Store> {
   const store = await openStore({
     path,
     log: silent,
-    migrations: [{ version: 1, name: 'broker', sql: brokerSchema }],
+    migrations: [{ version: 1, name: 'broker', sql: brokerSchema + mqtt5Schema }],
   });
   t.teardown(() => store.close());
   return store;
@@ -91,7 +92,7 @@ export async function openSite(
     {
       store,
       log: silent,
-      now: Date.now,
+      clock: systemClock(),
       identify: (socket) => identify(socket, fleet),
       authenticateService: async (user, password) =>
         user === 'meter' && Buffer.from(password).toString() === 'secret' ? service : undefined,

@@ -1,6 +1,7 @@
 /** Every bound of the broker in one place. Sizes in bytes, times in ms. */
 import type { ClientStreamOptions } from './client-stream.js';
 import type { DoormanOptions } from './doorman.js';
+import type { Mqtt5Limits } from './mqtt5/connect.js';
 import type { RetainedQuota } from './retained-store.js';
 import type { RegistryLimits } from './session-registry.js';
 
@@ -12,6 +13,7 @@ export interface BrokerLimits extends RegistryLimits {
   readonly maxInflightBytes: number;
   /** QoS 2 messages of one client whose PUBREL has not come. */
   readonly maxInbox: number;
+  readonly mqtt5: Omit<Mqtt5Limits, 'maxPacketBytes'>;
   readonly connectionsPerDevice: number;
   readonly deviceRetained: RetainedQuota;
   /** Of one service, or of the gateway itself. */
@@ -38,12 +40,20 @@ export const defaultLimits: BrokerLimits = {
   doorman: { maxEntering: 64, maxWaiting: 4_096, waitTimeoutMs: 20_000 },
   maxInflightBytes: 32 * mib,
   maxInbox: 1_000,
+  mqtt5: {
+    receiveMaximum: 128,
+    topicAliasMaximum: 32,
+    maxKeepaliveS: 0,
+    maxUserProperties: 64,
+    maxPropertiesBytes: 8 * kib,
+  },
   deviceSession: { ...session, maxMessages: 1_000, maxBytes: mib },
   serviceSession: { ...session, maxMessages: 20_000, maxBytes: 16 * mib },
   sessionsPerDevice: 8,
   sessionsPerService: 64,
   connectionsPerDevice: 16,
   subscriptionsPerSession: 200,
+  maxSessionExpiryMs: Number.POSITIVE_INFINITY,
   deviceRetained: { maxMessages: 100, maxBytes: 256 * kib },
   otherRetained: { maxMessages: 100_000, maxBytes: 64 * mib },
 };

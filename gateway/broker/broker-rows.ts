@@ -2,7 +2,9 @@
 import type { Store } from '@holdfast/provisioning/storage/store';
 import { type Append, appendTable, type Statement } from '@holdfast/provisioning/storage/write';
 import type { Identity } from '../trust/identity.js';
+import type { ElapsedRecord } from './elapsed-time.js';
 import type { QoS } from './message.js';
+import type { Subscription } from './subscription-index.js';
 
 export interface SessionRow {
   readonly key: number;
@@ -10,6 +12,17 @@ export interface SessionRow {
   /** The device it belongs to; null for a service. */
   readonly device: string | null;
   readonly lastSeenAt: number;
+  /** How long it outlives its connection, ms; null: for ever. */
+  readonly expiry: number | null;
+  /** Null while the client is connected, or never. */
+  readonly expiresAt: number | null;
+}
+export interface SubscriptionRow {
+  readonly session: number;
+  readonly filter: string;
+  readonly qos: QoS;
+  readonly options: number;
+  readonly identifier: number | null;
 }
 export interface QueueRow {
   readonly seq: number;
@@ -18,18 +31,24 @@ export interface QueueRow {
   readonly state: number;
   readonly qos: QoS;
   readonly size: number;
+  readonly expiresAt: number | null;
+  readonly share: string | null;
 }
 export interface QueuedRow {
   readonly seq: number;
   readonly retain: number;
   readonly topic: string;
   readonly payload: Buffer;
+  readonly properties: Buffer | null;
+  readonly expiresAt: number | null;
 }
 export interface RetainedRow {
   readonly topic: string;
   readonly payload: Buffer;
   readonly qos: QoS;
   readonly owner: string;
+  readonly properties: Buffer | null;
+  readonly expiresAt: number | null;
 }
 export interface WillRow {
   readonly clientId: string;
@@ -39,6 +58,13 @@ export interface WillRow {
   readonly qos: QoS;
   readonly retain: boolean;
   readonly identity: Identity | null;
+  readonly properties: Uint8Array | null;
+  /** How long its message is good for, ms; null: for ever. */
+  readonly expiry: number | null;
+  /** How long after the loss of the connection it is published, ms. */
+  readonly delay: number;
+  /** When it is; null while the client is connected. */
+  readonly dueAt: number | null;
 }
 
 /** What a queued message counts for beside its payload and topic: row and bookkeeping. */
@@ -53,16 +79,22 @@ const queue = appendTable('mqtt_queue', [
   'retain',
   'topic',
   'payload',
+  'properties',
+  'expires_at',
+  'share',
 ]);
 const inbox = appendTable('mqtt_inbox', ['session', 'packet_id'], { onConflict: 'replace' });
-const retained = appendTable('mqtt_retained', ['topic', 'payload', 'qos', 'owner'], {
-  onConflict: 'replace',
-});
+const retained = appendTable(
+  'mqtt_retained',
+  ['topic', 'payload', 'qos', 'owner', 'properties', 'expires_at'],
+  { onConflict: 'replace' },
+);
 
 export const saveSession = (row: SessionRow): Statement => ({
-  sql: `INSERT INTO mqtt_sessions (key, client_id, device, last_seen_at) VALUES (?, ?, ?, ?)
-    ON CONFLICT (client_id) DO UPDATE SET key = excluded.key, device = excluded.device, last_seen_at = excluded.last_seen_at`,
-  params: [row.key, row.clientId, row.device, row.lastSeenAt],
+  sql: `INSERT INTO mqtt_sessions (key, client_id, device, last_seen_at, expiry, expires_at) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (client_id) DO UPDATE SET key = excluded.key, device = excluded.device, last_seen_at = excluded.last_seen_at,
+      expiry = excluded.expiry, expires_at = excluded.expires_at`,
+  params: [row.key, row.clientId, row.device, row.lastSeenAt, row.expiry, row.expiresAt],
 });
 
 export const removeSession = (key: number): Statement[] => [
@@ -72,9 +104,25 @@ export const removeSession = (key: number): Statement[] => [
   { sql: 'DELETE FROM mqtt_inbox WHERE session = ?', params: [key] },
 ];
 
-export const saveSubscription = (session: number, filter: string, qos: QoS): Statement => ({
-  sql: 'INSERT OR REPLACE INTO mqtt_subscriptions (session, filter, qos) VALUES (?, ?, ?)',
-  params: [session, filter, qos],
+const noLocalBit = 1;
+const retainAsPublishedBit = 2;
+
+export const saveSubscription = (session: number, subscription: Subscription): Statement => {
+  const { filter, qos, noLocal, retainAsPublished, identifier } = subscription;
+  const options =
+    (noLocal === true ? noLocalBit : 0) | (retainAsPublished === true ? retainAsPublishedBit : 0);
+  return {
+    sql: 'INSERT OR REPLACE INTO mqtt_subscriptions (session, filter, qos, options, identifier) VALUES (?, ?, ?, ?, ?)',
+    params: [session, filter, qos, options, identifier ?? null],
+  };
+};
+
+export const subscriptionFrom = (row: SubscriptionRow): Subscription => ({
+  filter: row.filter,
+  qos: row.qos,
+  ...((row.options & noLocalBit) > 0 && { noLocal: true }),
+  ...((row.options & retainAsPublishedBit) > 0 && { retainAsPublished: true }),
+  ...(row.identifier !== null && { identifier: row.identifier }),
 });
 
 export const removeSubscriptions = (session: number, filters: readonly string[]): Statement => ({
@@ -90,9 +138,24 @@ export const enqueue = (row: {
   readonly retain: boolean;
   readonly topic: string;
   readonly payload: Uint8Array;
+  readonly properties?: Uint8Array | undefined;
+  readonly expiresAt?: number | undefined;
+  readonly share?: string | undefined;
 }): Append => ({
   into: queue,
-  row: [row.seq, row.session, row.packetId, 0, row.qos, row.retain ? 1 : 0, row.topic, row.payload],
+  row: [
+    row.seq,
+    row.session,
+    row.packetId,
+    0,
+    row.qos,
+    row.retain ? 1 : 0,
+    row.topic,
+    row.payload,
+    row.properties ?? null,
+    row.expiresAt ?? null,
+    row.share ?? null,
+  ],
 });
 
 export const saveQueueState = (seq: number, packetId: number | null, state: number): Statement => ({
@@ -119,16 +182,29 @@ export const removeInbox = (session: number, packetId?: number): Statement =>
       };
 
 /** An empty payload deletes. */
-export const saveRetained = (
-  row: Omit<RetainedRow, 'payload'> & { payload: Uint8Array },
-): Append => ({
+export const saveRetained = (row: {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: QoS;
+  readonly owner: string;
+  readonly properties?: Uint8Array | undefined;
+  readonly expiresAt?: number | undefined;
+}): Append => ({
   into: retained,
-  row: [row.topic, row.payload.length === 0 ? null : row.payload, row.qos, row.owner],
+  row: [
+    row.topic,
+    row.payload.length === 0 ? null : row.payload,
+    row.qos,
+    row.owner,
+    row.properties ?? null,
+    row.expiresAt ?? null,
+  ],
 });
 
 export const saveWill = (will: WillRow): Statement => ({
-  sql: `INSERT OR REPLACE INTO mqtt_wills (client_id, connection, topic, payload, qos, retain, identity)
-    VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  sql: `INSERT OR REPLACE INTO mqtt_wills
+      (client_id, connection, topic, payload, qos, retain, identity, properties, expiry, delay, due_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   params: [
     will.clientId,
     will.connection,
@@ -137,7 +213,17 @@ export const saveWill = (will: WillRow): Statement => ({
     will.qos,
     will.retain ? 1 : 0,
     JSON.stringify(will.identity),
+    will.properties,
+    will.expiry,
+    will.delay,
+    will.dueAt,
   ],
+});
+
+/** From now on it waits for its time. */
+export const saveWillDue = (clientId: string, connection: string, dueAt: number): Statement => ({
+  sql: 'UPDATE mqtt_wills SET due_at = ? WHERE client_id = ? AND connection = ?',
+  params: [dueAt, clientId, connection],
 });
 
 /** Of this connection only: the same client may be back already, with a will of its own. */
@@ -146,51 +232,10 @@ export const removeWill = (clientId: string, connection: string): Statement => (
   params: [clientId, connection],
 });
 
-export interface BrokerRows {
-  readonly sessions: SessionRow[];
-  readonly subscriptions: { session: number; filter: string; qos: QoS }[];
-  readonly queue: QueueRow[];
-  readonly inbox: { session: number; packetId: number }[];
-  readonly retained: RetainedRow[];
-  readonly wills: WillRow[];
-}
-
-/** Removes what belongs to nobody any more and reads the rest; queued payloads stay on disk. */
-export const loadBrokerRows = async (
-  store: Pick<Store, 'read' | 'commits'>,
-): Promise<BrokerRows> => {
-  const orphans = 'session NOT IN (SELECT key FROM mqtt_sessions)';
-  await store.commits.commit([
-    { sql: `DELETE FROM mqtt_queue WHERE ${orphans}` },
-    { sql: `DELETE FROM mqtt_inbox WHERE ${orphans}` },
-    { sql: `DELETE FROM mqtt_subscriptions WHERE ${orphans}` },
-    { sql: 'DELETE FROM mqtt_retained WHERE payload IS NULL' },
-  ]);
-  const { read } = store;
-  const wills = await read.all<
-    Omit<WillRow, 'retain' | 'identity'> & { retain: number; identity: string }
-  >(
-    'SELECT client_id AS clientId, connection, topic, payload, qos, retain, identity FROM mqtt_wills',
-  );
-  return {
-    sessions: await read.all(
-      'SELECT key, client_id AS clientId, device, last_seen_at AS lastSeenAt FROM mqtt_sessions',
-    ),
-    subscriptions: await read.all('SELECT session, filter, qos FROM mqtt_subscriptions'),
-    queue: await read.all(
-      `SELECT seq, session, packet_id AS packetId, state, qos,
-        length(payload) + length(CAST(topic AS BLOB)) + ${queuedOverheadBytes} AS size FROM mqtt_queue ORDER BY seq`,
-    ),
-    inbox: await read.all('SELECT session, packet_id AS packetId FROM mqtt_inbox'),
-    retained: await read.all('SELECT topic, payload, qos, owner FROM mqtt_retained'),
-    wills: wills.map((will) => ({
-      ...will,
-      retain: will.retain === 1,
-      // Written by `saveWill` from an Identity.
-      identity: JSON.parse(will.identity) as Identity | null,
-    })),
-  };
-};
+export const saveElapsed = ({ elapsed, wall }: ElapsedRecord): Statement => ({
+  sql: 'INSERT OR REPLACE INTO mqtt_time (id, elapsed, wall) VALUES (0, ?, ?)',
+  params: [elapsed, wall],
+});
 
 /** The messages of these queue rows. */
 export const readQueued = (
@@ -198,7 +243,7 @@ export const readQueued = (
   seqs: readonly number[],
 ): Promise<QueuedRow[]> =>
   store.read.all(
-    'SELECT seq, retain, topic, payload FROM mqtt_queue WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq',
+    'SELECT seq, retain, topic, payload, properties, expires_at AS expiresAt FROM mqtt_queue WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq',
     [JSON.stringify(seqs)],
   );
 

@@ -49,3 +49,29 @@ CREATE TABLE mqtt_wills (
   identity TEXT NOT NULL
 );
 `;
+
+/**
+ * What MQTT 5 adds, for rows that were there before as well. Times are the broker's elapsed time, ms (`elapsed-time.ts`): NULL is never, or
+ * not yet known. `properties` are those carried with a message, as they are written in a PUBLISH; `share` is the shared subscription a
+ * queued copy came by; `expiry` of a session is how long it outlives its connection, of a will how long its message is good for.
+ */
+export const mqtt5Schema = `
+ALTER TABLE mqtt_sessions ADD COLUMN expiry INTEGER;
+ALTER TABLE mqtt_sessions ADD COLUMN expires_at INTEGER;
+ALTER TABLE mqtt_subscriptions ADD COLUMN options INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE mqtt_subscriptions ADD COLUMN identifier INTEGER;
+ALTER TABLE mqtt_queue ADD COLUMN properties BLOB;
+ALTER TABLE mqtt_queue ADD COLUMN expires_at INTEGER;
+ALTER TABLE mqtt_queue ADD COLUMN share TEXT;
+ALTER TABLE mqtt_retained ADD COLUMN properties BLOB;
+ALTER TABLE mqtt_retained ADD COLUMN expires_at INTEGER;
+ALTER TABLE mqtt_wills ADD COLUMN properties BLOB;
+ALTER TABLE mqtt_wills ADD COLUMN expiry INTEGER;
+ALTER TABLE mqtt_wills ADD COLUMN delay INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE mqtt_wills ADD COLUMN due_at INTEGER;
+CREATE TABLE mqtt_time (
+  id INTEGER PRIMARY KEY CHECK (id = 0),
+  elapsed INTEGER NOT NULL,
+  wall INTEGER
+);
+`;

@@ -1,18 +1,22 @@
 /** The site's MQTT broker behind an interface of ours: what it acknowledges is on disk, and no client waits for another. */
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { Store, StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { Wait } from '@holdfast/provisioning/time/wait';
 import type { AccessRefusal } from '../trust/access-log.js';
 import type { Identity, Refusal } from '../trust/identity.js';
 import { type BrokerLimits, defaultLimits } from './broker-limits.js';
-import { loadBrokerRows } from './broker-rows.js';
+import { saveElapsed } from './broker-rows.js';
 import { ClientDesk } from './client-desk.js';
 import { DropReport } from './drop-report.js';
+import { ElapsedTime } from './elapsed-time.js';
 import { type Listener, listenPlain, listenTls, type TlsListener } from './listeners.js';
+import { loadBrokerRows } from './load-broker-rows.js';
 import type { QoS } from './message.js';
-import { openProtocol } from './protocol.js';
-import { RetainedStore } from './retained-store.js';
+import { openProtocols } from './protocols.js';
+import { openRetained } from './retained-store.js';
 import { Router } from './router.js';
 import { SessionRegistry } from './session-registry.js';
 
@@ -56,7 +60,10 @@ export interface DropEvent {
     | 'RETAINED_QUOTA'
     | 'SUBSCRIBER_SLOW'
     | 'NOT_AUTHORISED'
+    | 'EXPIRED'
+    | 'PACKET_TOO_LARGE'
     | 'SESSION_EVICTED'
+    | 'SESSION_EXPIRED'
     | 'DEVICE_GONE';
 }
 
@@ -64,7 +71,9 @@ export interface BrokerDependencies {
   /** The site's store, with the tables of `brokerSchema`. */
   readonly store: Pick<Store, 'read' | 'commits'>;
   readonly log: StoreLog;
-  readonly now: () => number;
+  readonly clock: Clock;
+  /** What sessions, messages and wills wait with for their time; real time by default. */
+  readonly wait?: Wait;
   /** Who holds the certificate of a TLS connection; called on every connection, resumed ones too. */
   readonly identify: (socket: TLSSocket) => Identity | Refusal | Promise<Identity | Refusal>;
   /** Who a service of this machine is; undefined when name or password is wrong. */
@@ -113,29 +122,45 @@ export interface Broker {
   close(): Promise<void>;
 }
 
+/** How often it is noted how much time has passed: all that a crash can take of it where nobody knows the time. */
+const recordEveryMs = 600_000;
+
 /** Opens the listeners, once the sessions are read back and the wills of connections that a crash cut are published. */
 export async function openBroker(
   dependencies: BrokerDependencies,
   options: BrokerOptions,
 ): Promise<Broker> {
-  const { store, log, now } = dependencies;
+  const { store, log, clock, wait } = dependencies;
   const limits: BrokerLimits = { ...defaultLimits, ...options.limits };
   const drops = new DropReport((event) => log.warn({ ...event }, 'messages were dropped'));
   const onDropped = (event: DropEvent): void => {
     drops.add(event);
     dependencies.onDropped?.(event);
   };
-  const sessions = new SessionRegistry({ store, log, now, onDropped }, limits);
-  const retained = new RetainedStore((owner) =>
-    owner.startsWith('device:') ? limits.deviceRetained : limits.otherRetained,
-  );
   const rows = await loadBrokerRows(store);
+  const time = new ElapsedTime(clock, rows.elapsed);
+  const { now: elapsed } = time;
+  const timing = { elapsed, ...(wait !== undefined && { wait }) };
+  const sessions = new SessionRegistry(
+    { ...{ store, log, onDropped, now: () => clock.now() }, ...timing },
+    limits,
+  );
+  const retained = openRetained({ store, log, onDropped, ...timing }, limits);
   sessions.restore(rows);
   for (const row of rows.retained) retained.restore(row);
   const router = new Router({ sessions, retained, store }, onDropped);
-  const desk = new ClientDesk({ ...dependencies, sessions, router }, limits);
-  for (const will of rows.wills) await desk.publishWill(will);
-  const protocol = await openProtocol({ store, sessions, retained }, desk);
+  const desk = new ClientDesk({ ...dependencies, sessions, router, elapsed }, limits);
+  await desk.restoreWills(rows.wills);
+  const protocol = await openProtocols(
+    { persistence: { store, sessions, retained }, sessions, hooks: desk, now: elapsed },
+    { ...limits.mqtt5, maxPacketBytes: limits.stream.maxPacketBytes },
+  );
+  const recording = setInterval(() => void record(), recordEveryMs).unref();
+  const record = (): Promise<void> =>
+    store.commits
+      .commit([saveElapsed(time.record())])
+      .catch((error: unknown) => log.warn({ reason: messageOf(error) }, 'time was not stored'));
+  await record();
 
   const onError = (error: Error): void => log.error({ err: error }, 'an MQTT listener failed');
   const listeners: Listener[] = [];
@@ -143,10 +168,13 @@ export async function openBroker(
   let services: Listener | undefined;
   const close = async (): Promise<void> => {
     const closing = listeners.splice(0).map((listener) => listener.close());
-    desk.close();
+    clearInterval(recording);
+    await desk.close();
     await protocol.close();
     await Promise.all(closing);
     await sessions.close();
+    retained.close();
+    await record();
     drops.flush();
   };
   try {
@@ -193,6 +221,7 @@ export async function openBroker(
     forget: async (deviceId, reason) => {
       desk.disconnect(deviceId, reason);
       await sessions.forgetDevice(deviceId);
+      await desk.forgetWills(deviceId);
       await store.commits.commit(retained.forget(`device:${deviceId}`));
     },
     connectedDevices: () => desk.connectedDevices(),

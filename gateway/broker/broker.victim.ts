@@ -4,9 +4,10 @@
  */
 import { join } from 'node:path';
 import { openStore } from '@holdfast/provisioning/storage/store';
+import { systemClock } from '@holdfast/provisioning/time/clock';
 import type { Identity } from '../trust/identity.js';
 import { openBroker } from './broker.js';
-import { brokerSchema } from './broker-schema.js';
+import { brokerSchema, mqtt5Schema } from './broker-schema.js';
 
 const [folder = '.', port = '0'] = process.argv.slice(2);
 const quiet = (): void => undefined;
@@ -15,7 +16,7 @@ const store = await openStore({
   path: join(folder, 'site.db'),
   log,
   migrations: [
-    { version: 1, name: 'broker', sql: brokerSchema },
+    { version: 1, name: 'broker', sql: brokerSchema + mqtt5Schema },
     { version: 2, name: 'handled', sql: 'CREATE TABLE handled (body TEXT NOT NULL)' },
   ],
 });
@@ -33,7 +34,7 @@ await openBroker(
   {
     store,
     log,
-    now: Date.now,
+    clock: systemClock(),
     identify: () => ({ kind: 'refused', reason: 'no devices here' }),
     authenticateService: async () => service,
     handle: async ({ payload, qos }) => {

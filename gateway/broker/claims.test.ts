@@ -4,14 +4,21 @@ import type { Write } from '@holdfast/provisioning/storage/write';
 import t, { type Test } from 'tap';
 import { openSiteStore, silent } from './broker-fixture.js';
 import { defaultLimits } from './broker-limits.js';
-import { loadBrokerRows } from './broker-rows.js';
+import { loadBrokerRows } from './load-broker-rows.js';
 import type { Outlet } from './session.js';
-import { SessionRegistry } from './session-registry.js';
+import { cleanSession, lastingSession, SessionRegistry } from './session-registry.js';
 
 class TestOutlet implements Outlet {
   readonly isCongested = false;
   cutFor: string | undefined;
-  send(): void {
+  readonly receiveMaximum = 65_535;
+  publish(): boolean {
+    return true;
+  }
+  publishOnce(): boolean {
+    return true;
+  }
+  release(): void {
     // Nothing is looked at here.
   }
   mayReceive(): boolean {
@@ -42,6 +49,7 @@ const openRegistry = async (test: Test) => {
         store: { read: store.read, commits },
         log: silent,
         now: () => 1,
+        elapsed: () => 0,
         onDropped: (event) => dropped.push(event),
       },
       defaultLimits,
@@ -77,7 +85,7 @@ t.test('two that claim one new session at once get it one after the other, store
   const release = hold();
   const order: string[] = [];
   const claims = outlets.map(async (outlet, at) => {
-    const session = await registry.claim('pump-1', 'pump-1', false, outlet);
+    const session = await registry.claim('pump-1', 'pump-1', lastingSession, outlet);
     const rows = await store.read.all('SELECT key FROM mqtt_sessions');
     order.push(`${at}: ${rows.length} stored`);
     return session;
@@ -99,8 +107,8 @@ t.test(
     const { registry, failNext, restarted } = await openRegistry(t);
     failNext(1);
     const [first, second] = await Promise.allSettled([
-      registry.claim('pump-1', 'pump-1', false, new TestOutlet()),
-      registry.claim('pump-1', 'pump-1', false, new TestOutlet()),
+      registry.claim('pump-1', 'pump-1', lastingSession, new TestOutlet()),
+      registry.claim('pump-1', 'pump-1', lastingSession, new TestOutlet()),
     ]);
     t.equal(first.status, 'rejected');
     if (second.status !== 'fulfilled') throw second.reason;
@@ -116,20 +124,20 @@ t.test(
 
 t.test('a clean session that cannot be begun leaves the persistent one as it was', async (t) => {
   const { registry, failNext } = await openRegistry(t);
-  const before = await registry.claim('pump-1', 'pump-1', false, new TestOutlet());
+  const before = await registry.claim('pump-1', 'pump-1', lastingSession, new TestOutlet());
   await registry.subscribe(before, { filter: 'dt/pump-1/#', qos: 1 });
   failNext(1);
-  await t.rejects(registry.claim('pump-1', 'pump-1', true, new TestOutlet()), {
+  await t.rejects(registry.claim('pump-1', 'pump-1', cleanSession, new TestOutlet()), {
     code: 'STORE_FULL',
   });
-  const back = await registry.claim('pump-1', 'pump-1', false, new TestOutlet());
+  const back = await registry.claim('pump-1', 'pump-1', lastingSession, new TestOutlet());
   t.same([...back.subscriptions.keys()], ['dt/pump-1/#'], 'what is on disk is what is known');
   t.equal(registry.index.subscribersOf('dt/pump-1/x').length, 1);
 });
 
 t.test('a subscription that cannot be changed stays what it was', async (t) => {
   const { registry, failNext } = await openRegistry(t);
-  const session = await registry.claim('pump-1', 'pump-1', false, new TestOutlet());
+  const session = await registry.claim('pump-1', 'pump-1', lastingSession, new TestOutlet());
   await registry.subscribe(session, { filter: 'dt/pump-1/#', qos: 1 });
   failNext(1);
   await t.rejects(registry.subscribe(session, { filter: 'dt/pump-1/#', qos: 2 }), {
@@ -143,10 +151,10 @@ t.test('the sessions of one service are bounded as those of a device are', async
   const { registry, store } = await openRegistry(t);
   for (let at = 0; at < defaultLimits.sessionsPerService + 5; at += 1) {
     const outlet = new TestOutlet();
-    const session = await registry.claim(`service/meter/c${at}`, null, false, outlet);
+    const session = await registry.claim(`service/meter/c${at}`, null, lastingSession, outlet);
     session.detach(outlet);
   }
-  await registry.claim('service/other/c', null, false, new TestOutlet());
+  await registry.claim('service/other/c', null, lastingSession, new TestOutlet());
   const rows = await store.read.all<{ n: number }>('SELECT count(*) n FROM mqtt_sessions');
   t.same(rows, [{ n: defaultLimits.sessionsPerService + 1 }]);
 });

@@ -1,26 +1,36 @@
 /** Where every client's wish is decided: who it is, which session it has, what it may do. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
-import { authorise, type TopicVerb } from '../trust/authorise.js';
+import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { authorise, type Decision, type DenialReason, type TopicVerb } from '../trust/authorise.js';
 import { anonymous, type Identity } from '../trust/identity.js';
 import type { BrokerDependencies } from './broker.js';
 import type { BrokerLimits } from './broker-limits.js';
-import { removeWill, saveWill, type WillRow } from './broker-rows.js';
+import type { WillRow } from './broker-rows.js';
 import { ClientStream } from './client-stream.js';
-import { Connection, ownerOf } from './connection.js';
+import { Connection } from './connection.js';
 import { Inbound } from './inbound.js';
 import { InflightBudget } from './inflight-budget.js';
-import type { Message, QoS } from './message.js';
-import type { ConnectRequest, Protocol, ProtocolHooks, PublishRequest } from './protocol.js';
+import type {
+  ConnectRefusal,
+  ConnectRequest,
+  Protocol,
+  ProtocolHooks,
+  PublishRequest,
+  SubscribeOutcome,
+} from './protocol.js';
 import type { Router } from './router.js';
 import type { SessionRegistry } from './session-registry.js';
-import type { LibraryWill } from './site-persistence.js';
+import { isShared } from './shared-filter.js';
+import type { Subscription } from './subscription-index.js';
 import { TurnFlush } from './turn-flush.js';
+import { Wills } from './wills.js';
 
 export interface DeskDependencies extends BrokerDependencies {
   readonly sessions: SessionRegistry;
   readonly router: Router;
+  /** The broker's elapsed time. */
+  readonly elapsed: () => number;
 }
 
 export class ClientDesk implements ProtocolHooks<Connection> {
@@ -28,6 +38,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   readonly #limits: BrokerLimits;
   readonly #shared: { readonly budget: InflightBudget; readonly flush: TurnFlush };
   readonly #inbound: Inbound;
+  readonly #wills: Wills;
   readonly #connections = new Set<Connection>();
   readonly #byDevice = new Map<string, Set<Connection>>();
   #isClosing = false;
@@ -36,6 +47,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     this.#deps = deps;
     this.#limits = limits;
     this.#inbound = new Inbound(deps, limits.maxInbox);
+    this.#wills = new Wills({ ...deps, may: (who, topic) => this.#may(who, 'will', topic) });
     this.#shared = { budget: new InflightBudget(limits.maxInflightBytes), flush: new TurnFlush() };
   }
 
@@ -81,6 +93,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
       onDrain: () => connection.session?.pump(),
       onCut: (reason) => {
         const { clientId } = connection;
+        connection.mqtt5?.farewell(reason);
         this.#deps.log.warn({ clientId, peer: socket.remoteAddress, reason }, 'a client was cut');
       },
       onPublish: (message, done) => this.#inbound.take(connection, message, done),
@@ -112,59 +125,63 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   }
 
   /** Cuts everybody; wills stay stored and are published by the next start. */
-  close(): void {
+  async close(): Promise<void> {
     this.#isClosing = true;
     for (const connection of [...this.#connections]) connection.cut('BROKER_CLOSING');
+    await this.#wills.close();
   }
 
-  onConnect(connection: Connection, connect: ConnectRequest): void {
-    connection.will = connect.will;
+  onConnect(connection: Connection, connect: ConnectRequest): string {
     const { device } = connection;
-    const asked = connect.clientId;
-    // An id the broker gives out cannot name a session to come back to (3.1.1, 3.1.3.1).
-    if (asked === '' && connect.clean !== true) connection.refusal = 2;
+    const { clientId: asked, start, will, username = '' } = connect;
+    connection.will = will;
+    connection.start = start;
+    // Where it is not told which, an id the broker gives out cannot name a session to come back to (3.1.1, 3.1.3.1).
+    if (asked === '' && connect.mustBeCleanWithoutId === true && !start.isClean) {
+      connection.refusal = 'CLIENT_ID';
+    }
     if (device !== undefined) {
       connection.clientId = asked === '' ? `${device}:${connection.id}` : asked;
       connection.sessionName = connection.clientId;
     } else {
-      const user = connect.username ?? '';
       connection.clientId = asked === '' ? connection.id : asked;
-      connection.sessionName = `service/${user}/${connection.clientId}`;
+      connection.sessionName = `service/${username}/${connection.clientId}`;
     }
-    connect.clientId = connection.sessionName;
+    return connection.sessionName;
   }
 
   async authenticate(
     connection: Connection,
-    _clientId: string,
-    isClean: boolean,
     user?: string,
     password?: Uint8Array,
-  ): Promise<number | undefined> {
+  ): Promise<ConnectRefusal | undefined> {
     connection.identity ??= await this.#deps.authenticateService?.(
       user ?? '',
       password ?? new Uint8Array(),
     );
-    const { identity, device, will, refusal } = connection;
-    if (identity === undefined) return 4;
+    const { identity, device, will, refusal, sessionName } = connection;
+    if (identity === undefined) return 'CREDENTIALS';
     if (refusal !== undefined) return refusal;
-    if (!this.#may(identity, 'connect', connection.clientId)) return 2;
-    if (this.#isClosing || connection.stream.destroyed) return 3;
-    if (will !== undefined && !this.#may(identity, 'will', will.topic ?? '')) return 5;
+    if (!this.#may(identity, 'connect', connection.clientId)) return 'CLIENT_ID';
+    if (this.#isClosing || connection.stream.destroyed) return 'UNAVAILABLE';
+    if (will !== undefined && !this.#may(identity, 'will', will.topic)) return 'NOT_AUTHORISED';
     const others = device === undefined ? 0 : (this.#byDevice.get(device)?.size ?? 0);
-    if (others > this.#limits.connectionsPerDevice) return 3;
-    const { sessionName } = connection;
-    const before = this.#deps.sessions.get(sessionName)?.holder;
+    if (others > this.#limits.connectionsPerDevice) return 'UNAVAILABLE';
+    const existing = this.#deps.sessions.get(sessionName);
+    const before = existing?.holder;
     if (before instanceof Connection && before !== connection) before.heir = connection;
-    connection.session = await this.#deps.sessions.claim(
+    const session = await this.#deps.sessions.claim(
       sessionName,
       device ?? null,
-      isClean,
+      connection.start,
       connection,
     );
+    connection.session = session;
+    connection.isResumed = session === existing;
+    await this.#wills.returned(sessionName, connection.isResumed);
     if (!connection.stream.destroyed) return undefined;
     this.#leave(connection);
-    return 3;
+    return 'UNAVAILABLE';
   }
 
   publish(connection: Connection, message: PublishRequest, done: (error?: Error) => void): void {
@@ -172,81 +189,41 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   }
 
   async will(connection: Connection): Promise<void> {
-    const { will, identity, clientId } = connection;
-    if (this.#isClosing || will === undefined || identity === undefined) return;
-    await this.publishWill(
-      {
-        ...willMessage(will),
-        clientId: connection.sessionName,
-        connection: connection.id,
-        identity,
-      },
-      clientId,
-    );
+    if (!this.#isClosing) await this.#wills.lost(connection);
   }
 
-  /** Publishes a will and removes it, in one commit; it stays stored when that fails. */
-  async publishWill(will: WillRow, clientId: string = will.clientId): Promise<void> {
-    const { identity, topic, payload, qos, retain } = will;
-    if (identity === null || !this.#may(identity, 'will', topic)) {
-      // Its right is gone for good: kept, it would be asked for at every start.
-      await this.#deps.store.commits
-        .commit([removeWill(will.clientId, will.connection)])
-        .catch((error: unknown) =>
-          this.#deps.log.warn({ clientId, topic, reason: messageOf(error) }, 'a will stays stored'),
-        );
-      return;
-    }
-    const message: Message = { topic, payload, qos, retain };
-    try {
-      const write = await this.#deps.handle({
-        ...message,
-        identity,
-        clientId,
-        sessionId: will.connection,
-      });
-      const also = [...(write ?? []), removeWill(will.clientId, will.connection)];
-      await this.#deps.router.route(message, ownerOf(identity), clientId, { also });
-    } catch (error) {
-      const isFinal = isHoldfastError(error) && !error.isRetryable;
-      this.#deps.log.warn(
-        { clientId, topic, reason: messageOf(error) },
-        isFinal ? 'a will was refused' : 'a will waits for the next start',
-      );
-      if (isFinal) {
-        await this.#deps.store.commits.commit([removeWill(will.clientId, will.connection)]);
-      }
-    }
+  restoreWills(rows: readonly WillRow[]): Promise<void> {
+    return this.#wills.restore(rows);
   }
 
-  async storeWill(connection: Connection, will: LibraryWill): Promise<void> {
-    if (connection.identity === undefined) return;
-    const { id, identity } = connection;
-    await this.#deps.store.commits.commit([
-      saveWill({
-        ...willMessage(will),
-        clientId: connection.sessionName,
-        connection: id,
-        identity,
-      }),
-    ]);
+  storeWill(connection: Connection): Promise<void> {
+    return this.#wills.store(connection);
   }
 
-  async subscribe(connection: Connection, filter: string, qos: QoS): Promise<boolean> {
+  forgetWills(device: string): Promise<void> {
+    return this.#wills.forget(device);
+  }
+
+  async subscribe(connection: Connection, subscription: Subscription): Promise<SubscribeOutcome> {
     const { identity, session } = connection;
-    if (identity === undefined || session === undefined || session.isEnded) return false;
-    if (!this.#may(identity, 'subscribe', filter)) {
+    const { filter } = subscription;
+    if (identity === undefined || session === undefined || session.isEnded) return 'NOT_AUTHORISED';
+    const decision = this.#decide(identity, 'subscribe', filter);
+    if (!decision.allowed) {
       // A restored one that is no longer allowed goes for good.
       if (session.subscriptions.has(filter))
         await this.#deps.sessions.unsubscribe(session, [filter]);
-      return false;
+      if (isShared(filter) && identity.kind === 'device') return 'SHARING_NOT_OFFERED';
+      return invalidFilter.has(decision.reason) ? 'FILTER_INVALID' : 'NOT_AUTHORISED';
     }
-    return this.#deps.sessions.subscribe(session, { filter, qos });
+    const isGranted = await this.#deps.sessions.subscribe(session, subscription);
+    return isGranted ? 'GRANTED' : 'QUOTA_EXCEEDED';
   }
 
-  subscribed(connection: Connection, filter: string, qos: QoS): void {
-    if (connection.session === undefined) return;
-    this.#deps.router.sendRetained(connection.session, filter, qos).catch((error: unknown) => {
+  subscribed(connection: Connection, subscription: Subscription): void {
+    const { session } = connection;
+    if (session === undefined || isShared(subscription.filter)) return;
+    this.#deps.router.sendRetained(session, subscription).catch((error: unknown) => {
       this.failed(connection, error);
       // It was told that it has the subscription; coming back, it asks for it anew and gets what it missed.
       connection.cut('RETAINED_NOT_STORED');
@@ -277,9 +254,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
       this.#byDevice.delete(device);
     this.#leave(connection);
     if (isOrderly && will !== undefined) {
-      this.#deps.store.commits
-        .commit([removeWill(connection.sessionName, connection.id)])
-        .catch((error: unknown) => this.failed(connection, error));
+      this.#wills.withdraw(connection).catch((error: unknown) => this.failed(connection, error));
     }
     if (connection.isReady) this.#tellGone(connection);
     else this.#tellPredecessors(connection);
@@ -308,11 +283,15 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   }
 
   #may(who: Identity, verb: TopicVerb | 'connect', what: string): boolean {
+    return this.#decide(who, verb, what).allowed;
+  }
+
+  #decide(who: Identity, verb: TopicVerb | 'connect', what: string): Decision {
     const decision = authorise(who, verb, what);
     if (!decision.allowed) {
       this.#deps.onRefused?.({ who, verb, what, reason: decision.reason });
     }
-    return decision.allowed;
+    return decision;
   }
 
   #leave(connection: Connection): void {
@@ -325,13 +304,8 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   #tell(connection: Connection, connected: boolean): void {
     const { device, clientId, id: sessionId } = connection;
     if (device === undefined) return;
-    this.#deps.onSession?.({ device, clientId, sessionId, connected, at: this.#deps.now() });
+    this.#deps.onSession?.({ device, clientId, sessionId, connected, at: this.#deps.clock.now() });
   }
 }
 
-const willMessage = (will: LibraryWill): Message => ({
-  topic: will.topic ?? '',
-  payload: will.payload ?? Buffer.alloc(0),
-  qos: will.qos ?? 0,
-  retain: will.retain ?? false,
-});
+const invalidFilter: ReadonlySet<DenialReason> = new Set(['TOPIC_MALFORMED', 'TOPIC_TOO_LONG']);

@@ -52,6 +52,8 @@ export class ClientStream extends Duplex {
   #neededBytes = 0;
   #isFirst = true;
   #isReleased = false;
+  #isMqtt5 = false;
+  #isCut = false;
   /** The library waits for `readable`. */
   #isHungry = true;
   readonly #holds = new Set<Promise<void>>();
@@ -113,6 +115,20 @@ export class ClientStream extends Duplex {
     this.#offer();
   }
 
+  /** The client speaks MQTT 5: all of its packets are handed on, and looked at by who takes them. */
+  becomeMqtt5(): void {
+    this.#isMqtt5 = true;
+  }
+
+  /** Takes back the first packet, which `read` has given, for who is to read it after all. */
+  unread(first: Buffer): void {
+    this.#input.unshift(first);
+    this.#inputBytes += first.length;
+    this.#isFirst = true;
+    this.#isHungry = true;
+    this.#offer();
+  }
+
   /** Hands on no further batch until then: a publisher slows down to its subscribers. */
   hold(until: Promise<void>): void {
     // Held for two reasons it goes on when neither holds any more; for one it is asked to wait by every message of a batch.
@@ -125,7 +141,8 @@ export class ClientStream extends Duplex {
   }
 
   cut(reason: string): void {
-    if (this.destroyed) return;
+    if (this.destroyed || this.#isCut) return;
+    this.#isCut = true;
     this.#hooks.onCut(reason);
     this.destroy();
   }
@@ -233,7 +250,7 @@ export class ClientStream extends Duplex {
     this.#isFirst = false;
     this.#neededBytes = 0;
     this.#keep(bytes.subarray(end));
-    if (!this.#isReleased) return bytes.subarray(0, end);
+    if (!this.#isReleased || this.#isMqtt5) return bytes.subarray(0, end);
     const rest = this.#lane.take(bytes, ends);
     if (rest.length < end) this.emit('publishes');
     return rest;
@@ -246,7 +263,7 @@ export class ClientStream extends Duplex {
     let end = 0;
     let hasBarrier = false;
     for (let packets = 0; packets < (this.#isFirst ? 1 : maxBatchPackets); packets += 1) {
-      const taken = takePacket(bytes, end, this.#isFirst, this.#options);
+      const taken = takePacket(bytes, end, this.#isFirst, this.#options, this.#isMqtt5);
       if (taken.kind === 'malformed') {
         this.cut(taken.why);
         return [];
@@ -257,7 +274,7 @@ export class ClientStream extends Duplex {
       }
       const first = bytes[end] ?? 0;
       if (end > 0 && (taken.end > maxBatchBytes || (hasBarrier && isOfLane(first)))) break;
-      hasBarrier ||= isBarrier(first);
+      hasBarrier ||= !this.#isMqtt5 && isBarrier(first);
       end = taken.end;
       ends.push(end);
     }

@@ -117,7 +117,10 @@ t.test('a handler that says "not now" means no acknowledgement', async (t) => {
 t.test('what a handler returns is committed with the copies', async (t) => {
   const site = await openSite(t, {
     handle: async ({ topic }) => [
-      { sql: 'INSERT INTO mqtt_subscriptions VALUES (99, ?, 0)', params: [topic] },
+      {
+        sql: 'INSERT INTO mqtt_subscriptions (session, filter, qos) VALUES (99, ?, 0)',
+        params: [topic],
+      },
     ],
   });
   const client = await connectService(t, site);

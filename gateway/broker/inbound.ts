@@ -105,7 +105,12 @@ export class Inbound {
   #store(taken: Taken, also: Write | undefined): void {
     const { connection, session, message } = taken;
     const { stored } = connection;
-    const prepared = this.#deps.router.prepare(message, connection.owner, connection.clientId);
+    const prepared = this.#deps.router.prepare(
+      message,
+      connection.owner,
+      connection.clientId,
+      session.clientId,
+    );
     const write = [...prepared.write, ...(also ?? [])];
     if (message.qos === 2 && message.messageId !== undefined && session.isPersistent) {
       write.push(saveInbox(session.key, message.messageId));

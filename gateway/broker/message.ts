@@ -7,6 +7,10 @@ export interface Message {
   readonly payload: Uint8Array;
   readonly qos: QoS;
   readonly retain: boolean;
+  /** MQTT 5 properties that are carried through, as they are written in a PUBLISH. */
+  readonly properties?: Uint8Array | undefined;
+  /** By the broker's elapsed time; undefined: never. */
+  readonly expiresAt?: number | undefined;
 }
 
 export const minQoS = (a: QoS, b: QoS): QoS => (a < b ? a : b);

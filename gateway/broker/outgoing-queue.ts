@@ -15,6 +15,10 @@ export interface Outgoing {
   isReleased: boolean;
   /** Absent while it is held on disk alone. */
   message: Message | undefined;
+  /** By the broker's elapsed time. */
+  readonly expiresAt?: number | undefined;
+  /** The shared subscription it came by: another of the group may have it. */
+  readonly share?: string | undefined;
 }
 
 export interface QueueLimits {
@@ -114,6 +118,13 @@ export class OutgoingQueue {
     if (next === undefined) return undefined;
     next.packetId ??= this.reservePacketId();
     this.#inflight.set(next.packetId, next);
+    return next;
+  }
+
+  /** Takes the next that waits away. */
+  discard(): Outgoing | undefined {
+    const next = this.#shift();
+    if (next !== undefined) this.#forget(next);
     return next;
   }
 

@@ -31,13 +31,14 @@ const unsubscribe = 10;
 
 /**
  * Says where the packet that begins at `start` ends. `needed` of an incomplete one is how many bytes it will have, as far as is known.
- * `isFirst`: of its connection.
+ * `isFirst`: of its connection. `isMqtt5`: what is in the packets is looked at by who reads their properties.
  */
 export const takePacket = (
   bytes: Buffer,
   start: number,
   isFirst: boolean,
   limits: PacketLimits,
+  isMqtt5 = false,
 ): Guarded => {
   const first = bytes[start];
   if (first === undefined) return { kind: 'incomplete', needed: 2 };
@@ -58,7 +59,7 @@ export const takePacket = (
     return malformed('PACKET_TOO_LARGE');
   }
   if (bytes.length < end) return { kind: 'incomplete', needed: end - start };
-  const why = faultIn(bytes, first, at, end);
+  const why = isMqtt5 ? undefined : faultIn(bytes, first, at, end);
   if (why !== undefined) return malformed(why);
   return { kind: 'packet', end };
 };
@@ -104,7 +105,7 @@ const faultInPublish = (
 };
 
 /** UTF-8 without NUL: 3.1.1, 1.5.3. `isUtf8` also refuses overlong forms and surrogates. */
-const isText = (bytes: Buffer, from: number, to: number): boolean => {
+export const isText = (bytes: Buffer, from: number, to: number): boolean => {
   for (let at = from; at < to; at += 1) {
     const byte = bytes[at] as number; // below `to`, which was checked
     if (byte === 0) return false;
@@ -121,7 +122,7 @@ const faultInConnect = (reader: Reader): Malformation | undefined => {
   const version = reader.byte();
   const flags = reader.byte();
   reader.skip(2);
-  // Version 5 has properties here; the protocol library answers it with "unacceptable protocol version".
+  // Version 5 has properties here, and a reader of its own.
   if ((version & 127) === 5) return reader.fault;
   reader.text();
   if (flags & 4) {
@@ -131,6 +132,15 @@ const faultInConnect = (reader: Reader): Malformation | undefined => {
   if (flags & 128) reader.text();
   if (flags & 64) reader.binary();
   return reader.fault;
+};
+
+/** The protocol version that a whole CONNECT names. */
+export const versionOf = (connectPacket: Buffer): number => {
+  let at = 1;
+  while ((connectPacket[at] ?? 0) > 127) at += 1;
+  const nameAt = at + 3;
+  const name = (connectPacket[at + 1] ?? 0) * 256 + (connectPacket[at + 2] ?? 0);
+  return connectPacket[nameAt + name] ?? 0;
 };
 
 /** Walks the fields of one packet; the first fault stays. */

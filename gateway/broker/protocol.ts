@@ -7,54 +7,67 @@ import { Readable } from 'node:stream';
 import { Aedes, type AedesOptions, type Client } from 'aedes';
 import type { ClientStream } from './client-stream.js';
 import type { QoS } from './message.js';
+import { cleanSession, lastingSession, type SessionStart } from './session-registry.js';
 import {
   type LibraryClient,
-  type LibraryWill,
+  type LibraryPacket,
   type PersistenceDependencies,
   SitePersistence,
 } from './site-persistence.js';
+import type { Subscription } from './subscription-index.js';
+import type { Will } from './wills.js';
 
 /** What the protocol asks of the broker; `C` is the broker's connection. A rejected promise ends the connection. */
 export interface ProtocolHooks<C> {
-  /** CONNECT as it came; may give the client another id. */
-  onConnect(connection: C, connect: ConnectRequest): void;
-  /** The return code of a refusal, or undefined to accept. */
+  /** CONNECT as it came. The answer is the name of the client's session. */
+  onConnect(connection: C, connect: ConnectRequest): string;
+  /** Why it is refused, or undefined to accept. */
   authenticate(
     connection: C,
-    clientId: string,
-    isClean: boolean,
     user?: string,
     password?: Uint8Array,
-  ): Promise<number | undefined>;
+  ): Promise<ConnectRefusal | undefined>;
   /** Calls back, in the order of the client's messages, when the publish may be acknowledged. */
   publish(connection: C, message: PublishRequest, done: (error?: Error) => void): void;
   /** The client's connection ended without DISCONNECT. */
   will(connection: C): Promise<void>;
   /** Whether the subscription is granted; asked again for each one of a restored session. */
-  subscribe(connection: C, filter: string, qos: QoS): Promise<boolean>;
-  /** SUBACK is sent. */
-  subscribed(connection: C, filter: string, qos: QoS): void;
+  subscribe(connection: C, subscription: Subscription): Promise<SubscribeOutcome>;
+  /** SUBACK is sent: what is retained may follow. */
+  subscribed(connection: C, subscription: Subscription): void;
   unsubscribed(connection: C, filters: string[]): void;
-  storeWill(connection: C, will: LibraryWill): Promise<void>;
+  storeWill(connection: C): Promise<void>;
   /** CONNACK is sent. */
   ready(connection: C): void;
   /** The connection ended; `isOrderly` after DISCONNECT. */
   gone(connection: C, isOrderly: boolean): void;
-  failed(connection: C | undefined, error: Error): void;
+  failed(connection: C | undefined, error: unknown): void;
 }
 
 export interface ConnectRequest {
-  clientId: string;
-  readonly clean?: boolean;
+  readonly clientId: string;
+  readonly start: SessionStart;
+  /** A client without an id begins from nothing, or is refused. */
+  readonly mustBeCleanWithoutId?: boolean;
   readonly username?: string;
-  readonly will?: LibraryWill;
+  readonly will?: Will | undefined;
 }
+export type ConnectRefusal = 'CLIENT_ID' | 'UNAVAILABLE' | 'CREDENTIALS' | 'NOT_AUTHORISED';
+export type SubscribeOutcome =
+  | 'GRANTED'
+  | 'NOT_AUTHORISED'
+  | 'FILTER_INVALID'
+  | 'QUOTA_EXCEEDED'
+  | 'SHARING_NOT_OFFERED';
 export interface PublishRequest {
   readonly topic: string;
   readonly payload: Uint8Array;
   readonly qos: QoS;
   readonly retain: boolean;
   readonly messageId?: number;
+  /** As of a Message. */
+  readonly properties?: Uint8Array;
+  readonly expiresAt?: number;
 }
 
 export interface Protocol<C> {
@@ -63,6 +76,14 @@ export interface Protocol<C> {
 }
 
 const refusedGrant = 128;
+
+/** As CONNACK says it (3.1.1, 3.2.2.3). */
+const returnCodes: Record<ConnectRefusal, number> = {
+  CLIENT_ID: 2,
+  UNAVAILABLE: 3,
+  CREDENTIALS: 4,
+  NOT_AUTHORISED: 5,
+};
 
 export async function openProtocol<C extends object>(
   deps: PersistenceDependencies,
@@ -77,9 +98,9 @@ export async function openProtocol<C extends object>(
     // Its emitter is not used; with the default of 100 it overflows the stack under load.
     concurrency: 0,
     mq: unusedEmitter,
-    persistence: new ConnectedPersistence(deps, (client, will) => {
+    persistence: new ConnectedPersistence(deps, (client) => {
       const connection = of(client);
-      return connection === undefined ? Promise.resolve() : hooks.storeWill(connection, will);
+      return connection === undefined ? Promise.resolve() : hooks.storeWill(connection);
     }),
     // The stream has its own, from the moment the socket is there.
     connectTimeout: 2 ** 31 - 1,
@@ -90,17 +111,21 @@ export async function openProtocol<C extends object>(
     maxInflightInbound: 0,
     preConnect: (client, packet, callback) => {
       const connection = of(client);
-      if (connection !== undefined) hooks.onConnect(connection, packet as ConnectRequest);
+      if (connection !== undefined) {
+        // A CONNECT, of which its type leaves out all that matters.
+        const connect = packet as LibraryConnect;
+        connect.clientId = hooks.onConnect(connection, requestOf(connect));
+      }
       callback(null, connection !== undefined);
     },
     authenticate: (client, user, password, callback) => {
       const connection = of(client);
-      if (connection === undefined) return callback(refusal(5), false);
-      hooks.authenticate(connection, client.id, client.clean, user, password).then(
-        (code) => (code === undefined ? callback(null, true) : callback(refusal(code), false)),
+      if (connection === undefined) return callback(refusal('NOT_AUTHORISED'), false);
+      hooks.authenticate(connection, user, password).then(
+        (why) => (why === undefined ? callback(null, true) : callback(refusal(why), false)),
         (error: unknown) => {
           hooks.failed(connection, asError(error));
-          callback(refusal(3), false);
+          callback(refusal('UNAVAILABLE'), false);
         },
       );
     },
@@ -114,13 +139,14 @@ export async function openProtocol<C extends object>(
         );
         return;
       }
-      hooks.publish(connection, packet as PublishRequest, callback);
+      hooks.publish(connection, publishOf(packet as LibraryPacket), callback);
     },
     authorizeSubscribe: (client, subscription, callback) => {
       const connection = of(client);
       if (connection === undefined) return callback(null, null);
-      hooks.subscribe(connection, subscription.topic, subscription.qos).then(
-        (isGranted) => callback(null, isGranted ? subscription : null),
+      const { topic: filter, qos } = subscription;
+      hooks.subscribe(connection, { filter, qos }).then(
+        (outcome) => callback(null, outcome === 'GRANTED' ? subscription : null),
         (error: unknown) => callback(asError(error)),
       );
     },
@@ -135,7 +161,7 @@ export async function openProtocol<C extends object>(
     const connection = of(client);
     if (connection === undefined) return;
     for (const { topic, qos } of subscriptions) {
-      if (Number(qos) !== refusedGrant) hooks.subscribed(connection, topic, qos);
+      if (Number(qos) !== refusedGrant) hooks.subscribed(connection, { filter: topic, qos });
     }
   });
   library.on('unsubscribe', (filters, client) => {
@@ -171,12 +197,9 @@ class SilentAedes extends Aedes {
 
 /** What the broker has done by the time the library would do it is left out. */
 class ConnectedPersistence extends SitePersistence {
-  readonly #storeWill: (client: object, will: LibraryWill) => Promise<void>;
+  readonly #storeWill: (client: object) => Promise<void>;
 
-  constructor(
-    deps: PersistenceDependencies,
-    storeWill: (client: object, will: LibraryWill) => Promise<void>,
-  ) {
+  constructor(deps: PersistenceDependencies, storeWill: (client: object) => Promise<void>) {
     super(deps);
     this.#storeWill = storeWill;
   }
@@ -204,8 +227,8 @@ class ConnectedPersistence extends SitePersistence {
     return Readable.from([]);
   }
 
-  override putWill(client: LibraryClient, will: LibraryWill): Promise<void> {
-    return this.#storeWill(client, will);
+  override putWill(client: LibraryClient): Promise<void> {
+    return this.#storeWill(client);
   }
 
   /** A will is removed with its publication, or after DISCONNECT, by connection and not by client. */
@@ -238,8 +261,43 @@ const keepAlive = (client: Client): void => {
   (client as ClientInternals)._keepaliveTimer?.refresh();
 };
 
-const refusal = (returnCode: number): Error & { returnCode: number } =>
-  Object.assign(new Error(`refused with ${returnCode}`), { returnCode });
+const refusal = (why: ConnectRefusal): Error & { returnCode: number } =>
+  Object.assign(new Error(`refused: ${why}`), { returnCode: returnCodes[why] });
+
+interface LibraryConnect {
+  clientId: string;
+  readonly clean?: boolean;
+  readonly username?: string;
+  readonly will?: {
+    readonly topic?: string;
+    readonly payload?: Uint8Array;
+    readonly qos?: QoS;
+    readonly retain?: boolean;
+  };
+}
+
+const publishOf = (packet: LibraryPacket): PublishRequest => ({
+  topic: packet.topic ?? '',
+  payload: packet.payload ?? Buffer.alloc(0),
+  qos: packet.qos ?? 0,
+  retain: packet.retain ?? false,
+  ...(packet.messageId !== undefined && { messageId: packet.messageId }),
+});
+
+const requestOf = ({ clientId, clean, username, will }: LibraryConnect): ConnectRequest => ({
+  clientId,
+  start: clean === true ? cleanSession : lastingSession,
+  mustBeCleanWithoutId: true,
+  ...(username !== undefined && { username }),
+  ...(will !== undefined && {
+    will: {
+      topic: will.topic ?? '',
+      payload: will.payload ?? Buffer.alloc(0),
+      qos: will.qos ?? 0,
+      retain: will.retain ?? false,
+    },
+  }),
+});
 
 const asError = (error: unknown): Error =>
   error instanceof Error ? error : new Error(String(error));

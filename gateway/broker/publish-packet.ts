@@ -8,6 +8,9 @@ export interface PublishFields {
   readonly dup: boolean;
   /** For QoS above 0. */
   readonly packetId?: number;
+  /** Left out here: for MQTT 5. */
+  readonly properties?: Uint8Array | undefined;
+  readonly expiresAt?: number | undefined;
 }
 
 /** Everything of a PUBLISH before its payload. */

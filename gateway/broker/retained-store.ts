@@ -1,7 +1,12 @@
 /** Retained messages within a quota for each who sets them. */
+import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import type { Store, StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Append } from '@holdfast/provisioning/storage/write';
-import { saveRetained } from './broker-rows.js';
-import type { Message, QoS } from './message.js';
+import type { Wait } from '@holdfast/provisioning/time/wait';
+import type { DropEvent } from './broker.js';
+import { type RetainedRow, saveRetained } from './broker-rows.js';
+import { Deadlines } from './deadlines.js';
+import type { Message } from './message.js';
 import { RetainedIndex } from './retained-index.js';
 
 export interface Retained extends Message {
@@ -24,6 +29,42 @@ export type RetainedChange =
     }
   | { readonly kind: 'over_quota' };
 
+export interface RetainedExpiry {
+  /** The broker's elapsed time. */
+  readonly now: () => number;
+  readonly wait?: Wait;
+  /** It is forgotten as soon as its deletion is stored. */
+  readonly onExpired: (retained: Retained, deletion: RetainedChange) => void;
+}
+
+/** With the quotas of the broker; what expires is told and goes from the disk. */
+export const openRetained = (
+  deps: {
+    readonly store: Pick<Store, 'commits'>;
+    readonly log: StoreLog;
+    readonly elapsed: () => number;
+    readonly wait?: Wait;
+    readonly onDropped: (event: DropEvent) => void;
+  },
+  limits: { readonly deviceRetained: RetainedQuota; readonly otherRetained: RetainedQuota },
+): RetainedStore => {
+  const { elapsed: now, wait } = deps;
+  const quotaOf = (owner: string): RetainedQuota =>
+    owner.startsWith('device:') ? limits.deviceRetained : limits.otherRetained;
+  return new RetainedStore(quotaOf, {
+    ...{ now, ...(wait !== undefined && { wait }) },
+    onExpired: ({ owner, payload }, deletion) => {
+      const clientId = owner.slice(owner.indexOf(':') + 1);
+      deps.onDropped({ clientId, count: 1, bytes: payload.length, reason: 'EXPIRED' });
+      if (deletion.kind === 'over_quota') return;
+      deps.store.commits.commit([deletion.append]).then(deletion.kept, (error: unknown) => {
+        deletion.undo();
+        deps.log.warn({ reason: messageOf(error) }, 'an expired message stays stored');
+      });
+    },
+  });
+};
+
 interface Change {
   /** Undefined: deleted. */
   readonly after: Retained | undefined;
@@ -36,26 +77,42 @@ export class RetainedStore {
   /** By topic: what is on disk, and the changes that are on their way there. */
   readonly #unstored = new Map<string, { stored: Retained | undefined; pending: Change[] }>();
 
-  constructor(quotaOf: (owner: string) => RetainedQuota) {
+  readonly #expiry: RetainedExpiry | undefined;
+  readonly #expiring: Deadlines<string> | undefined;
+
+  /** Without `expiry` nothing expires. */
+  constructor(quotaOf: (owner: string) => RetainedQuota, expiry?: RetainedExpiry) {
     this.#quotaOf = quotaOf;
+    this.#expiry = expiry;
+    this.#expiring =
+      expiry === undefined ? undefined : new Deadlines(expiry, (topic) => this.#expire(topic));
   }
 
   get size(): number {
     return this.#index.size;
   }
 
-  restore(row: { topic: string; payload: Uint8Array; qos: QoS; owner: string }): void {
-    this.#put(row.topic, { ...row, retain: true });
+  restore(row: RetainedRow): void {
+    const { topic, payload, qos, owner, properties, expiresAt } = row;
+    this.#put(topic, {
+      ...{ topic, payload, qos, owner, retain: true },
+      ...(properties !== null && { properties }),
+      ...(expiresAt !== null && { expiresAt }),
+    });
   }
 
   /** Sets, or with an empty payload deletes, what a topic keeps; in memory at once, so that those behind it see its count. */
   set(message: Message, owner: string): RetainedChange {
-    const { topic, qos } = message;
+    const { topic, qos, properties, expiresAt } = message;
     const before = this.#index.get(topic);
     let after: Retained | undefined;
     if (message.payload.length > 0) {
       // A copy: the payload is a piece of a much larger buffer of the socket's.
-      after = { topic, payload: Buffer.from(message.payload), qos, owner, retain: true };
+      after = {
+        ...{ topic, payload: Buffer.from(message.payload), qos, owner, retain: true },
+        ...(properties !== undefined && { properties: Buffer.from(properties) }),
+        ...(expiresAt !== undefined && { expiresAt }),
+      };
       if (!this.#fits(after, before)) return { kind: 'over_quota' };
     }
     this.#put(topic, after);
@@ -65,7 +122,10 @@ export class RetainedStore {
     this.#unstored.set(topic, changes);
     return {
       kind: 'stored',
-      append: saveRetained({ topic, payload: message.payload, qos, owner }),
+      append: saveRetained({
+        ...{ topic, qos, owner, properties, expiresAt },
+        payload: message.payload,
+      }),
       kept: () => this.#settle(topic, change, true),
       undo: () => this.#settle(topic, change, false),
     };
@@ -85,8 +145,23 @@ export class RetainedStore {
     );
   }
 
-  matching(filter: string): Iterable<Retained> {
-    return this.#index.matching(filter);
+  /** What a filter matches and has not expired; messages may come and go while it is walked. */
+  *matching(filter: string): Generator<Retained> {
+    for (const one of this.#index.matching(filter)) {
+      if (one.expiresAt === undefined || one.expiresAt > (this.#expiry?.now() ?? 0)) yield one;
+    }
+  }
+
+  close(): void {
+    this.#expiring?.close();
+  }
+
+  #expire(topic: string): void {
+    const retained = this.#index.get(topic);
+    if (retained?.expiresAt === undefined) return;
+    const { qos, owner } = retained;
+    const payload = new Uint8Array();
+    this.#expiry?.onExpired(retained, this.set({ topic, payload, qos, retain: true }, owner));
   }
 
   /** What is kept is the last change that was stored or still may be: they may fail together, and in any order. */
@@ -118,6 +193,8 @@ export class RetainedStore {
 
   #put(topic: string, after: Retained | undefined): void {
     const before = this.#index.set(topic, after);
+    if (after?.expiresAt !== undefined) this.#expiring?.set(topic, after.expiresAt);
+    else if (before?.expiresAt !== undefined) this.#expiring?.delete(topic);
     if (before !== undefined) this.#count(before.owner, -1, -sizeOf(before));
     if (after !== undefined) this.#count(after.owner, 1, sizeOf(after));
   }
@@ -130,4 +207,5 @@ export class RetainedStore {
   }
 }
 
-const sizeOf = (message: Message): number => message.payload.length + message.topic.length;
+const sizeOf = (message: Message): number =>
+  message.payload.length + message.topic.length + (message.properties?.length ?? 0);

@@ -5,12 +5,13 @@ import type { Write } from '@holdfast/provisioning/storage/write';
 import type { DropEvent } from './broker.js';
 import { enqueue } from './broker-rows.js';
 import { type Message, minQoS, type QoS } from './message.js';
+import { identified } from './mqtt5/carried-properties.js';
 import type { Outgoing } from './outgoing-queue.js';
 import { publishHead } from './publish-packet.js';
 import type { Retained, RetainedStore } from './retained-store.js';
 import type { Session } from './session.js';
 import type { SessionRegistry } from './session-registry.js';
-import type { Subscriber } from './subscription-index.js';
+import type { Subscriber, Subscription } from './subscription-index.js';
 
 export interface Prepared {
   /** Commit this, then `deliver`, or `undo` when it could not be. */
@@ -41,10 +42,10 @@ export class Router {
   }
 
   /**
-   * `owner` is whose retained quota it counts against, `clientId` who is named when it is over. `to` is the client that alone gets it,
-   * whatever it subscribed to, if it is there.
+   * `owner` is whose retained quota it counts against, `clientId` who is named when it is over, `from` the session whose client
+   * published it. `to` is the client that alone gets it, whatever it subscribed to, if it is there.
    */
-  prepare(message: Message, owner: string, clientId: string, to?: string): Prepared {
+  prepare(message: Message, owner: string, clientId: string, from?: string, to?: string): Prepared {
     const subscribers =
       to === undefined
         ? this.#sessions.index.subscribersOf(message.topic)
@@ -64,16 +65,20 @@ export class Router {
         this.#onDropped({ clientId, count: 1, bytes, reason: 'RETAINED_QUOTA' });
       }
     }
-    const { topic, payload } = message;
-    const live: Message = { topic, payload, qos: message.qos, retain: false };
-    const once: Session[] = [];
+    const { topic, payload, qos, properties, expiresAt } = message;
+    const live: Message = { topic, payload, qos, retain: false, properties, expiresAt };
+    const once: [Session, Message][] = [];
     const owed: [Session, Outgoing][] = [];
-    for (const { session, qos } of subscribers) {
-      const granted = minQoS(qos, message.qos);
+    for (const subscriber of subscribers) {
+      const { session } = subscriber;
+      const asked = session.clientId === from ? subscriber.ownQos : subscriber.qos;
+      if (asked === undefined) continue;
+      const granted = minQoS(asked, qos);
+      const fitted = fit(subscriber, message.retain, live);
       if (granted === 0) {
-        once.push(session);
+        once.push([session, fitted]);
       } else {
-        const outgoing = this.#copyFor(session, live, granted);
+        const outgoing = this.#copyFor(session, fitted, granted);
         if (outgoing === undefined) continue;
         owed.push([session, outgoing]);
         undo.push(() => session.queue.forgetPacketId(outgoing.packetId));
@@ -94,7 +99,9 @@ export class Router {
 
   #connected(clientId: string, qos: QoS): readonly Subscriber<Session>[] {
     const session = this.#sessions.get(clientId);
-    return session?.outlet === undefined ? [] : [{ session, qos }];
+    return session?.outlet === undefined
+      ? []
+      : [{ session, qos, ownQos: qos, retainAsPublished: false, identifiers: [] }];
   }
 
   /** Nothing when every packet id of the session is taken: its queue is as full as can be. */
@@ -117,7 +124,7 @@ export class Router {
     clientId: string,
     { also = [], to }: { readonly also?: Write; readonly to?: string | undefined } = {},
   ): Promise<void> {
-    const prepared = this.prepare(message, owner, clientId, to);
+    const prepared = this.prepare(message, owner, clientId, undefined, to);
     const write = also.length === 0 ? prepared.write : [...prepared.write, ...also];
     try {
       if (write.length > 0) await this.#store.commits.commit(write);
@@ -129,16 +136,17 @@ export class Router {
   }
 
   /** What a new subscription gets: the retained messages it matches, with the retain flag (3.1.1, 3.3.1.3). */
-  async sendRetained(session: Session, filter: string, qos: 0 | 1 | 2): Promise<void> {
-    const matching = this.#retained.matching(filter)[Symbol.iterator]();
+  async sendRetained(session: Session, subscription: Subscription): Promise<void> {
+    const { filter, qos } = subscription;
+    const matching = this.#retained.matching(filter);
     if (!session.isPersistent || qos === 0) {
-      session.deliverAll(this.#fitted(session, matching, qos));
+      session.deliverAll(this.#fitted(session, matching, subscription));
       return;
     }
     // The session outlives this connection, so what it is owed is stored before it is sent; page by page.
     const page: (Outgoing | Message)[] = [];
     const write: Write[number][] = [];
-    for (const one of this.#fitted(session, matching, qos)) {
+    for (const one of this.#fitted(session, matching, subscription)) {
       page.push(one);
       if ('seq' in one) write.push(rowOf(session, one));
       if (page.length === retainedPage)
@@ -164,16 +172,18 @@ export class Router {
 
   *#fitted(
     session: Session,
-    matching: Iterator<Retained>,
-    qos: 0 | 1 | 2,
+    matching: Iterable<Retained>,
+    { qos, identifier }: Subscription,
   ): Generator<Outgoing | Message> {
-    for (let next = matching.next(); next.done !== true; next = matching.next()) {
-      const granted = minQoS(qos, next.value.qos);
+    const identifiers = identifier === undefined ? [] : [identifier];
+    for (const retained of matching) {
+      const granted = minQoS(qos, retained.qos);
+      const message = withIdentifiers(retained, identifiers);
       if (granted === 0) {
-        yield next.value;
+        yield message;
         continue;
       }
-      const outgoing = this.#copyFor(session, next.value, granted);
+      const outgoing = this.#copyFor(session, message, granted);
       if (outgoing !== undefined) yield outgoing;
     }
   }
@@ -184,31 +194,42 @@ const retainedPage = 64;
 /** What telemetry mostly owes beside its own storing. */
 const nobody: Prepared = { write: [], deliver: () => undefined, undo: () => undefined };
 
-const rowOf = (session: Session, { seq, packetId, qos, message }: Outgoing): Write[number] => {
-  const { topic, payload, retain } = message ?? {
-    topic: '',
-    payload: new Uint8Array(),
-    retain: false,
-  };
+/** A live message as a subscriber gets it. */
+const fit = (
+  { retainAsPublished, identifiers }: Subscriber<Session>,
+  isRetained: boolean,
+  live: Message,
+): Message =>
+  withIdentifiers(retainAsPublished && isRetained ? { ...live, retain: true } : live, identifiers);
+
+const withIdentifiers = (message: Message, identifiers: readonly number[]): Message =>
+  identifiers.length === 0
+    ? message
+    : { ...message, properties: identified(message.properties, identifiers) };
+
+/** The row of a copy that is in memory. */
+export const rowOf = (session: Session, outgoing: Outgoing): Write[number] => {
+  const { seq, packetId, qos, message, expiresAt, share } = outgoing;
+  const { topic, payload, retain, properties } = message ?? nothing;
   return enqueue({
-    seq,
-    session: session.key,
-    packetId: packetId ?? null,
-    qos,
-    retain,
-    topic,
-    payload,
+    ...{ seq, session: session.key, packetId: packetId ?? null, qos, retain },
+    ...{ topic, payload, properties, expiresAt, share },
   });
 };
 
+const nothing: Message = { topic: '', payload: new Uint8Array(), qos: 0, retain: false };
+
 const deliver = (
   live: Message,
-  once: readonly Session[],
+  once: readonly (readonly [Session, Message])[],
   owed: readonly (readonly [Session, Outgoing])[],
 ): Promise<void> | undefined => {
   if (once.length > 0) {
     const head = publishHead({ ...live, qos: 0, dup: false });
-    for (const session of once) session.deliverOnce(live, head);
+    for (const [session, message] of once) {
+      if (message === live) session.deliverOnce(message, head);
+      else session.deliverOnce(message);
+    }
   }
   let pressure: Promise<void> | undefined;
   for (const [session, outgoing] of owed) {

@@ -1,9 +1,9 @@
 /** Every session of the site's broker, in memory for the moment's decisions and in the store for the next start. */
 import type { Store, StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
+import type { Wait } from '@holdfast/provisioning/time/wait';
 import type { DropEvent } from './broker.js';
 import {
-  type BrokerRows,
   dequeue,
   queuedOverheadBytes,
   readQueued,
@@ -13,11 +13,27 @@ import {
   saveQueueState,
   saveSession,
   saveSubscription,
+  subscriptionFrom,
 } from './broker-rows.js';
+import { Deadlines } from './deadlines.js';
+import type { BrokerRows } from './load-broker-rows.js';
 import type { Message } from './message.js';
 import type { Outgoing } from './outgoing-queue.js';
 import { type Outlet, Session, type SessionHost, type SessionLimits } from './session.js';
 import { type Subscription, SubscriptionIndex } from './subscription-index.js';
+
+/** How a client begins: from nothing or not, and how long, ms, its session is to outlive the connection. */
+export interface SessionStart {
+  readonly isClean: boolean;
+  readonly expiryMs: number;
+}
+
+/** What MQTT 3.1.1 calls a clean session, and the other kind. */
+export const cleanSession: SessionStart = { isClean: true, expiryMs: 0 };
+export const lastingSession: SessionStart = {
+  isClean: false,
+  expiryMs: Number.POSITIVE_INFINITY,
+};
 
 export interface RegistryLimits {
   readonly deviceSession: SessionLimits;
@@ -27,20 +43,27 @@ export interface RegistryLimits {
   /** Likewise of one service. */
   readonly sessionsPerService: number;
   readonly subscriptionsPerSession: number;
+  /** The longest that a session outlives its connection, ms. */
+  readonly maxSessionExpiryMs: number;
 }
 
 export interface RegistryDependencies {
   readonly store: Pick<Store, 'read' | 'commits'>;
   readonly log: StoreLog;
   readonly now: () => number;
+  readonly elapsed: () => number;
+  readonly wait?: Wait;
   readonly onDropped: (event: DropEvent) => void;
 }
 
 export class SessionRegistry implements SessionHost {
   readonly index = new SubscriptionIndex<Session>();
+  /** The broker's elapsed time. */
+  readonly now: () => number;
   readonly #deps: RegistryDependencies;
   readonly #limits: RegistryLimits;
   readonly #sessions = new Map<string, Session>();
+  readonly #expiring: Deadlines<Session>;
   /** The last claim of each client id that is not met yet. */
   readonly #claims = new Map<string, Promise<void>>();
   #lastKey = 0;
@@ -51,23 +74,33 @@ export class SessionRegistry implements SessionHost {
   constructor(deps: RegistryDependencies, limits: RegistryLimits) {
     this.#deps = deps;
     this.#limits = limits;
+    const { elapsed: now, wait } = deps;
+    this.now = now;
+    this.#expiring = new Deadlines({ now, ...(wait !== undefined && { wait }) }, (session) =>
+      this.#expire(session),
+    );
   }
 
   /** Takes up the sessions of the last run. */
   restore(rows: BrokerRows): void {
+    const { maxSessionExpiryMs } = this.#limits;
     const byKey = new Map<number, Session>();
     for (const row of rows.sessions) {
       const session = this.#make(row.clientId, row.device, true, row.key);
       session.lastSeenAt = row.lastSeenAt;
+      session.expiryMs = Math.min(row.expiry ?? lastingSession.expiryMs, maxSessionExpiryMs);
       this.#sessions.set(row.clientId, session);
       byKey.set(row.key, session);
       this.#lastKey = Math.max(this.#lastKey, row.key);
+      // Connected until the last run ended: its time begins now.
+      this.#expiring.set(session, row.expiresAt ?? this.now() + session.expiryMs);
     }
-    for (const { session: key, filter, qos } of rows.subscriptions) {
-      const session = byKey.get(key);
+    for (const row of rows.subscriptions) {
+      const session = byKey.get(row.session);
       if (session === undefined) continue;
-      session.subscriptions.set(filter, { filter, qos });
-      this.index.add(session, { filter, qos });
+      const subscription = subscriptionFrom(row);
+      session.subscriptions.set(row.filter, subscription);
+      this.index.add(session, subscription);
     }
     for (const row of rows.queue) {
       this.#lastSeq = row.seq;
@@ -82,6 +115,8 @@ export class SessionRegistry implements SessionHost {
         isSent: session.queue.length < this.#limitsOf(session.device).maxInflight,
         isReleased: row.state === 1,
         message: undefined,
+        expiresAt: row.expiresAt ?? undefined,
+        share: row.share ?? undefined,
       });
     }
     for (const { session, packetId } of rows.inbox) byKey.get(session)?.inbox.add(packetId);
@@ -102,11 +137,11 @@ export class SessionRegistry implements SessionHost {
   claim(
     clientId: string,
     device: string | null,
-    isClean: boolean,
+    start: SessionStart,
     holder?: Outlet,
   ): Promise<Session> {
     const before = this.#claims.get(clientId);
-    const work = (): Promise<Session> => this.#claim(clientId, device, isClean, holder);
+    const work = (): Promise<Session> => this.#claim(clientId, device, start, holder);
     const claimed = before === undefined ? work() : before.then(work);
     const settled = claimed
       .then(
@@ -124,15 +159,24 @@ export class SessionRegistry implements SessionHost {
   leave(session: Session): void {
     session.lastSeenAt = this.#deps.now();
     if (session.isEnded) return;
-    if (!session.isPersistent) this.#end(session);
-    else void this.#store([this.#row(session)]);
+    if (!session.isPersistent || session.expiryMs === 0) {
+      void this.#store(this.#end(session));
+      return;
+    }
+    this.#expiring.set(session, this.now() + session.expiryMs);
+    void this.#store([this.#row(session)]);
+  }
+
+  /** How long a session may go on without its client, from its next goodbye. */
+  setExpiry(session: Session, expiryMs: number): void {
+    session.expiryMs = Math.min(expiryMs, this.#limits.maxSessionExpiryMs);
   }
 
   /** False when the session has as many subscriptions as it may. */
   async subscribe(session: Session, subscription: Subscription): Promise<boolean> {
-    const { filter, qos } = subscription;
+    const { filter } = subscription;
     const before = session.subscriptions.get(filter);
-    if (before?.qos === qos) return true;
+    if (before !== undefined && isSame(before, subscription)) return true;
     if (
       before === undefined &&
       session.subscriptions.size >= this.#limits.subscriptionsPerSession
@@ -143,7 +187,7 @@ export class SessionRegistry implements SessionHost {
     this.index.add(session, subscription);
     if (!session.isPersistent) return true;
     try {
-      await this.#deps.store.commits.commit([saveSubscription(session.key, filter, qos)]);
+      await this.#deps.store.commits.commit([saveSubscription(session.key, subscription)]);
       return true;
     } catch (error) {
       if (before === undefined) {
@@ -187,11 +231,14 @@ export class SessionRegistry implements SessionHost {
     if (write.length > 0) await this.#deps.store.commits.commit(write);
   }
 
-  /** PUBREC came: kept, so that a restart sends PUBREL and not the message again. */
-  async released(session: Session, packetId: number): Promise<void> {
+  /** PUBREC came: kept, so that a restart sends PUBREL and not the message again. False when there is no such message. */
+  async released(session: Session, packetId: number): Promise<boolean> {
     const outgoing = session.released(packetId);
-    if (outgoing === undefined || !session.isPersistent) return;
-    await this.#deps.store.commits.commit([saveQueueState(outgoing.seq, packetId, 1)]);
+    if (outgoing === undefined) return false;
+    if (session.isPersistent) {
+      await this.#deps.store.commits.commit([saveQueueState(outgoing.seq, packetId, 1)]);
+    }
+    return true;
   }
 
   /** PUBREL came; committed before PUBCOMP, since the client may use the packet id for another message after it. */
@@ -212,11 +259,12 @@ export class SessionRegistry implements SessionHost {
     return {
       seq: this.#lastSeq,
       qos,
-      size: message.payload.length + Buffer.byteLength(message.topic) + queuedOverheadBytes,
+      size: sizeOf(message),
       packetId: session.queue.reservePacketId(),
       isSent: false,
       isReleased: false,
       message,
+      expiresAt: message.expiresAt,
     };
   }
 
@@ -230,6 +278,8 @@ export class SessionRegistry implements SessionHost {
         payload: row.payload,
         qos: one.qos,
         retain: row.retain === 1,
+        ...(row.properties !== null && { properties: row.properties }),
+        ...(row.expiresAt !== null && { expiresAt: row.expiresAt }),
       };
     }
   }
@@ -251,6 +301,7 @@ export class SessionRegistry implements SessionHost {
 
   /** Resolves when the acknowledgements so far are stored. */
   async close(): Promise<void> {
+    this.#expiring.close();
     while (this.#flushing !== undefined) await this.#flushing;
   }
 
@@ -275,34 +326,65 @@ export class SessionRegistry implements SessionHost {
   async #claim(
     clientId: string,
     device: string | null,
-    isClean: boolean,
+    start: SessionStart,
     holder: Outlet | undefined,
   ): Promise<Session> {
+    const expiryMs = Math.min(start.expiryMs, this.#limits.maxSessionExpiryMs);
     const existing = this.#sessions.get(clientId);
     if (existing?.holder !== undefined) {
       const before = existing.holder;
       existing.detach(before);
       before.cut('TAKEN_OVER');
     }
-    if (existing?.isPersistent === true && !isClean) {
-      existing.holder = holder;
+    const isOver =
+      existing === undefined || existing.isEnded || !existing.isPersistent || start.isClean;
+    if (!isOver && !((this.#expiring.at(existing) ?? this.now() + 1) <= this.now())) {
+      await this.#resume(existing, expiryMs, holder);
       return existing;
     }
     this.#lastKey += 1;
-    const session = this.#make(clientId, device, !isClean, this.#lastKey);
+    const session = this.#make(clientId, device, expiryMs > 0, this.#lastKey);
+    session.expiryMs = expiryMs;
     session.holder = holder;
     const write: Write[number][] =
       existing?.isPersistent === true ? removeSession(existing.key) : [];
-    if (!isClean) write.push(this.#row(session));
+    if (session.isPersistent) write.push(this.#row(session));
     // What cannot be stored changes nothing here either: what was before is still what is on disk.
     if (write.length > 0) await this.#deps.store.commits.commit(write);
     if (existing !== undefined) this.#end(existing);
     this.#sessions.set(clientId, session);
-    if (!isClean) await this.#store(this.#evict(session));
+    if (session.isPersistent) await this.#store(this.#evict(session));
     return session;
   }
 
+  /** The client is back; how long its session may outlive this connection is stored before it is told so. */
+  async #resume(session: Session, expiryMs: number, holder: Outlet | undefined): Promise<void> {
+    const before = { expiryMs: session.expiryMs, expiresAt: this.#expiring.at(session) };
+    session.holder = holder;
+    session.expiryMs = expiryMs;
+    this.#expiring.delete(session);
+    if (before.expiryMs === expiryMs && before.expiresAt === undefined) return;
+    try {
+      await this.#deps.store.commits.commit([this.#row(session)]);
+    } catch (error) {
+      session.holder = undefined;
+      session.expiryMs = before.expiryMs;
+      this.#expiring.set(session, before.expiresAt ?? lastingSession.expiryMs);
+      throw error;
+    }
+  }
+
+  /** The client has been away for as long as its session may be. */
+  #expire(session: Session): void {
+    if (session.isEnded || session.holder !== undefined) return;
+    const { clientId, queue } = session;
+    const { length: count, bytes } = queue;
+    if (count > 0) this.#deps.onDropped({ clientId, count, bytes, reason: 'SESSION_EXPIRED' });
+    void this.#store(this.#end(session));
+  }
+
   #end(session: Session): Write[number][] {
+    this.#expiring.delete(session);
     for (const filter of session.subscriptions.keys()) this.index.remove(session, filter);
     session.end();
     if (this.#sessions.get(session.clientId) === session) this.#sessions.delete(session.clientId);
@@ -341,8 +423,10 @@ export class SessionRegistry implements SessionHost {
   }
 
   #row(session: Session): Write[number] {
-    const { key, clientId, device, lastSeenAt } = session;
-    return saveSession({ key, clientId, device, lastSeenAt });
+    const { key, clientId, device, lastSeenAt, expiryMs } = session;
+    const expiry = Number.isFinite(expiryMs) ? expiryMs : null;
+    const expiresAt = this.#expiring.at(session) ?? null;
+    return saveSession({ key, clientId, device, lastSeenAt, expiry, expiresAt });
   }
 
   /** What is only found again at the next start when it could not be stored. */
@@ -353,6 +437,15 @@ export class SessionRegistry implements SessionHost {
       .catch((error: unknown) => this.#deps.log.warn({ error }, 'a session could not be stored'));
   }
 }
+
+const isSame = (a: Subscription, b: Subscription): boolean =>
+  a.qos === b.qos &&
+  a.noLocal === b.noLocal &&
+  a.retainAsPublished === b.retainAsPublished &&
+  a.identifier === b.identifier;
+
+const sizeOf = ({ payload, topic, properties }: Message): number =>
+  payload.length + Buffer.byteLength(topic) + (properties?.length ?? 0) + queuedOverheadBytes;
 
 /** A device, or a service by what stands before its client id. */
 const ownerOf = ({ device, clientId }: Session): string =>

@@ -4,6 +4,7 @@ import { defaultLimits } from './broker-limits.js';
 import type { Message } from './message.js';
 import type { Outgoing } from './outgoing-queue.js';
 import { OutgoingQueue } from './outgoing-queue.js';
+import type { PublishFields } from './publish-packet.js';
 import { type Outlet, Session, type SessionHost } from './session.js';
 
 const payload = (text: string): Buffer => Buffer.from(text);
@@ -19,10 +20,21 @@ class TestOutlet implements Outlet {
     this.#room = room;
   }
 
-  send(_head: Uint8Array, content?: Uint8Array): void {
+  receiveMaximum = 65_535;
+
+  publish({ payload: content }: PublishFields): boolean {
     if (this.isCongested) this.cutFor = 'SUBSCRIBER_SLOW';
-    this.sent.push(Buffer.from(content ?? []).toString());
+    this.sent.push(Buffer.from(content).toString());
     if (this.sent.length % this.#room === 0) this.isCongested = true;
+    return true;
+  }
+
+  publishOnce(message: Message): boolean {
+    return this.publish({ ...message, dup: false });
+  }
+
+  release(): void {
+    this.sent.push('');
   }
 
   mayReceive(): boolean {
@@ -38,6 +50,7 @@ const openSession = (count: number) => {
   const stored = new Map<number, Message>();
   let loading: { seqs: number[]; done: (error?: Error) => void } | undefined;
   const host: SessionHost = {
+    now: () => 0,
     load: (outgoing) =>
       new Promise((resolve, reject) => {
         loading = {

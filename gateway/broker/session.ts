@@ -5,20 +5,36 @@
 import { Inbox } from './inbox.js';
 import type { Message } from './message.js';
 import { type Outgoing, OutgoingQueue, type QueueLimits } from './outgoing-queue.js';
-import { publishHead, pubrel } from './publish-packet.js';
+import type { PublishFields } from './publish-packet.js';
 import type { Subscription } from './subscription-index.js';
 
 /** The connection as a session needs it. */
 export interface Outlet {
   /** Bytes wait that the peer does not take: QoS 0 is dropped and the rest waits in the queue until `onRelief`. */
   readonly isCongested: boolean;
-  send(head: Uint8Array, payload?: Uint8Array): void;
+  /** Unacknowledged messages that its client takes at a time. */
+  readonly receiveMaximum: number;
+  /** Writes a PUBLISH in the client's protocol. False when the client takes none that large. */
+  publish(fields: PublishFields): boolean;
+  /** Likewise with QoS 0; `head` is how MQTT 3.1.1 begins it, where that is at hand. */
+  publishOnce(message: Message, head?: Uint8Array): boolean;
+  /** Writes a PUBREL. */
+  release(packetId: number): void;
   /** Whether its holder may have this topic: asked for every delivery, since a queue may be older than the right. */
   mayReceive(topic: string): boolean;
   cut(reason: string): void;
 }
 
+export type DiscardReason =
+  | 'QUEUE_FULL'
+  | 'SUBSCRIBER_SLOW'
+  | 'NOT_AUTHORISED'
+  | 'EXPIRED'
+  | 'PACKET_TOO_LARGE';
+
 export interface SessionHost {
+  /** The broker's elapsed time. */
+  readonly now: () => number;
   /** Reads back the messages that are held on disk alone. */
   load(outgoing: readonly Outgoing[]): Promise<void>;
   /** These are done with; their rows may go. */
@@ -26,7 +42,7 @@ export interface SessionHost {
   dropped(
     session: Session,
     outgoing: readonly { readonly size: number }[],
-    reason: 'QUEUE_FULL' | 'SUBSCRIBER_SLOW' | 'NOT_AUTHORISED',
+    reason: DiscardReason,
   ): void;
 }
 
@@ -51,6 +67,8 @@ export class Session {
   readonly inbox = new Inbox();
   readonly queue: OutgoingQueue;
   lastSeenAt = 0;
+  /** How long it outlives its connection, ms. */
+  expiryMs = Number.POSITIVE_INFINITY;
   /** The connection that has claimed it; it becomes the outlet when CONNACK is sent. */
   holder: Outlet | undefined;
   /** Nothing is owed to it any more. */
@@ -113,16 +131,14 @@ export class Session {
   }
 
   /** QoS 0: now or never. */
-  deliverOnce(message: Message, head: Uint8Array): void {
+  deliverOnce(message: Message, head?: Uint8Array): void {
     const outlet = this.#outlet;
     if (outlet === undefined) return;
-    if (!outlet.mayReceive(message.topic)) {
-      this.#host.dropped(this, [{ size: message.payload.length }], 'NOT_AUTHORISED');
-    } else if (outlet.isCongested) {
-      this.#host.dropped(this, [{ size: message.payload.length }], 'SUBSCRIBER_SLOW');
-    } else {
-      outlet.send(head, message.payload);
-    }
+    let reason: DiscardReason | undefined;
+    if (!outlet.mayReceive(message.topic)) reason = 'NOT_AUTHORISED';
+    else if (outlet.isCongested) reason = 'SUBSCRIBER_SLOW';
+    else if (!outlet.publishOnce(message, head)) reason = 'PACKET_TOO_LARGE';
+    if (reason !== undefined) this.#host.dropped(this, [{ size: message.payload.length }], reason);
   }
 
   /** QoS 1 or 2, already on disk when the session is persistent. */
@@ -202,6 +218,9 @@ export class Session {
     if (this.#isLoading) return;
     while (outlet !== undefined && outlet === this.#outlet && !outlet.isCongested) {
       const again = this.#nextAgain();
+      // What was in flight on another connection counts again as it is sent again (MQTT 5, 4.9).
+      const sent = this.queue.inflightCount - this.#resending.length;
+      if (sent >= Math.min(this.#limits.maxInflight, outlet.receiveMaximum)) return;
       if (again !== undefined) {
         if (isOnDiskAlone(again)) {
           void this.#load(this.#resending.slice(0, loadBatch).filter(isOnDiskAlone));
@@ -211,10 +230,14 @@ export class Session {
         this.#transmit(outlet, again);
         continue;
       }
-      if (this.queue.inflightCount >= this.#limits.maxInflight) return;
       const next = this.queue.peek();
       if (next === undefined) {
         if (!this.#pull()) return;
+        continue;
+      }
+      if (this.#isExpired(next)) {
+        this.queue.discard();
+        this.#drop(next, 'EXPIRED');
         continue;
       }
       if (isOnDiskAlone(next)) {
@@ -231,28 +254,31 @@ export class Session {
     const { packetId, message } = outgoing;
     if (packetId === undefined) return;
     if (outgoing.isReleased) {
-      outlet.send(pubrel(packetId));
+      outlet.release(packetId);
       return;
     }
     if (message === undefined) return;
-    if (!outlet.mayReceive(message.topic)) {
-      this.queue.remove(outgoing);
-      this.#letGo(outgoing);
-      this.#host.dropped(this, [outgoing], 'NOT_AUTHORISED');
-      this.#host.done(this, [outgoing]);
-      return;
-    }
-    const { topic, payload, retain } = message;
-    const head = publishHead({
-      topic,
-      payload,
-      retain,
-      qos: outgoing.qos,
-      packetId,
-      dup: outgoing.isSent,
-    });
+    const isAllowed = outlet.mayReceive(message.topic);
+    const dup = outgoing.isSent;
     outgoing.isSent = true;
-    outlet.send(head, payload);
+    const { topic, payload, retain, properties, expiresAt } = message;
+    const { qos } = outgoing;
+    const fields = { topic, payload, retain, properties, expiresAt, qos, packetId, dup };
+    if (isAllowed && outlet.publish(fields)) return;
+    this.queue.remove(outgoing);
+    this.#drop(outgoing, isAllowed ? 'PACKET_TOO_LARGE' : 'NOT_AUTHORISED');
+  }
+
+  /** What never began to be delivered: a client that has begun to get it gets all of it (MQTT 5, 3.3.2.3.3). */
+  #isExpired({ expiresAt, isReleased }: Outgoing): boolean {
+    return expiresAt !== undefined && !isReleased && expiresAt <= this.#host.now();
+  }
+
+  /** Of one that is no longer in the queue. */
+  #drop(outgoing: Outgoing, reason: DiscardReason): void {
+    this.#letGo(outgoing);
+    this.#host.dropped(this, [outgoing], reason);
+    this.#host.done(this, [outgoing]);
   }
 
   /** Takes the next of the first source; false when there is none. */
@@ -265,7 +291,7 @@ export class Session {
     } else if ('seq' in next.value) {
       this.queue.push(next.value);
     } else {
-      this.deliverOnce(next.value, publishHead({ ...next.value, qos: 0, dup: false }));
+      this.deliverOnce(next.value);
     }
     return true;
   }

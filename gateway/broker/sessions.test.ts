@@ -145,7 +145,10 @@ t.test('the queue of an offline client is bounded in bytes', async (t) => {
 
 t.test('sessions of one device are bounded: the longest offline goes', async (t) => {
   let now = 0;
-  const site = await openSite(t, { limits: { sessionsPerDevice: 2 }, now: () => (now += 1) });
+  const site = await openSite(t, {
+    limits: { sessionsPerDevice: 2 },
+    clock: { now: () => (now += 1), monotonic: () => 0, trusted: true },
+  });
   for (const suffix of ['a', 'b', 'c']) {
     const device = await connectDevice(t, site, 'pump-1', {
       clean: false,
@@ -280,7 +283,9 @@ t.test(
     await device.endAsync();
     // As if the topics of another device had been granted once.
     await first.store.commits.commit([
-      { sql: `INSERT INTO mqtt_subscriptions SELECT key, 'dt/pump-2/#', 1 FROM mqtt_sessions` },
+      {
+        sql: `INSERT INTO mqtt_subscriptions (session, filter, qos) SELECT key, 'dt/pump-2/#', 1 FROM mqtt_sessions`,
+      },
     ]);
     const second = await first.restart();
     await second.broker.publish({ topic: 'dt/pump-2/x', payload: bytes('secret'), qos: 1 });

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import t, { type Test } from 'tap';
 import { openSiteStore } from './broker-fixture.js';
 import { defaultLimits } from './broker-limits.js';
-import { loadBrokerRows } from './broker-rows.js';
+import { loadBrokerRows } from './load-broker-rows.js';
 import { RetainedStore } from './retained-store.js';
 import { SessionRegistry } from './session-registry.js';
 import { SitePersistence } from './site-persistence.js';
@@ -27,7 +27,7 @@ async function openPersistence(t: Test, folder?: string): Promise<SitePersistenc
   const store = await openSiteStore(t, folder);
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const sessions = new SessionRegistry(
-    { store, log, now: () => 1_000, onDropped: () => undefined },
+    { store, log, now: () => 1_000, elapsed: () => 0, onDropped: () => undefined },
     defaultLimits,
   );
   const retained = new RetainedStore(() => defaultLimits.otherRetained);

@@ -5,19 +5,13 @@
 import { Readable } from 'node:stream';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Store } from '@holdfast/provisioning/storage/store';
-import {
-  type BrokerRows,
-  enqueue,
-  removeInbox,
-  saveInbox,
-  saveQueueState,
-  saveWill,
-} from './broker-rows.js';
+import { enqueue, removeInbox, saveInbox, saveQueueState, saveWill } from './broker-rows.js';
+import type { BrokerRows } from './load-broker-rows.js';
 import type { Message, QoS } from './message.js';
 import type { Outgoing } from './outgoing-queue.js';
 import type { RetainedStore } from './retained-store.js';
 import type { Session } from './session.js';
-import type { SessionRegistry } from './session-registry.js';
+import { lastingSession, type SessionRegistry } from './session-registry.js';
 import type { Subscription } from './subscription-index.js';
 
 /** A packet as the library hands it over; it has more members, which are kept in memory and given back. */
@@ -186,7 +180,10 @@ export class SitePersistence {
     const { messageId } = packet;
     const session = this.deps.sessions.get(client.id);
     if (session === undefined || messageId === undefined) throw noSuchPacket(client, messageId);
-    if (packet.cmd === 'pubrel') return this.deps.sessions.released(session, messageId);
+    if (packet.cmd === 'pubrel') {
+      await this.deps.sessions.released(session, messageId);
+      return;
+    }
     for (const outgoing of session.queue.all()) {
       const given = this.#packets.get(outgoing);
       if (given?.brokerId !== packet.brokerId || given?.brokerCounter !== packet.brokerCounter)
@@ -266,7 +263,10 @@ export class SitePersistence {
     will.brokerId = this.broker.id;
     will.clientId = client.id;
     const connection = this.broker.id;
-    const row = { ...messageOf(will), clientId: client.id, connection, identity: null };
+    const row = {
+      ...{ ...messageOf(will), clientId: client.id, connection, identity: null },
+      ...{ properties: null, expiry: null, delay: 0, dueAt: null },
+    };
     await this.deps.store.commits.commit([saveWill(row)]);
     this.#wills.set(client.id, will);
   }
@@ -290,7 +290,9 @@ export class SitePersistence {
   }
 
   async #session(client: LibraryClient): Promise<Session> {
-    return this.deps.sessions.get(client.id) ?? this.deps.sessions.claim(client.id, null, false);
+    return (
+      this.deps.sessions.get(client.id) ?? this.deps.sessions.claim(client.id, null, lastingSession)
+    );
   }
 
   #given(subscription: Subscription): LibrarySubscription {

@@ -3,12 +3,22 @@
 export interface Subscription {
   readonly filter: string;
   readonly qos: 0 | 1 | 2;
+  /** The client does not want what it published itself. */
+  readonly noLocal?: boolean;
+  /** The retain flag stays as it was published. */
+  readonly retainAsPublished?: boolean;
+  /** Comes back with every message that matches. */
+  readonly identifier?: number;
 }
 
 /** One session a message goes to, once, with the highest QoS of all its filters that match (3.1.1, 3.3.5). */
 export interface Subscriber<S> {
   readonly session: S;
   readonly qos: 0 | 1 | 2;
+  /** For what the session's own client published: undefined when it wants none of it. */
+  readonly ownQos: 0 | 1 | 2 | undefined;
+  readonly retainAsPublished: boolean;
+  readonly identifiers: readonly number[];
 }
 
 const maxCachedTopics = 20_000;
@@ -53,12 +63,13 @@ export class SubscriptionIndex<S, T extends Subscription = Subscription> {
   subscribersOf(topic: string): readonly Subscriber<S>[] {
     const known = this.#cache.get(topic);
     if (known !== undefined) return known;
-    const best = new Map<S, 0 | 1 | 2>();
-    for (const [session, { qos }] of this.matches(topic)) {
-      const other = best.get(session);
-      if (other === undefined || other < qos) best.set(session, qos);
+    const bySession = new Map<S, T[]>();
+    for (const [session, subscription] of this.matches(topic)) {
+      const others = bySession.get(session);
+      if (others === undefined) bySession.set(session, [subscription]);
+      else others.push(subscription);
     }
-    const subscribers = [...best].map(([session, qos]) => ({ session, qos }));
+    const subscribers = [...bySession].map(([session, each]) => subscriberOf(session, each));
     if (this.#cache.size >= maxCachedTopics) this.#cache.clear();
     this.#cache.set(topic, subscribers);
     return subscribers;
@@ -69,6 +80,20 @@ export class SubscriptionIndex<S, T extends Subscription = Subscription> {
     yield* below(this.#root, topic.split('/'), 0);
   }
 }
+
+const subscriberOf = <S>(session: S, each: readonly Subscription[]): Subscriber<S> => ({
+  session,
+  qos: highest(each) ?? 0,
+  ownQos: highest(each.filter(({ noLocal }) => noLocal !== true)),
+  retainAsPublished: each.some(({ retainAsPublished }) => retainAsPublished === true),
+  identifiers: each.flatMap(({ identifier }) => (identifier === undefined ? [] : [identifier])),
+});
+
+const highest = (each: readonly Subscription[]): 0 | 1 | 2 | undefined => {
+  let most: 0 | 1 | 2 | undefined;
+  for (const { qos } of each) if (most === undefined || qos > most) most = qos;
+  return most;
+};
 
 class Level<S, T> {
   readonly below = new Map<string, Level<S, T>>();

@@ -20,6 +20,7 @@ import { localUsers } from './migrations/0014-local-users.js';
 import { controlPlaneHeard } from './migrations/0015-control-plane-heard.js';
 import { renewals } from './migrations/0016-renewals.js';
 import { certificateTurns } from './migrations/0017-certificate-turns.js';
+import { mqttFive } from './migrations/0018-mqtt-five.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -39,6 +40,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   controlPlaneHeard,
   renewals,
   certificateTurns,
+  mqttFive,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

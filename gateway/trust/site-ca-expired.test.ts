@@ -29,7 +29,7 @@ t.test(
     const site = await openSite(
       t,
       {
-        now: clock.now,
+        clock,
         identify: (socket) => {
           const identity = identify(socket);
           if (identity.kind === 'refused') refused.push(identity.reason);

@@ -10,7 +10,7 @@ import { openNativeDoor } from '../../doors/native/native-door.js';
 import { openTelemetry } from '../../telemetry/telemetry.js';
 import type { Identity } from '../../trust/identity.js';
 import { openBroker } from '../broker.js';
-import { brokerSchema } from '../broker-schema.js';
+import { brokerSchema, mqtt5Schema } from '../broker-schema.js';
 
 const folder = process.argv[2] ?? '.';
 const quiet = (): void => undefined;
@@ -34,7 +34,7 @@ const unused = (): never => {
 const store = await openStore({
   path: join(folder, 'site.db'),
   log,
-  migrations: [{ version: 1, name: 'broker', sql: brokerSchema }],
+  migrations: [{ version: 1, name: 'broker', sql: brokerSchema + mqtt5Schema }],
 });
 const telemetry = await openTelemetry(
   { clock, log },
@@ -67,7 +67,7 @@ const broker = await openBroker(
   {
     store,
     log,
-    now: () => clock.now(),
+    clock,
     identify: () => ({ kind: 'refused', reason: 'the bench has no certificates' }),
     authenticateService: async () => device,
     handle: door.handle,
