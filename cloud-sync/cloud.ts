@@ -289,7 +289,7 @@ const registerParts = async (
         userService(foundation),
       ],
     },
-    { services: [shadowService(foundation), commandService(foundation)] },
+    { services: [shadowService(foundation, configuration.shadows), commandService(foundation)] },
     {
       services: [firmwareService({ ...foundation, library }), campaignService(foundation)],
       routes: [firmwareRoute(blobs), lateRenewalRoute({ ...foundation, issuer: authority.root })],

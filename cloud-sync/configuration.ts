@@ -1,4 +1,5 @@
 /** The settings of the control plane. */
+import { shadowBytes } from '@holdfast/protos/semantics/shadow-document';
 import {
   configuration,
   flag,
@@ -99,6 +100,16 @@ export const cloudConfiguration = configuration({
       max: 87_600,
       unit: 'hours',
       description: 'How long a device may be silent before it counts as inactive',
+    }),
+  }),
+  shadows: section('The shadows of devices.', {
+    maxDocumentBytes: integer({
+      default: shadowBytes.default,
+      min: 1_024,
+      max: shadowBytes.most,
+      unit: 'bytes',
+      description:
+        'What is desired and reported in one shadow together, without metadata. To be set alike at the gateways',
     }),
   }),
   firmware: section('The firmware that campaigns install.', {

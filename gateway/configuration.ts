@@ -2,6 +2,7 @@
 import { defaultSerialDriver, serialDriverNames } from '@holdfast/devices/serial/serial-drivers';
 import { passwordHash, role, userName } from '@holdfast/protos/local/people';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
+import { shadowBytes } from '@holdfast/protos/semantics/shadow-document';
 import type { TokenOptions } from '@holdfast/provisioning/pki/pkcs11';
 import { nearestName } from '@holdfast/provisioning/program/nearest-name';
 import {
@@ -158,6 +159,16 @@ export const gatewayConfiguration = configuration({
       }),
     },
   ),
+  shadows: section('The shadows of devices.', {
+    maxDocumentBytes: integer({
+      default: shadowBytes.default,
+      min: 1_024,
+      max: shadowBytes.most,
+      unit: 'bytes',
+      description:
+        'What is desired and reported in one shadow together, without metadata. To be set alike at the control plane',
+    }),
+  }),
   telemetry: section('Telemetry that waits for the control plane.', {
     budgetBytes: integer({
       default: 1_073_741_824,

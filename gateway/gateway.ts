@@ -119,7 +119,7 @@ export const openGateway = async (
       .catch((err: unknown) => log.error({ err }, 'codes could not be given their time'));
   });
   const people = await openPeople({ ...deps, site, clock, plan }, configuration.people);
-  const shadows = await openShadows({ site, clock, log: store.log });
+  const shadows = await openShadows({ site, clock, log: store.log }, configuration.shadows);
   onClose('shadows', () => shadows.close());
   const firmware = new FirmwareCache(
     {

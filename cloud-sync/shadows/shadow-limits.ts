@@ -1,5 +1,6 @@
 /** How large a shadow may become by what is written here: as at the gateway. What a site wrote is merged whatever its size. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { maxShadowDepth } from '@holdfast/protos/mqtt/shadow-payload';
 import {
   editsOf,
   faultOfPatch,
@@ -9,14 +10,12 @@ import {
 } from '@holdfast/protos/semantics/shadow-document';
 import type { ShadowReplica } from './shadow-replica.js';
 
-const maxDocumentBytes = 8_192;
-const maxDepth = 8;
 /** Leaves, and deletions that the site has not confirmed yet. */
 const maxLeaves = 1_000;
 
 /** Errors: REQUEST_INVALID. */
 export const checkPatch = (patch: ShadowPatch): void => {
-  const fault = faultOfPatch(patch, maxDepth);
+  const fault = faultOfPatch(patch, maxShadowDepth);
   if (fault !== undefined) throw new HoldfastError('REQUEST_INVALID', fault);
 };
 
@@ -26,7 +25,11 @@ export const checkEdits = ({ state }: ShadowReplica, patch: ShadowPatch): void =
 };
 
 /** Who only takes away is let through, or a full shadow could not be emptied. Errors: REQUEST_TOO_LARGE. */
-export const checkSize = (before: ShadowReplica, after: ShadowReplica): void => {
+export const checkSize = (
+  before: ShadowReplica,
+  after: ShadowReplica,
+  maxDocumentBytes: number,
+): void => {
   const size = sizeOfDocument(renderShadow(after.state).state);
   const isLarger = size > sizeOfDocument(renderShadow(before.state).state);
   if (isLarger && size > maxDocumentBytes) {

@@ -16,8 +16,9 @@ const ofSite = (path: readonly string[], value: number, writer = 'device:d1'): S
     clock: { now: Date.now(), trusted: true },
   });
 
-const open = async (t: Parameters<typeof cloudUnderTest>[0]) => {
-  const cloud = await cloudUnderTest(t);
+const open = async (...asked: Parameters<typeof cloudUnderTest>) => {
+  const [t] = asked;
+  const cloud = await cloudUnderTest(...asked);
   const gateway = await enrolStandIn(cloud, 'a');
   const state = new StandInLog('state');
   const link = dial(gateway);
@@ -171,4 +172,11 @@ t.test('keeps its limits, and lets a full shadow be emptied', async (t) => {
   await t.rejects(update(cloud, { a: 1 }, undefined, 'sites/a/devices/none/shadows/-'), {
     code: 'RESOURCE_NOT_FOUND',
   });
+});
+
+t.test('a setting raises the size of a shadow', async (t) => {
+  const { cloud, report } = await open(t, { shadows: { maxDocumentBytes: 20_000 } });
+  await report(ofSite(['reported', 'a'], 1));
+  t.match(await update(cloud, { a: 'x'.repeat(19_900) }), { version: 2n });
+  await t.rejects(update(cloud, { a: 'x'.repeat(20_000) }), { code: 'REQUEST_TOO_LARGE' });
 });

@@ -2,6 +2,7 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { ShadowsService } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { shadowRequestLimits } from '@holdfast/protos/mqtt/shadow-payload';
+import { shadowBytes } from '@holdfast/protos/semantics/shadow-document';
 import { requireJsonObject } from '../api/json-field.js';
 import { parseDeviceName, parseName } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
@@ -14,7 +15,14 @@ import { conflictMessage, parseShadowName, shadowMessage } from './shadow-messag
 import type { ShadowKey } from './shadow-records.js';
 import { deleteShadow, writePatch } from './shadow-replica.js';
 
-export const shadowService = (deps: ChangeShadowDependencies): ApiService => {
+export interface ShadowServiceOptions {
+  readonly maxDocumentBytes?: number;
+}
+
+export const shadowService = (
+  deps: ChangeShadowDependencies,
+  { maxDocumentBytes = shadowBytes.default }: ShadowServiceOptions = {},
+): ApiService => {
   const { engine } = deps;
   const { read } = engine;
   const get = async (key: ShadowKey) => {
@@ -70,7 +78,7 @@ export const shadowService = (deps: ChangeShadowDependencies): ApiService => {
           }
           checkEdits(before, patch);
           const changed = writePatch(before, patch, context);
-          checkSize(before, changed.shadow);
+          checkSize(before, changed.shadow, maxDocumentBytes);
           return changed;
         }),
       );

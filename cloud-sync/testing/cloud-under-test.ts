@@ -67,6 +67,7 @@ export interface CloudUnderTest extends ApiUnderTest {
 export interface CloudTestOptions {
   readonly now?: () => number;
   readonly link?: Readonly<Record<string, number>>;
+  readonly shadows?: Readonly<Record<string, number>>;
 }
 
 /** As much of tap's `t` as is needed. */
@@ -77,7 +78,7 @@ export interface Test {
 /** Opens a control plane, closed at the end of the test. */
 export const cloudUnderTest = async (
   t: Test,
-  { now = () => Date.now(), link = {} }: CloudTestOptions = {},
+  { now = () => Date.now(), link = {}, shadows = {} }: CloudTestOptions = {},
 ): Promise<CloudUnderTest> => {
   const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-cloud-'));
   const closers: (() => Promise<void> | void)[] = [];
@@ -99,6 +100,7 @@ export const cloudUnderTest = async (
     {
       dataDir,
       configuration: v.parse(cloudConfiguration, {
+        shadows,
         fleet: { name: 'test' },
         listen: { host: '127.0.0.1', grpcPort: 0, linkPort: 0, httpsPort: 0 },
         link,

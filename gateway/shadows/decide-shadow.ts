@@ -10,6 +10,7 @@ import {
   faultOfPatch,
   renderShadow,
   type ShadowPatch,
+  shadowBytes,
   shadowSections,
   sizeOfDocument,
 } from '@holdfast/protos/semantics/shadow-document';
@@ -54,7 +55,7 @@ export interface ShadowLimits {
 }
 
 export const defaultShadowLimits: ShadowLimits = {
-  maxDocumentBytes: 8_192,
+  maxDocumentBytes: shadowBytes.default,
   maxDepth: maxShadowDepth,
   maxLeaves: 1_000,
 };

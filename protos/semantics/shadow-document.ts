@@ -99,6 +99,9 @@ export const faultOfPatch = (patch: ShadowPatch, maxDepth: number): string | und
   return undefined;
 };
 
+/** Bytes that a document may have at both ends, as with AWS IoT: unless it is set otherwise, and at most. */
+export const shadowBytes = { default: 8_192, most: 30_720 } as const;
+
 /** What the size limit counts: both sections as JSON, without metadata. */
 export const sizeOfDocument = ({ desired, reported }: ShadowDocument): number =>
   bytesOf(desired) + bytesOf(reported);

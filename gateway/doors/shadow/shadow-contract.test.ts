@@ -247,6 +247,14 @@ for (const [set, shadow] of Object.entries(classic)) {
     t.match((await update({ reported: { a: 'y'.repeat(most) } })).accepted, { version: 4 });
   });
 
+  t.test(`${set}: a setting raises the 8 KB to as much as 30`, async (t) => {
+    const { send } = await open(t, { maxDocumentBytes: 30_720 });
+    const update = async (bytes: number) =>
+      sorted(await send(`${shadow}/update`, { state: { reported: { a: 'x'.repeat(bytes) } } }));
+    t.match((await update(30_720 - 8)).accepted, { version: 1 });
+    t.match((await update(30_720 - 7)).rejected, { code: 413 });
+  });
+
   t.test(`${set}: more than 10 requests of a connection at a time are too many`, async (t) => {
     const { send, told } = await open(t);
     const asked = Array.from({ length: 12 }, (_, at) =>
