@@ -100,9 +100,14 @@ export class DrillDevice {
     return this.#session.isConnected;
   }
 
+  /** Serial number of its certificate. */
+  get serial(): string {
+    return parseCertificate(this.#keys.identity.certificate).serial;
+  }
+
   /** How long it has its certificate, ms, as far as it was looked at. */
   get certificateAgeMs(): number {
-    const { serial } = parseCertificate(this.#keys.identity.certificate);
+    const { serial } = this;
     if (this.serials.at(-1) !== serial) {
       this.serials.push(serial);
       this.#gotAt = this.#world.monotonic();

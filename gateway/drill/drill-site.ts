@@ -17,17 +17,24 @@ export interface DrillSiteOptions {
   readonly rootPem: string;
 }
 
+/** What differs from the settings of a gateway. */
+export interface DrillSiteSettings {
+  readonly certificates?: Readonly<Record<string, number>>;
+}
+
 const log = createLogger({ program: 'drill', level: 'silent', to: { write: () => undefined } });
 
 export class DrillSite {
   readonly #time: VirtualTime;
   readonly #options: DrillSiteOptions;
+  readonly #settings: DrillSiteSettings;
   #closers: Closers | undefined;
   #ports = { mqtts: 0, https: 0, console: 0 };
 
-  constructor(time: VirtualTime, options: DrillSiteOptions) {
+  constructor(time: VirtualTime, options: DrillSiteOptions, settings: DrillSiteSettings = {}) {
     this.#time = time;
     this.#options = options;
+    this.#settings = settings;
   }
 
   /** The machine is switched on. */
@@ -84,6 +91,7 @@ export class DrillSite {
       listen: { host: '127.0.0.1', mqttsPort: mqtts, httpsPort: https, consolePort },
       names: { hosts: ['127.0.0.1'] },
       link: { firstRetryMs: 100, mostRetryMs: 1_000 },
+      ...this.#settings,
     });
   }
 }

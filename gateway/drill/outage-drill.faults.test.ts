@@ -2,27 +2,12 @@
  * The outage drill: a site without WAN for 60 days, its gateway and its devices over real TLS, its time a virtual one. Everything that
  * has a date has to go on by itself: certificates are renewed, devices come and go, the gateway forgets what time it is.
  */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { silentLog } from '@holdfast/devices/agent/log';
-import { openCloudClient } from '@holdfast/provisioning/cli/cloud-client';
-import { formatAddress, parseAddress } from '@holdfast/provisioning/pki/claim-code';
-import { fetchRoot } from '@holdfast/provisioning/pki/first-contact';
-import { parseLoginCode } from '@holdfast/provisioning/pki/login-code';
-import { startChild } from '@holdfast/provisioning/program/children';
 import { faultPlan } from '@holdfast/provisioning/program/fault-plan';
 import { waitUntil } from '@holdfast/provisioning/program/wait-until';
-import { openDatabase } from '@holdfast/provisioning/storage/database';
-import { systemClock } from '@holdfast/provisioning/time/clock';
 import t from 'tap';
-import { TestWan } from '../link/test-wan.js';
-import { enrollGateway } from '../trust/enroll-gateway.js';
-import { openGatewayRecord } from '../trust/gateway-identity.js';
-import { DrillDevice } from './drill-device.js';
-import { DrillSite } from './drill-site.js';
-import { VirtualTime } from './virtual-time.js';
+import { openDrill } from './drill.js';
+import type { DrillDevice } from './drill-device.js';
 
 const hourMs = 3_600_000;
 const plan = faultPlan();
@@ -37,76 +22,20 @@ const latestRenewalMs = 0.6 * 7 * 24 * hourMs + 6 * hourMs;
 t.setTimeout(1_800_000);
 
 t.test(`an outage of ${size.days} days (${plan.description})`, async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-drill-'));
-  t.teardown(() => rm(folder, { recursive: true }));
-  const time = new VirtualTime();
-  const { world } = time;
-  const startedAt = world.now();
-
   t.comment('a fleet, a site, its gateway');
-  const loginFile = join(folder, 'login');
-  const startCloud = (...more: string[]) =>
-    startChild({
-      bin: cloudBin,
-      args: [
-        ...['--data', join(folder, 'cloud'), '--listen.host', '127.0.0.1'],
-        ...['--listen.grpc-port=0', '--listen.link-port=0', '--listen.https-port=0', ...more],
-      ],
-      env: { HOLDFAST_SHIFTED_MS: `${world.now() - startedAt}` },
-    });
-  let cloud = await startCloud('--login-file', loginFile);
-  t.teardown(() => cloud.kill());
-  const login = parseLoginCode(await readFile(loginFile, 'utf8'));
-  const trust = { role: 'control-plane', root: login.rootSha256, at: Date.now() } as const;
-  const root = await fetchRoot({ ...parseAddress(login.address), trust });
-  const wan = await TestWan.open(cloud.ports.link ?? 0);
-  t.teardown(() => wan.close());
-  const address = formatAddress({ host: '127.0.0.1', port: cloud.ports.grpc ?? 0 });
-  const api = openCloudClient({ address, root_pem: root.pem, token: login.token });
-  await api.call(api.sites, api.sites.createSite, { siteId: 'a', site: undefined });
-  const { code } = await api.call(api.sites, api.sites.createGatewayCode, {
-    ...{ name: 'sites/a', replace: false, lifetimeSeconds: 0 },
+  const drill = await openDrill(t, {
+    cloud: async (_, shiftMs) => ({ bin: cloudBin, env: { HOLDFAST_SHIFTED_MS: `${shiftMs}` } }),
   });
-  api.close();
-  const dataDir = join(folder, 'gateway');
-  const { operatorToken } = await enrollGateway(
-    { clock: systemClock(), log: silentLog },
-    {
-      ...{ code, dataDirectory: dataDir, token: undefined, version: '0.0.0' },
-      signal: AbortSignal.timeout(30_000),
-    },
-  );
-  const record = await openGatewayRecord(dataDir, silentLog);
-  await record.update((enrolled) => enrolled && { ...enrolled, link_address: wan.address });
-  const site = new DrillSite(time, { dataDir, operatorToken, rootPem: root.pem });
-  await site.switchOn({ isLost: false });
-  t.teardown(() => site.switchOff());
-
-  const devices: DrillDevice[] = [];
-  t.teardown(async () => {
-    for (const device of devices) await device.close();
-  });
-  const enrol = async (id: string): Promise<void> => {
-    const made = await site.ask<{ code: string }>('POST', 'claims', { device_id: id });
-    const options = { dataDir: join(folder, id), id, code: made.code };
-    devices.push(await DrillDevice.open(world, options));
-  };
+  const { time, wan, site, devices, enrol, inCloud } = drill;
+  const { world } = time;
   for (let n = 1; n <= size.devices; n += 1) await enrol(`device-${n}`);
   const revoked: DrillDevice[] = [];
-  const settled = async (): Promise<void> => {
-    await waitUntil(
-      'every device is connected and has nothing to renew',
-      () =>
-        devices.every((device) => revoked.includes(device) || device.isConnected) &&
-        world.waiting >= devices.length,
-      { deadlineMs: 60_000, everyMs: 5 },
-    );
-  };
+  const settled = () => drill.settled(revoked);
   await settled();
 
   t.comment('the WAN is cut, and the days pass');
   wan.cut();
-  await cloud.stop();
+  await drill.stopCloud();
   const isAt = (day: number, hour: number, fraction: number) =>
     hour === 0 && day === Math.floor(size.days * fraction);
   const late: string[] = [];
@@ -168,8 +97,7 @@ t.test(`an outage of ${size.days} days (${plan.description})`, async (t) => {
   }
 
   t.comment('the WAN is back');
-  cloud = await startCloud();
-  wan.leadTo(cloud.ports.link ?? 0);
+  await drill.startCloud();
   wan.restore();
   interface Told {
     readonly seq: number;
@@ -182,14 +110,6 @@ t.test(`an outage of ${size.days} days (${plan.description})`, async (t) => {
   );
   const lastSeq = onSite.at(-1)?.seq ?? 0;
   const measured = devices.reduce((sum, device) => sum + device.measured, 0);
-  const inCloud = async <T>(sql: string): Promise<T[]> => {
-    const database = await openDatabase({ path: join(folder, 'cloud/cloud.db'), readOnly: true });
-    try {
-      return await database.all<T>(sql);
-    } finally {
-      await database.close();
-    }
-  };
   const counted = async (sql: string) => (await inCloud<{ n: number }>(sql))[0]?.n ?? 0;
   await waitUntil(
     'the control plane has everything',
