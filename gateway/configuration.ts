@@ -159,7 +159,7 @@ export const gatewayConfiguration = configuration({
       }),
     },
   ),
-  shadows: section('The shadows of devices.', {
+  shadows: section('The shadows of devices, what changed in them, and what two wrote at once.', {
     maxDocumentBytes: integer({
       default: shadowBytes.default,
       min: 1_024,
@@ -167,6 +167,34 @@ export const gatewayConfiguration = configuration({
       unit: 'bytes',
       description:
         'What is desired and reported in one shadow together, without metadata. To be set alike at the control plane',
+    }),
+    historyBytes: integer({
+      default: 268_435_456,
+      min: 1_048_576,
+      unit: 'bytes',
+      description:
+        'Room for the history; beyond it the oldest goes, first what devices reported, and is counted',
+    }),
+    historyDays: integer({
+      default: 30,
+      min: 1,
+      max: 3_650,
+      unit: 'days',
+      description: 'How long the history is kept',
+    }),
+    maxConflicts: integer({
+      default: 10_000,
+      min: 100,
+      max: 1_000_000,
+      description:
+        'Conflicts that are kept, settled ones among them; beyond it the oldest go, the settled first, and open ones are counted',
+    }),
+    conflictDays: integer({
+      default: 90,
+      min: 1,
+      max: 3_650,
+      unit: 'days',
+      description: 'How long conflicts are kept, once they are settled or if nobody settles them',
     }),
   }),
   telemetry: section('Telemetry that waits for the control plane.', {

@@ -25,9 +25,9 @@ import { controlPlaneAgent } from './link/control-plane-agent.js';
 import { openGrants } from './link/grants.js';
 import { openLink } from './link/open-link.js';
 import { Pruning } from './link/pruning.js';
+import { openSiteShadows } from './shadows/open-shadows.js';
 import { shadowChanged } from './shadows/shadow-change.js';
 import { performShadowChanges } from './shadows/shadow-effects.js';
-import { openShadows } from './shadows/shadows.js';
 import type { GatewayHealth } from './site-file/gateway-health.js';
 import { journalEntry } from './store/journal.js';
 import { openSite } from './store/site.js';
@@ -119,8 +119,10 @@ export const openGateway = async (
       .catch((err: unknown) => log.error({ err }, 'codes could not be given their time'));
   });
   const people = await openPeople({ ...deps, site, clock, plan }, configuration.people);
-  const shadows = await openShadows({ site, clock, log: store.log }, configuration.shadows);
-  onClose('shadows', () => shadows.close());
+  const shadows = await openSiteShadows(
+    { ...deps, site, storeLog: store.log, policy: trust.policy, clock, schedule },
+    configuration.shadows,
+  );
   const firmware = new FirmwareCache(
     {
       source: {

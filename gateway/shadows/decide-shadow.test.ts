@@ -9,17 +9,19 @@ import {
   type ShadowOperation,
 } from '@holdfast/protos/semantics/shadow-merge';
 import t from 'tap';
+import { decideShadow } from './decide-shadow.js';
 import {
-  decideShadow,
   defaultShadowLimits,
   type ShadowContext,
   type ShadowDecision,
   type ShadowEvent,
-} from './decide-shadow.js';
+} from './shadow-decision.js';
 import { noShadow, type StoredShadow } from './stored-shadow.js';
 
 const at = (now: number, limits = {}): ShadowContext => ({
   name: 'classic',
+  shadow: '-',
+  rules: [],
   replica: 'site',
   seen: zeroTime,
   clock: { now, trusted: true },

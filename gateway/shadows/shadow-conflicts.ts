@@ -1,7 +1,14 @@
+/** The site's conflicts as rows of site.db: the open ones, and for a while those that are settled. */
+import { createHash } from 'node:crypto';
+import type {
+  ConflictKept,
+  ConflictSettlement,
+} from '@holdfast/protos/semantics/conflict-settlement';
 import {
   conflictsOf,
   idOf,
   type ShadowConflict,
+  type ShadowOperation,
   type ShadowState,
 } from '@holdfast/protos/semantics/shadow-merge';
 import type { Database } from '@holdfast/provisioning/storage/database';
@@ -10,8 +17,20 @@ import type { ShadowKey } from './stored-shadow.js';
 
 /** A conflict as it is shown to people. */
 export interface ListedConflict extends ShadowKey, ShadowConflict {
+  /** What people name it by. */
+  readonly conflictId: string;
   /** Epoch ms by the site's clock. */
   readonly detectedAt: number;
+  /** Absent while it is open. */
+  readonly settlement?: ListedSettlement;
+}
+
+export interface ListedSettlement {
+  readonly kept: ConflictKept;
+  /** The writer of what settled it; `policy` for a rule of the plan. */
+  readonly by: string;
+  /** Epoch ms by the site's clock. */
+  readonly at: number;
 }
 
 export const conflictSchema = `
@@ -25,58 +44,178 @@ CREATE TABLE shadow_conflicts (
 ) STRICT;
 `;
 
+/** What people name a conflict by: the same at both ends. */
+export const conflictIdOf = ({ loser }: Pick<ShadowConflict, 'loser'>): string =>
+  hashOf(idOf(loser));
+
+export interface ConflictFilter {
+  readonly device?: string | undefined;
+  /** Those that are settled as well. */
+  readonly settled?: boolean | undefined;
+  /** Of the last one on the page before. */
+  readonly after?: ConflictPlace | undefined;
+  readonly limit: number;
+}
+
+export interface ConflictPlace extends ShadowKey {
+  readonly detectedAt: number;
+  /** Of the row. */
+  readonly id: string;
+}
+
+export interface ConflictPage {
+  readonly conflicts: readonly ListedConflict[];
+  /** Absent on the last page. */
+  readonly next?: ConflictPlace;
+}
+
 /** The site's conflicts, or a device's, oldest first. */
 export const listConflicts = async (
   read: Database,
-  device: string | undefined,
-  limit: number,
-): Promise<ListedConflict[]> => {
+  { device, settled = false, after, limit }: ConflictFilter,
+): Promise<ConflictPage> => {
   const rows = await read.all<ConflictRow>(
-    `SELECT device, name, detected_at, conflict FROM shadow_conflicts
-      WHERE ?1 IS NULL OR device = ?1 ORDER BY detected_at, device, name, id LIMIT ?2`,
-    [device ?? null, limit],
+    `SELECT device, name, id, detected_at, conflict, settled_at, settlement FROM shadow_conflicts
+      WHERE (detected_at, device, name, id) > (?, ?, ?, ?)
+        ${settled ? '' : 'AND settled_at IS NULL'} ${device === undefined ? '' : 'AND device = ?'}
+      ORDER BY detected_at, device, name, id LIMIT ?`,
+    [
+      ...[after?.detectedAt ?? -1, after?.device ?? '', after?.name ?? '', after?.id ?? ''],
+      ...(device === undefined ? [] : [device]),
+      limit,
+    ],
   );
-  return rows.map(({ device, name, detected_at: detectedAt, conflict }) => ({
-    device,
-    name,
-    detectedAt,
-    ...(JSON.parse(conflict) as ShadowConflict), // written below
-  }));
+  const last = rows.at(-1);
+  return {
+    conflicts: rows.map(listedOf),
+    ...(rows.length < limit || last === undefined
+      ? {}
+      : { next: { ...last, detectedAt: last.detected_at } }),
+  };
 };
 
-/** What brings the list to what a shadow's conflicts are now. */
-export const conflictStatements = (
+/** How many are open, by shadow, of a device. */
+export const openConflicts = async (
+  read: Database,
+  device: string,
+): Promise<ReadonlyMap<string, number>> => {
+  const rows = await read.all<{ name: string; count: number }>(
+    `SELECT name, COUNT(*) AS count FROM shadow_conflicts
+      WHERE device = ? AND settled_at IS NULL GROUP BY name`,
+    [device],
+  );
+  return new Map(rows.map(({ name, count }) => [name, count]));
+};
+
+export interface ConflictChanges {
+  readonly statements: readonly Statement[];
+  /** By how many rows there are more. */
+  readonly added: number;
+}
+
+/**
+ * What brings the rows from a shadow's conflicts as they were to what they are: those that came up, those whose winner is another now, and
+ * those that ended. `forgotten` go.
+ */
+export const conflictChanges = (
   { device, name }: ShadowKey,
   before: ShadowState,
   after: ShadowState,
-  now: number,
-): Statement[] => {
-  if (before.lost.size + after.lost.size === 0) return [];
+  {
+    settled,
+    forgotten,
+    now,
+  }: {
+    readonly settled: readonly ConflictSettlement[];
+    /** Ids of losers. */
+    readonly forgotten: ReadonlySet<string>;
+    readonly now: number;
+  },
+): ConflictChanges => {
+  if (before.lost.size + after.lost.size + settled.length === 0)
+    return { statements: [], added: 0 };
   const was = byId(conflictsOf(before));
   const is = byId(conflictsOf(after));
+  const ended = new Map(settled.map((one) => [idOf(one.conflict.loser), one]));
   const statements: Statement[] = [];
-  for (const id of was.keys()) {
-    if (is.has(id)) continue;
-    statements.push({
-      sql: 'DELETE FROM shadow_conflicts WHERE device = ? AND name = ? AND id = ?',
-      params: [device, name, id],
-    });
-  }
+  let added = 0;
   for (const [id, conflict] of is) {
-    // What won may have changed since; when it was noticed has not.
-    statements.push({
-      sql: `INSERT INTO shadow_conflicts (device, name, id, detected_at, conflict) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (device, name, id) DO UPDATE SET conflict = excluded.conflict`,
-      params: [device, name, id, now, JSON.stringify(conflict)],
-    });
+    const known = was.get(id);
+    if (known === undefined) added += 1;
+    else if (isSameWinner(known, conflict)) continue;
+    statements.push(upsert({ device, name, id, conflict, now }));
   }
-  return statements;
+  for (const [id, { conflict, kept, by }] of ended) {
+    if (is.has(id) || forgotten.has(id)) continue;
+    if (!was.has(id)) added += 1;
+    const settlement = { kept, by: by?.stamp.writer ?? '' };
+    statements.push(upsert({ device, name, id, conflict, now, settlement }));
+  }
+  for (const id of was.keys()) {
+    if (is.has(id) || ended.has(id)) continue;
+    added -= 1;
+    statements.push(removal({ device, name }, id));
+  }
+  return { statements, added };
 };
 
-interface ConflictRow extends ShadowKey {
+export const removal = ({ device, name }: ShadowKey, id: string): Statement => ({
+  sql: 'DELETE FROM shadow_conflicts WHERE device = ? AND name = ? AND id = ?',
+  params: [device, name, id],
+});
+
+interface ChangedRow extends ShadowKey {
+  readonly id: string;
+  readonly conflict: ShadowConflict;
+  readonly now: number;
+  readonly settlement?: { readonly kept: ConflictKept; readonly by: string };
+}
+
+/** What won may have changed since; when it was noticed has not. */
+const upsert = ({ device, name, id, conflict, now, settlement }: ChangedRow): Statement => ({
+  sql: `INSERT INTO shadow_conflicts (device, name, id, detected_at, since, conflict, settled_at, settlement)
+      VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7)
+    ON CONFLICT (device, name, id) DO UPDATE SET conflict = excluded.conflict,
+      settled_at = excluded.settled_at, settlement = excluded.settlement,
+      since = coalesce(excluded.settled_at, shadow_conflicts.detected_at)`,
+  params: [
+    ...[device, name, id, now, JSON.stringify(conflict)],
+    ...(settlement === undefined ? [null, null] : [now, JSON.stringify(settlement)]),
+  ],
+});
+
+export interface ConflictRow extends ShadowKey {
+  readonly id: string;
   readonly detected_at: number;
   readonly conflict: string;
+  readonly settled_at: number | null;
+  readonly settlement: string | null;
 }
+
+const listedOf = (row: ConflictRow): ListedConflict => ({
+  device: row.device,
+  name: row.name,
+  conflictId: hashOf(row.id),
+  detectedAt: row.detected_at,
+  ...(JSON.parse(row.conflict) as ShadowConflict), // written above
+  ...(row.settled_at === null || row.settlement === null
+    ? {}
+    : {
+        settlement: {
+          at: row.settled_at,
+          ...(JSON.parse(row.settlement) as Omit<ListedSettlement, 'at'>), // likewise
+        },
+      }),
+});
+
+const hashOf = (id: string): string => createHash('sha256').update(id).digest('hex');
 
 const byId = (conflicts: readonly ShadowConflict[]): Map<string, ShadowConflict> =>
   new Map(conflicts.map((conflict) => [idOf(conflict.loser), conflict]));
+
+const isSameWinner = (a: ShadowConflict, b: ShadowConflict): boolean =>
+  nameOf(a.winner) === nameOf(b.winner);
+
+/** A winner that lost its value to a write below it is shown so. */
+const nameOf = (winner: ShadowOperation | undefined): string =>
+  winner === undefined ? '' : `${idOf(winner)}${winner.value === undefined ? '' : '='}`;

@@ -1,106 +1,24 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
-import { zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
-import { classicShadow, renderShadow } from '@holdfast/protos/semantics/shadow-document';
+import { renderShadow } from '@holdfast/protos/semantics/shadow-document';
 import {
   applyOperations,
   emptyShadow,
   mergeShadows,
-  mintOperations,
   type ShadowEdit,
-  type ShadowState,
 } from '@holdfast/protos/semantics/shadow-merge';
 import { parseShadowOperations } from '@holdfast/protos/semantics/shadow-operation-schema';
-import { openStore, type Store } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
-import t, { type Test } from 'tap';
-import { siteMigrations } from '../store/site-migrations.js';
-import type { ShadowChange } from './shadow-change.js';
-import { openShadows, type ShadowRequest, type Shadows, type ShadowsOptions } from './shadows.js';
-
-const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
-const key = { device: 'pi-1', name: classicShadow };
-const device = 'device:pi-1' as const;
-
-interface Site {
-  readonly store: Store;
-  readonly shadows: Shadows;
-  now: number;
-  trusted: boolean;
-  /** What the next commits end with, once each. */
-  readonly failures: Error[];
-  reopen(options?: ShadowsOptions): Promise<Site>;
-}
-
-const openFolder = async (t: Test): Promise<string> => {
-  const folder = await mkdtemp(join(tmpdir(), 'shadows-'));
-  t.teardown(() => rm(folder, { recursive: true }));
-  return folder;
-};
-
-const openSite = async (t: Test, folder: string, options?: ShadowsOptions): Promise<Site> => {
-  const store = await openStore({
-    path: join(folder, 'site.db'),
-    migrations: siteMigrations,
-    log: silent,
-  });
-  t.teardown(() => store.close());
-  const failures: Error[] = [];
-  const time = { now: 5_000, trusted: true };
-  const commit = async (write: Write): Promise<void> => {
-    const failure = failures.shift();
-    if (failure !== undefined) throw failure;
-    await store.commits.commit(write);
-  };
-  const clock = {
-    now: () => time.now,
-    get trusted() {
-      return time.trusted;
-    },
-    monotonic: () => 0,
-  };
-  const site = { read: store.read, commit };
-  const shadows = await openShadows({ site, clock, log: store.log }, options);
-  return Object.assign(time, {
-    store,
-    shadows,
-    failures,
-    async reopen(again?: ShadowsOptions) {
-      await store.close();
-      return openSite(t, folder, again);
-    },
-  });
-};
-
-const update = (patch: JsonObject, more: Partial<ShadowRequest> = {}): ShadowRequest =>
-  ({ ...key, type: 'update', writer: device, patch, ...more }) as ShadowRequest;
-
-const journalOf = async ({ store }: Site) =>
-  (
-    await store.read.all<{ body: string }>(
-      "SELECT body FROM journal_state WHERE kind = 'shadow' ORDER BY seq",
-    )
-  ).map(
-    ({ body }) =>
-      JSON.parse(body) as { operations: unknown[]; dead?: unknown[]; deleted?: boolean },
-  );
-
-const effectsOf = async ({ store }: Site) =>
-  (
-    await store.read.all<{ id: string; body: string }>('SELECT id, body FROM outbox ORDER BY seq')
-  ).map(({ id, body }) => ({ id, change: JSON.parse(body) as ShadowChange }));
-
-const cloudWrites = (state: ShadowState, now: number, ...edits: readonly ShadowEdit[]) =>
-  mintOperations(state, edits, {
-    replica: 'cloud',
-    writer: 'cloud',
-    seen: zeroTime,
-    clock: { now, trusted: true },
-  });
-
-const desired = (value: number): ShadowEdit => ({ path: ['desired', 'level'], value });
+import t from 'tap';
+import {
+  cloudWrites,
+  desired,
+  device,
+  effectsOf,
+  journalOf,
+  key,
+  openFolder,
+  openSite,
+  update,
+} from './shadow-site-fixture.js';
 
 t.test('a change, its journal entry and what is to be told of it are there together', async (t) => {
   const site = await openSite(t, await openFolder(t));
@@ -298,7 +216,7 @@ t.test('keeps a conflict with who and when, until someone writes over both', asy
     (write) => site.store.commits.commit(write),
   );
   site = await site.reopen();
-  t.match(await site.shadows.conflicts('pi-1'), [
+  t.match((await site.shadows.conflicts({ device: 'pi-1' })).conflicts, [
     {
       device: 'pi-1',
       name: '-',
@@ -308,10 +226,10 @@ t.test('keeps a conflict with who and when, until someone writes over both', asy
       loser: { value: 4, stamp: { writer: 'site:ann', wall: 5_000 } },
     },
   ]);
-  t.same(await site.shadows.conflicts('pi-2'), []);
+  t.same((await site.shadows.conflicts({ device: 'pi-2' })).conflicts, []);
   site.now = 9_000;
   await site.shadows.request(update({ desired: { level: 5 } }, person));
-  t.same(await site.shadows.conflicts(), []);
+  t.same((await site.shadows.conflicts()).conflicts, []);
 });
 
 t.test(
@@ -366,7 +284,7 @@ t.test(
     t.match(await rebuilt.shadows.get(key), {
       state: { reported: { a: 1 }, desired: { level: 1 } },
     });
-    t.match(await rebuilt.shadows.conflicts(), [
+    t.match((await rebuilt.shadows.conflicts()).conflicts, [
       { loser: { value: 3, stamp: { writer: 'site:ann' } } },
     ]);
   },

@@ -1,5 +1,6 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { ShadowErrorCode } from '@holdfast/protos/mqtt/shadow-payload';
+import { type ConflictRule, sideOf } from '@holdfast/protos/semantics/conflict-policy';
 import { type HybridTime, laterOf, zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import type { ShadowOperation } from '@holdfast/protos/semantics/shadow-merge';
@@ -9,29 +10,32 @@ import {
 } from '@holdfast/protos/semantics/shadow-operation-schema';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
-import { journalEntry } from '../store/journal.js';
-import { effect } from '../store/outbox.js';
 import type { SiteStore } from '../store/site-store.js';
-import {
-  decideShadow,
-  defaultShadowLimits,
-  type ShadowDecision,
-  type ShadowEvent,
-  type ShadowLimits,
-} from './decide-shadow.js';
+import { decideShadow } from './decide-shadow.js';
 import { ShadowCache, textOf } from './shadow-cache.js';
 import {
-  changeId,
-  changeOf,
   metadataOf,
   type ShadowAnswer,
   type ShadowAsker,
   type ShadowView,
-  shadowChanged,
   viewOf,
 } from './shadow-change.js';
-import { type ListedConflict, listConflicts } from './shadow-conflicts.js';
-import { type ShadowKey, type StoredShadow, shadowWrite } from './stored-shadow.js';
+import { changeWrite } from './shadow-change-write.js';
+import {
+  type ConflictFilter,
+  type ConflictPage,
+  listConflicts,
+  openConflicts,
+} from './shadow-conflicts.js';
+import {
+  type ChangedShadow,
+  defaultShadowLimits,
+  type ShadowEvent,
+  type ShadowLimits,
+} from './shadow-decision.js';
+import { openShadowHistory, type ShadowHistory } from './shadow-history.js';
+import { type Losses, readLosses } from './shadow-losses.js';
+import type { ShadowKey, StoredShadow } from './stored-shadow.js';
 import { Turns } from './turns.js';
 
 /**
@@ -43,6 +47,8 @@ export interface ShadowsDeps {
   readonly clock: Clock;
   /** The log of the site's store. A file made anew has another, so what is minted then is not taken for what the lost one wrote. */
   readonly log: string;
+  /** Who wins conflicts, as the plan has it. */
+  readonly rules?: () => readonly ConflictRule[];
 }
 
 export interface ShadowsOptions extends Partial<ShadowLimits> {
@@ -50,11 +56,22 @@ export interface ShadowsOptions extends Partial<ShadowLimits> {
   readonly maxCached?: number;
   /** Requests about one shadow that wait; the next is answered 429. */
   readonly maxWaiting?: number;
+  /** Bytes of history. */
+  readonly historyBytes?: number;
 }
 
 /** A request about a shadow, whoever asks. */
 export type ShadowRequest = ShadowKey &
-  Exclude<ShadowEvent, { type: 'merge' }> & { readonly asker?: ShadowAsker };
+  Exclude<ShadowEvent, { type: 'merge' | 'forget' }> & { readonly asker?: ShadowAsker };
+
+export interface ListedShadow {
+  readonly name: string;
+  readonly version: number;
+  /** Epoch ms. */
+  readonly updatedAt: number;
+  /** Open ones. */
+  readonly conflicts: number;
+}
 
 export type ShadowOutcome =
   | { readonly accepted: true; readonly version: number }
@@ -66,12 +83,20 @@ export class Shadows {
   readonly #turns: Turns;
   readonly #replica: string;
   readonly #cache: ShadowCache;
+  /** What changed, by whom and when. */
+  readonly history: ShadowHistory;
   #seen: HybridTime;
+  #onConflicts: (added: number) => void = () => undefined;
 
   /** Use `openShadows`. */
-  constructor(deps: ShadowsDeps, seen: HybridTime, options: ShadowsOptions = {}) {
+  constructor(
+    deps: ShadowsDeps,
+    { seen, history }: { readonly seen: HybridTime; readonly history: ShadowHistory },
+    options: ShadowsOptions = {},
+  ) {
     const { maxCached = 1_000, maxWaiting = 32, ...limits } = options;
     this.#deps = deps;
+    this.history = history;
     this.#seen = seen;
     this.#limits = { ...defaultShadowLimits, ...limits };
     this.#cache = new ShadowCache(deps.site.read, maxCached);
@@ -142,9 +167,48 @@ export class Shadows {
     return rows.map(({ name }) => name);
   }
 
-  /** The site's conflicts, or a device's, oldest first. */
-  conflicts(device?: string, limit = 1_000): Promise<ListedConflict[]> {
-    return listConflicts(this.#deps.site.read, device, limit);
+  /** The same with what a list shows of them. */
+  async list(device: string): Promise<ListedShadow[]> {
+    const { read } = this.#deps.site;
+    const open = await openConflicts(read, device);
+    const rows = await read.all<{ name: string; version: number; updated_at: number }>(
+      'SELECT name, version, updated_at FROM shadows WHERE device = ? AND is_present = 1 ORDER BY name',
+      [device],
+    );
+    return rows.map(({ name, version, updated_at: updatedAt }) => ({
+      name,
+      version,
+      updatedAt,
+      conflicts: open.get(name) ?? 0,
+    }));
+  }
+
+  /** The site's conflicts, oldest first: the open ones, unless the filter says more. */
+  conflicts(filter: Partial<ConflictFilter> = {}): Promise<ConflictPage> {
+    return listConflicts(this.#deps.site.read, { limit: 1_000, ...filter });
+  }
+
+  /** How many open conflicts had to go, since there were too many. */
+  conflictLosses(): Promise<Losses | undefined> {
+    return readLosses(this.#deps.site.read, 'conflicts');
+  }
+
+  /** Forgets losers, by their ids: what is visible stays as it is. `more` is committed with it. */
+  async forget(key: ShadowKey, losers: ReadonlySet<string>, more: Write): Promise<void> {
+    const forget = async (): Promise<void> => {
+      const before = await this.#cache.load(key);
+      const decision = decideShadow(before, { type: 'forget', losers }, this.#context(key));
+      if (decision.kind !== 'changed') return this.#deps.site.commit(more);
+      const commit = (write: Write): Promise<void> => this.#deps.site.commit([...write, ...more]);
+      await this.#store(key, before, decision, undefined, commit);
+    };
+    // As an order: a device that floods its shadow must not keep it from being tended.
+    await this.#turns.take(textOf(key), forget, 2);
+  }
+
+  /** Told of every commit with more conflicts than before, by how many. */
+  onConflicts(listener: (added: number) => void): void {
+    this.#onConflicts = listener;
   }
 
   /** Resolves when nothing is under way. The store is its owner's to close. */
@@ -167,36 +231,14 @@ export class Shadows {
   async #store(
     key: ShadowKey,
     before: StoredShadow,
-    decision: ShadowDecision & { kind: 'changed' },
+    decision: ChangedShadow,
     answer: (ShadowAsker & ShadowAnswer) | undefined,
     commit: (write: Write) => Promise<void>,
   ): Promise<void> {
-    const { shadow, operations, dead, isDeletion } = decision;
-    const now = this.#deps.clock.now();
-    const { device, name } = key;
-    const write = [...shadowWrite(key, before, shadow, now)];
-    if (operations.length + dead.length > 0 || isDeletion) {
-      const entry = {
-        device,
-        shadow: name,
-        operations: [...operations],
-        ...(dead.length === 0 ? {} : { dead: [...dead] }),
-        ...(isDeletion ? { deleted: true } : {}),
-      };
-      write.push(journalEntry('state', 'shadow', entry, now));
-    }
-    const isTold = answer !== undefined || isDeletion || shadow.version !== before.version;
-    if (isTold) {
-      const change = changeOf(key, before, shadow, now, answer);
-      write.push(
-        effect(
-          shadowChanged,
-          changeId(key, shadow.version, isDeletion),
-          change,
-          `shadow:${device}`,
-        ),
-      );
-    }
+    const { shadow } = decision;
+    const { clock } = this.#deps;
+    const at = { now: clock.now(), trusted: clock.trusted, replica: this.#replica };
+    const { write, historyBytes, conflictsAdded } = changeWrite(key, before, decision, at, answer);
     try {
       await commit(write);
     } catch (error) {
@@ -205,6 +247,8 @@ export class Shadows {
     }
     this.#cache.remember(key, shadow);
     this.#seen = laterOf(this.#seen, shadow.time);
+    this.history.committed(key, historyBytes);
+    if (conflictsAdded > 0) this.#onConflicts(conflictsAdded);
   }
 
   #context({ device, name }: ShadowKey) {
@@ -212,6 +256,8 @@ export class Shadows {
     return {
       // In the words of AWS IoT, for which the classic one has the name of its thing.
       name: name === classicShadow ? device : name,
+      shadow: name,
+      rules: this.#deps.rules?.() ?? [],
       replica: this.#replica,
       seen: this.#seen,
       clock: { now: clock.now(), trusted: clock.trusted },
@@ -232,20 +278,30 @@ export const openShadows = async (
   const seen = await deps.site.read.get<HybridTime>(
     'SELECT wall, counter FROM shadows ORDER BY wall DESC, counter DESC LIMIT 1',
   );
-  return new Shadows(deps, seen ?? zeroTime, options);
+  const history = await openShadowHistory(deps.site, options?.historyBytes ?? defaultHistoryBytes);
+  return new Shadows(deps, { seen: seen ?? zeroTime, history }, options);
 };
+
+const defaultHistoryBytes = 268_435_456;
+
+/** Whoever settles a conflict writes again what the device had reported. */
+const isDeviceOrSettler = (device: string, writer: string): boolean =>
+  writer === `device:${device}` || (sideOf(writer) === 'site' && !writer.startsWith('device:'));
 
 const answerTo = (request: ShadowRequest, operations: readonly ShadowOperation[]): ShadowAnswer =>
   request.type === 'delete'
     ? { operation: 'delete' }
-    : { operation: 'update', state: request.patch, metadata: metadataOf(operations) };
+    : {
+        operation: 'update',
+        state: request.type === 'update' ? request.patch : {},
+        metadata: metadataOf(operations),
+      };
 
-/** The control plane writes `desired`; what a device reported it deletes, or gives back to a site that lost it. */
+/** The control plane writes `desired`; what was reported it deletes, or gives back to a site that lost it. */
 const refuseForeign = ({ device }: ShadowKey, operations: readonly ShadowOperation[]): void => {
   for (const { path, value, stamp } of operations) {
-    if (path[0] === 'desired' || value === undefined || stamp.writer === `device:${device}`) {
-      continue;
-    }
+    const isOurs = isDeviceOrSettler(device, stamp.writer);
+    if (path[0] === 'desired' || value === undefined || isOurs) continue;
     throw new HoldfastError('REQUEST_INVALID', 'reported is written by the device alone', {
       data: { device, writer: stamp.writer },
     });

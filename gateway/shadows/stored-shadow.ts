@@ -8,9 +8,9 @@ import {
   type ShadowState,
 } from '@holdfast/protos/semantics/shadow-merge';
 import { parseShadowOperations } from '@holdfast/protos/semantics/shadow-operation-schema';
-import type { Statement, Write } from '@holdfast/provisioning/storage/write';
+import type { Statement } from '@holdfast/provisioning/storage/write';
 import * as v from 'valibot';
-import { conflictSchema, conflictStatements } from './shadow-conflicts.js';
+import { conflictSchema } from './shadow-conflicts.js';
 
 /** A shadow as it is kept: its leaves and what is lost in one row, since every change reads all of them. */
 export interface StoredShadow {
@@ -87,34 +87,32 @@ export const readShadow = (row: ShadowRow | undefined): StoredShadow => {
   }
 };
 
-/** What stores a changed shadow and its conflicts; fails with STORE_CONFLICT when it is not the one that was decided on. */
-export const shadowWrite = (
+/** What stores a changed shadow; fails with STORE_CONFLICT when it is not the one that was decided on. */
+export const shadowStatement = (
   { device, name }: ShadowKey,
   before: StoredShadow,
   after: StoredShadow,
   now: number,
-): Write => {
+): Statement => {
   const { wall, counter } = after.time;
   const state = JSON.stringify({
     leaves: [...after.state.leaves.values()],
     lost: [...after.state.lost.values()],
   });
   const values = [wall, counter, after.version, after.exists ? 1 : 0, now, state, device, name];
-  const row: Statement =
-    before === noShadow
-      ? {
-          sql: `INSERT INTO shadows (wall, counter, version, is_present, updated_at, state, device, name)
+  return before === noShadow
+    ? {
+        sql: `INSERT INTO shadows (wall, counter, version, is_present, updated_at, state, device, name)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-          params: values,
-          expectChanges: 1,
-        }
-      : {
-          sql: `UPDATE shadows SET wall = ?, counter = ?, version = ?, is_present = ?, updated_at = ?, state = ?
+        params: values,
+        expectChanges: 1,
+      }
+    : {
+        sql: `UPDATE shadows SET wall = ?, counter = ?, version = ?, is_present = ?, updated_at = ?, state = ?
             WHERE device = ? AND name = ? AND version = ?`,
-          params: [...values, before.version],
-          expectChanges: 1,
-        };
-  return [row, ...conflictStatements({ device, name }, before.state, after.state, now)];
+        params: [...values, before.version],
+        expectChanges: 1,
+      };
 };
 
 const rowSchema = v.object({ leaves: v.array(v.unknown()), lost: v.array(v.unknown()) });

@@ -21,6 +21,7 @@ import { controlPlaneHeard } from './migrations/0015-control-plane-heard.js';
 import { renewals } from './migrations/0016-renewals.js';
 import { certificateTurns } from './migrations/0017-certificate-turns.js';
 import { mqttFive } from './migrations/0018-mqtt-five.js';
+import { shadowHistory } from './migrations/0019-shadow-history.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -41,6 +42,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   renewals,
   certificateTurns,
   mqttFive,
+  shadowHistory,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

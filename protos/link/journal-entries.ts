@@ -95,6 +95,8 @@ export const journalBodies = {
     }),
     /** Somebody at the site said what time it is; null says that the machine's own is right. */
     clock_set: v.object({ actor: v.string(), time: v.nullable(epochMs), step: v.number() }),
+    /** Open conflicts of a shadow that had to go, since there were more than are kept: nobody can settle them here any more. */
+    shadow_conflicts_dropped: v.object({ device: id, shadow: v.string(), conflicts: count }),
     /** An order that could not be carried out; its position is taken all the same, so that it holds up none after it. */
     order_failed: v.object({
       log: v.string(),

@@ -215,7 +215,9 @@ export const openPeopleDoor = (
     get('/devices/:device/commands/:command', getCommand),
     get('/campaigns', listCampaigns),
     get('/campaigns/:campaign/executions', listExecutions),
-    get('/conflicts', async () => ({ conflicts: (await shadows.conflicts()).map(conflictRow) })),
+    get('/conflicts', async () => ({
+      conflicts: (await shadows.conflicts()).conflicts.map(conflictRow),
+    })),
   ];
   const { sessions } = deps.people;
   return openHttpDoor(

@@ -1,0 +1,78 @@
+/** What becomes of a shadow by what the control plane wrote, and by the age of what lost. Pure. */
+import { settledBetween } from '@holdfast/protos/semantics/conflict-settlement';
+import { collectDead, forgetLost } from '@holdfast/protos/semantics/forget-operations';
+import { compareTimes } from '@holdfast/protos/semantics/hybrid-clock';
+import { renderShadow } from '@holdfast/protos/semantics/shadow-document';
+import {
+  applyOperations,
+  conflictsOf,
+  idOf,
+  type ShadowState,
+} from '@holdfast/protos/semantics/shadow-merge';
+import { settleByPolicy } from './settle-by-policy.js';
+import {
+  changedTo,
+  forgotten,
+  type ShadowContext,
+  type ShadowDecision,
+  type ShadowEvent,
+} from './shadow-decision.js';
+import { type StoredShadow, withState } from './stored-shadow.js';
+
+export const decideForget = (before: StoredShadow, losers: ReadonlySet<string>): ShadowDecision => {
+  const state = forgetLost(before.state, losers);
+  if (state === before.state) return { kind: 'unchanged' };
+  return changedTo({ shadow: withState(before, state, before) });
+};
+
+export const decideMerge = (
+  before: StoredShadow,
+  { operations, dead, isDeletion = false }: ShadowEvent & { type: 'merge' },
+  context: ShadowContext,
+): ShadowDecision => {
+  const merged = applyOperations(before.state, operations);
+  const policy = settleByPolicy(before.state, merged, context);
+  const done = collectDead(policy.state, dead);
+  if (done === before.state && !(isDeletion && before.exists)) return { kind: 'unchanged' };
+  const kept = withinLosers(done, context.limits.maxLosers);
+  const { state, dead: theirs } = forgotten(kept.state, context.replica);
+  const { desired, reported } = renderShadow(state).state;
+  const holds = desired !== undefined || reported !== undefined;
+  // Only what is visible counts as a version; a deletion that is forgotten does not.
+  const isVisible = visibleText(state) !== visibleText(before.state);
+  return changedTo({
+    shadow: withState(before, state, {
+      exists: holds || (before.exists && !isDeletion),
+      version: isVisible ? before.version + 1 : before.version,
+    }),
+    operations: policy.operations,
+    dead: theirs,
+    applied: [...operations, ...policy.operations],
+    settled: [
+      ...settledBetween(before.state, merged, operations),
+      ...settledBetween(merged, policy.state, policy.operations),
+    ],
+    dropped: kept.dropped,
+  });
+};
+
+/** The oldest losers go where there are too many; those whose conflicts are over first. */
+const withinLosers = (
+  state: ShadowState,
+  maxLosers: number,
+): { readonly state: ShadowState; readonly dropped: ReadonlySet<string> } => {
+  const excess = state.lost.size - maxLosers;
+  if (excess <= 0) return { state, dropped: new Set() };
+  const open = new Set(conflictsOf(state).map(({ loser }) => idOf(loser)));
+  const oldest = [...state.lost.entries()]
+    .sort(([, a], [, b]) => compareTimes(a.stamp, b.stamp))
+    .map(([id]) => id);
+  const losers = [...oldest.filter((id) => !open.has(id)), ...oldest.filter((id) => open.has(id))];
+  const going = losers.slice(0, excess);
+  return {
+    state: forgetLost(state, new Set(going)),
+    dropped: new Set(going.filter((id) => open.has(id))),
+  };
+};
+
+const visibleText = (state: ShadowState): string => JSON.stringify(renderShadow(state));
