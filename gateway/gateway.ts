@@ -202,6 +202,11 @@ export const openGateway = async (
   onClose('commands', () => commands.close());
   await updates.open();
   onClose('updates', () => updates.close());
+  clock.onCorrected((correction) => {
+    updates
+      .correct(correction)
+      .catch((err: unknown) => log.error({ err }, 'updates could not be given their time'));
+  });
 
   const { link, gatewayRenewal } = openLink(
     {

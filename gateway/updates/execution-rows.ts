@@ -30,8 +30,16 @@ export interface ExecutionRow {
   readonly updated_at: number;
 }
 
+/**
+ * Deadlines are compared by a time that the wall clock does not move, and kept by the wall clock, so that the next start can read them:
+ * `ahead` is by how much that is ahead of the time of this run.
+ */
+const shifted = <T extends number | null>(at: T, ahead: number): T =>
+  // 0 is no time, and null none.
+  (at === null || at === 0 ? at : at + ahead) as T;
+
 /** Only this file writes these columns, so the words in them are ours. */
-export const executionOf = (row: ExecutionRow): Execution => ({
+export const executionOf = (row: ExecutionRow, ahead = 0): Execution => ({
   status: row.status as ExecutionStatus,
   door: row.door as Door | null,
   attempt: row.attempt,
@@ -44,8 +52,8 @@ export const executionOf = (row: ExecutionRow): Execution => ({
   furthest: row.furthest as ExecutionStatus,
   progress: row.progress,
   error: row.error,
-  notBefore: row.not_before,
-  deadline: row.deadline,
+  notBefore: shifted(row.not_before, -ahead),
+  deadline: shifted(row.deadline, -ahead),
   version: row.version,
 });
 
@@ -115,13 +123,19 @@ export const settleWrite = (campaign: string, at: number): (Statement | Append)[
 
 export const notifyKind = 'update.notify';
 
+/** When something is written: by the wall clock, and by how much that is ahead of the time that deadlines are compared by. */
+export interface WriteTime {
+  readonly at: number;
+  readonly ahead: number;
+}
+
 /** A decision, what the journal says of it and what is to be done: one write, refused when the row is not what was decided on. */
 export const decisionWrite = (
   campaign: string,
   device: string,
   before: Execution,
   { state, effects }: Decision,
-  at: number,
+  { at, ahead }: WriteTime,
 ): (Statement | Append)[] => [
   {
     sql: `UPDATE executions SET status = ?, door = ?, attempt = ?, site_failures = ?, from_version = ?,
@@ -141,8 +155,8 @@ export const decisionWrite = (
       state.furthest,
       state.progress,
       state.error,
-      state.notBefore,
-      state.deadline,
+      shifted(state.notBefore, ahead),
+      shifted(state.deadline, ahead),
       state.version,
       at,
       campaign,
@@ -161,6 +175,13 @@ export const decisionWrite = (
     ),
   ),
 ];
+
+/** The wall clock turned out to be off by `stepMs`: what is not over was kept by it. */
+export const correctWrite = (stepMs: number): Statement => ({
+  sql: `UPDATE executions SET deadline = deadline + ?1, not_before = iif(not_before = 0, 0, not_before + ?1)
+        WHERE deadline IS NOT NULL OR not_before > 0`,
+  params: [stepMs],
+});
 
 /** Deadlines and evidence are the site's own. */
 const isNews = (before: Execution, after: Execution): boolean =>

@@ -344,6 +344,9 @@ const expire = (state: Execution, policy: ExecutionPolicy, now: number): Decisio
 };
 
 const resume = (state: Execution, policy: ExecutionPolicy, now: number): Decision => {
+  // Nor does it wait longer than it would have to.
+  const lastWait = now + policy.retryAfterMs.most;
+  if (state.notBefore > lastWait) return change(state, { notBefore: lastWait });
   if (state.deadline === null) return stay(state);
   const latest = now + timeoutOf(state.status, policy);
   // The clock was set back while the gateway was away: a stage never has more than its time.

@@ -11,6 +11,7 @@ import { next } from './execution.js';
 import {
   type CampaignRow,
   campaignOf,
+  correctWrite,
   decisionWrite,
   type ExecutionRow,
   executionOf,
@@ -18,6 +19,7 @@ import {
   settleWrite,
   targetWrite,
   updateCampaign,
+  type WriteTime,
 } from './execution-rows.js';
 import {
   type Decision,
@@ -30,6 +32,8 @@ export interface ExecutionsDeps {
   readonly site: SiteStore;
   /** Epoch ms that never run back while the program runs: deadlines are compared with it. */
   readonly time: () => number;
+  /** Epoch ms as far as they are known: what is kept and told is dated by them. */
+  readonly wall: () => number;
   /** Told after every commit that changed something. */
   readonly changed: () => void;
 }
@@ -67,10 +71,11 @@ export class Executions {
         isSettled: row.settled_at !== null,
       });
     }
+    const { ahead } = this.#writeTime();
     for (const row of rows) {
       const run = this.#runs.get(row.campaign);
       run?.devices.add(row.device);
-      const execution = executionOf(row);
+      const execution = executionOf(row, ahead);
       if (!isTerminal(execution.status)) run?.live.set(row.device, execution);
     }
   }
@@ -112,7 +117,7 @@ export class Executions {
       'SELECT * FROM executions WHERE campaign = ? AND device = ?',
       [campaign, device],
     );
-    return row && executionOf(row);
+    return row && executionOf(row, this.#writeTime().ahead);
   }
 
   /**
@@ -149,7 +154,9 @@ export class Executions {
       const decision = next(before, event, policyOf(run.campaign), now);
       if (decision.state === before) return decision;
       try {
-        await this.#deps.site.commit(decisionWrite(campaign, device, before, decision, now));
+        await this.#deps.site.commit(
+          decisionWrite(campaign, device, before, decision, this.#writeTime()),
+        );
       } catch (error) {
         if (isHoldfastError(error, 'STORE_CONFLICT')) await this.#reread(run, device);
         throw error;
@@ -173,7 +180,7 @@ export class Executions {
   async take(campaign: Campaign): Promise<void> {
     const run = this.#runs.get(campaign.id);
     if (run === undefined) {
-      const write = [insertCampaign(campaign), ...targetWrite(campaign, [], 0, this.#deps.time())];
+      const write = [insertCampaign(campaign), ...targetWrite(campaign, [], 0, this.#deps.wall())];
       await this.#deps.site.commit(write);
       this.#runs.set(campaign.id, {
         campaign,
@@ -197,7 +204,7 @@ export class Executions {
         .slice(from, from + mostAtOnce)
         .map((device) => [device, newExecution(run.campaign.firmware.version)] as const);
       const total = run.devices.size + added.length;
-      await this.#deps.site.commit(targetWrite(run.campaign, added, total, this.#deps.time()));
+      await this.#deps.site.commit(targetWrite(run.campaign, added, total, this.#deps.wall()));
       run.isSettled = false;
       for (const [device, execution] of added) {
         run.devices.add(device);
@@ -210,14 +217,24 @@ export class Executions {
   async settle(): Promise<void> {
     for (const [id, run] of this.#runs) {
       if (run.isSettled || run.live.size > 0) continue;
-      await this.#deps.site.commit(settleWrite(id, this.#deps.time()));
+      await this.#deps.site.commit(settleWrite(id, this.#deps.wall()));
       run.isSettled = true;
     }
+  }
+
+  /** To be called at once when the wall clock turned out to be off: deadlines on disk move with it. Resolves after the commit. */
+  async correct(stepMs: number): Promise<void> {
+    await this.#deps.site.commit([correctWrite(stepMs)]);
   }
 
   /** Resolves when no decision is under way. */
   async idle(): Promise<void> {
     await Promise.allSettled(this.#turns.values());
+  }
+
+  #writeTime(): WriteTime {
+    const at = this.#deps.wall();
+    return { at, ahead: at - this.#deps.time() };
   }
 
   /** The row is not what memory held: the row is right. */

@@ -158,6 +158,50 @@ t.test('time limits hold by a clock that steps of the wall clock do not move', a
   t.same(await site.statuses(), { a: 'offered' });
 });
 
+t.test('what was kept by a wrong time is right after the next start', async (t) => {
+  const site = await openTestSite(t);
+  site.firmware.come(firmwareBody());
+  site.plan.set({ c: campaignBody() });
+  const first = await site.start();
+  for (const device of ['a', 'b']) first.devices.connected(device, device, { model: 'pi' });
+  await first.updates.settled();
+  await first.updates.updated('a', 'c', { status: 'downloading', boot_id: 'x' });
+  await first.updates.updated('b', 'c', { status: 'failed' });
+  // It was in the past all the time.
+  const step = 300 * 86_400_000;
+  site.clock.set(site.clock.now() + step);
+  await first.updates.correct({ step });
+  await first.updates.updated('a', 'c', { status: 'verifying' });
+  await first.close();
+  const second = await site.start();
+  await second.updates.settled();
+  t.match(await second.updates.executions('c'), [
+    ['a', { status: 'verifying', siteFailures: 0 }],
+    ['b', { status: 'queued' }],
+  ]);
+  const entries = await site.store.read.all<{ at: number }>(
+    "SELECT at FROM journal_state WHERE kind = 'execution' ORDER BY seq DESC LIMIT 1",
+  );
+  t.equal(entries[0]?.at, site.clock.now(), 'and told with the time that is right');
+});
+
+t.test('no device waits for a time that is a year away', async (t) => {
+  const site = await openTestSite(t);
+  site.firmware.come(firmwareBody());
+  site.plan.set({ c: campaignBody() });
+  const first = await site.start();
+  first.devices.connected('a', 's', { model: 'pi' });
+  await first.updates.settled();
+  await first.updates.updated('a', 'c', { status: 'failed' });
+  await first.close();
+  site.clock.set(site.clock.now() - 365 * 86_400_000);
+  const second = await site.start();
+  second.devices.connected('a', 't', { model: 'pi' });
+  site.clock.advance(600_000);
+  await second.updates.settled();
+  t.same(await site.statuses(), { a: 'offered' });
+});
+
 t.test('a timer wakes it when a time comes, without any event', async (t) => {
   const site = await openTestSite(t);
   site.firmware.come(firmwareBody());

@@ -13,6 +13,7 @@ import type {
 import { buildTopic } from '@holdfast/protos/mqtt/topics';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { ClockCorrection } from '@holdfast/provisioning/time/trusted-clock';
 import type { OutboundMessage } from '../broker/broker.js';
 import type { Door, JobAnswer, StatusSent } from '../devices/device-events.js';
 import type { DeviceChange } from '../devices/devices.js';
@@ -93,6 +94,7 @@ export class Updates {
     const executions = await openExecutions({
       site,
       time: this.#time,
+      wall: () => this.#deps.clock.now(),
       changed: () => this.#passes.soon(),
     });
     const pass = new CampaignPass({ ...this.#deps, time: this.#time }, executions);
@@ -118,6 +120,11 @@ export class Updates {
       }),
     );
     this.#passes.soon();
+  }
+
+  /** To be called at once when the time that was taken for right turned out to be another; resolves after the commit. */
+  async correct({ step }: Pick<ClockCorrection, 'step'>): Promise<void> {
+    await this.#opened?.executions.correct(step);
   }
 
   /** Waits for what is under way. Idempotent. */
