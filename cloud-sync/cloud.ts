@@ -47,7 +47,9 @@ import { Orders } from './link/orders.js';
 import { registerPeopleEffects } from './people/people-effects.js';
 import { userService } from './people/user-service.js';
 import { usersDocument } from './people/users-document.js';
+import { agingChanges, agingConflicts } from './shadows/forget-shadows.js';
 import { registerShadowEffects } from './shadows/shadow-effects.js';
+import { ShadowHistory } from './shadows/shadow-history.js';
 import { shadowService } from './shadows/shadow-service.js';
 import { PlanPublisher } from './sites/plan-publisher.js';
 import { policyDocument } from './sites/policy-document.js';
@@ -86,6 +88,7 @@ export interface Foundation {
   readonly signals: Signals;
   readonly effects: EffectRegistry;
   readonly orders: Orders;
+  readonly history: ShadowHistory;
   readonly plans: PlanPublisher;
   readonly contacts: Contacts;
   readonly rootCrl: RootCrl;
@@ -182,7 +185,13 @@ export const openCloud = async (
   deps.onClose('renewal of plans', () => clearInterval(republish));
   const retention = new Retention(
     { engine, schedule: cronSchedule, now, log },
-    configuration.retention,
+    {
+      ...configuration.retention,
+      others: [
+        agingChanges(foundation, configuration.retention.shadowHistoryDays),
+        agingConflicts(configuration.retention.conflictDays),
+      ],
+    },
   );
   retention.open();
   deps.onClose('retention', () => retention.close());
@@ -237,6 +246,10 @@ const layFoundation = async (
     signals,
     effects: new EffectRegistry(),
     orders: new Orders({ signals, now }),
+    history: new ShadowHistory(
+      { signals, now },
+      { maxBytes: configuration.retention.shadowHistoryBytes },
+    ),
     plans,
     contacts: new Contacts(configuration.link),
     blobs: await BlobStore.open(join(dataDir, 'firmware')),

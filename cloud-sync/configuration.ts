@@ -143,6 +143,29 @@ export const cloudConfiguration = configuration({
       unit: 'days',
       description: 'What became of each device in a campaign, from its end on',
     }),
+    shadowHistoryDays: integer({
+      default: 30,
+      min: 1,
+      max: 36_500,
+      unit: 'days',
+      description: 'What changed in the shadows, from when it was stored here on',
+    }),
+    shadowHistoryBytes: integer({
+      default: 33_554_432,
+      min: 0,
+      max: 1_099_511_627_776,
+      unit: 'bytes',
+      description:
+        'Of that, what one site may take up: where a change has no room the oldest go, and are counted',
+    }),
+    conflictDays: integer({
+      default: 90,
+      min: 1,
+      max: 36_500,
+      unit: 'days',
+      description:
+        'Conflicts of shadows: open ones from their finding on, settled ones from their settling on',
+    }),
   }),
 });
 

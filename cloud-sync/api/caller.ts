@@ -8,6 +8,10 @@ export interface Caller {
   readonly name: string;
 }
 
+/** Who wrote, as shadows and their history name it. */
+export const writerOf = (caller: Caller | undefined): string =>
+  `cloud:${(caller?.name ?? 'unknown').slice(0, 200)}`;
+
 /** A new token: 256 random bits, so a plain hash of it tells nobody anything. */
 export const createToken = (): string => `hft_${randomBytes(32).toString('base64url')}`;
 

@@ -3,8 +3,11 @@
  * the process: who hears it reads the store, and everybody reads the store when starting.
  */
 
-/** `orders:{site}`, `plan:{site}`, `site:{site}` (its gateway has to be looked at again), `campaign:{campaign}`. */
-export type SignalTopic = `${'orders' | 'plan' | 'site' | 'campaign'}:${string}`;
+/**
+ * `orders:{site}`, `plan:{site}`, `site:{site}` (its gateway has to be looked at again), `campaign:{campaign}`,
+ * `shadow:{site}/{device}/{shadow}`.
+ */
+export type SignalTopic = `${'orders' | 'plan' | 'site' | 'campaign' | 'shadow'}:${string}`;
 
 export class Signals {
   readonly #listeners = new Map<SignalTopic, Set<() => void>>();

@@ -2,31 +2,38 @@
 import { requireDevice } from '../devices/device-records.js';
 import type { NewOrder, Orders } from '../link/orders.js';
 import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
+import { changeOf, type ShadowHistory } from './shadow-history.js';
 import { latestTimeOf, readShadow, type ShadowKey, storeShadow } from './shadow-records.js';
 import type { ShadowChange, ShadowReplica, WriteContext } from './shadow-replica.js';
 
 export interface ChangeShadowDependencies {
   readonly engine: SqlEngine;
   readonly orders: Orders;
+  readonly history: ShadowHistory;
   readonly now: () => number;
 }
 
-/** Errors: RESOURCE_NOT_FOUND (the device), what `decide` throws. */
+/** `writer`: as `cloud:{caller}`. Errors: RESOURCE_NOT_FOUND (the device), what `decide` throws. */
 export const changeShadow = async (
-  { engine, orders, now }: ChangeShadowDependencies,
+  { engine, orders, history, now }: ChangeShadowDependencies,
   tx: WriteTransaction,
-  key: ShadowKey,
+  key: ShadowKey & { readonly writer: string },
   decide: (before: ShadowReplica, context: WriteContext) => ShadowChange,
 ): Promise<void> => {
+  const { writer } = key;
   await requireDevice(tx.db, key);
   const before = await readShadow(tx.db, key);
   const context: WriteContext = {
     replica: replicaName(engine),
+    writer,
     seen: await latestTimeOf(tx.db, key.site),
     now: now(),
   };
   const changed = decide(before, context);
-  await storeShadow(tx.db, key, before, changed.shadow, context.now);
+  const { shadow: after, operations } = changed;
+  await storeShadow(tx.db, key, { before, after, operations }, context.now);
+  const change = changeOf(key, before, after, operations, { writer, now: context.now });
+  if (change !== undefined) await history.append(tx, key.site, [change]);
   await orders.append(tx, key.site, ordersOf(key, changed));
 };
 

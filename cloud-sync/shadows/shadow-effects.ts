@@ -17,6 +17,7 @@ import type {
 import type { NewOrder, Orders } from '../link/orders.js';
 import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
 import { ordersOf, replicaName } from './change-shadow.js';
+import { changeOf, type NewChange, type ShadowHistory } from './shadow-history.js';
 import { readShadow, replicaOf, type ShadowKey, storeShadow } from './shadow-records.js';
 import { allOperations, mergeReceived, type Received } from './shadow-replica.js';
 
@@ -24,22 +25,30 @@ export interface ShadowEffectsDependencies {
   readonly engine: SqlEngine;
   readonly effects: EffectRegistry;
   readonly orders: Orders;
+  readonly history: ShadowHistory;
 }
 
 export const registerShadowEffects = ({
   engine,
   effects,
   orders,
+  history,
 }: ShadowEffectsDependencies): void => {
   const replica = replicaName(engine);
   effects.register('state', 'shadow', async (context, entries) => {
     const problems: EntryProblem[] = [];
     const owed: NewOrder[] = [];
+    const changes: NewChange[] = [];
     for (const entry of entries) {
       const received = parseEntry(entry);
       if (typeof received === 'string') problems.push({ seq: entry.seq, problem: received });
-      else owed.push(...(await merge(context, replica, entry.body, received)));
+      else {
+        const merged = await merge(context, replica, entry, received);
+        owed.push(...merged.owed);
+        if (merged.change !== undefined) changes.push(merged.change);
+      }
     }
+    await history.append(context.tx, context.site, changes);
     await orders.append(context.tx, context.site, owed);
     return problems;
   });
@@ -62,21 +71,30 @@ const parseEntry = ({ body }: EffectEntry<EntryBody<'state', 'shadow'>>): Receiv
   }
 };
 
-/** What the site has to be told of it. */
+interface Merged {
+  /** What the site has to be told of it. */
+  readonly owed: readonly NewOrder[];
+  readonly change?: NewChange | undefined;
+}
+
 const merge = async (
   { tx, site, isFenced, now }: EffectContext,
   replica: string,
-  { device, shadow }: EntryBody<'state', 'shadow'>,
+  { at, body: { device, shadow } }: EffectEntry<EntryBody<'state', 'shadow'>>,
   received: Received,
-): Promise<NewOrder[]> => {
+): Promise<Merged> => {
   const key: ShadowKey = { site, device, shadow };
   await ensureDevice(tx, site, device);
   const before = await readShadow(tx.db, key);
   const change = mergeReceived(before, received, replica);
-  if (change === undefined) return [];
-  await storeShadow(tx.db, key, before, change.shadow, now);
-  // The gateway that owns the site now never had what the one before it still hands over.
-  return ordersOf(key, isFenced ? { ...change, operations: received.operations } : change);
+  if (change === undefined) return { owed: [] };
+  const { operations } = received;
+  await storeShadow(tx.db, key, { before, after: change.shadow, operations }, now);
+  return {
+    // The gateway that owns the site now never had what the one before it still hands over.
+    owed: ordersOf(key, isFenced ? { ...change, operations } : change),
+    change: changeOf(key, before, change.shadow, operations, { writer: 'site', now: at }),
+  };
 };
 
 /** Operations of one order: a shadow has a thousand at most, and each may be some hundred bytes. */

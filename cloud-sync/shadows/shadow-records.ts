@@ -1,19 +1,13 @@
-/** The rows of shadows and of their conflicts. */
-import { createHash } from 'node:crypto';
+/** The rows of shadows. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type HybridTime, zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
-import {
-  conflictsOf,
-  idOf,
-  keyOf,
-  type ShadowConflict,
-  type ShadowState,
-} from '@holdfast/protos/semantics/shadow-merge';
+import { idOf, keyOf, type ShadowOperation } from '@holdfast/protos/semantics/shadow-merge';
 import { parseShadowOperations } from '@holdfast/protos/semantics/shadow-operation-schema';
 import type { Kysely, Selectable } from 'kysely';
 import * as v from 'valibot';
 import type { DeviceKey } from '../devices/device-records.js';
 import type { Schema } from '../store/schema.js';
+import { storeConflicts } from './conflict-records.js';
 import { noShadow, type ShadowReplica } from './shadow-replica.js';
 
 export interface ShadowKey extends DeviceKey {
@@ -56,30 +50,47 @@ export const replicaOf = (row: ShadowRow): ShadowReplica => {
   }
 };
 
-/** Stores a changed shadow with its conflicts. */
+/** Stores what became of a shadow by these operations, with its conflicts. */
 export const storeShadow = async (
   db: Kysely<Schema>,
   key: ShadowKey,
-  before: ShadowReplica,
-  after: ShadowReplica,
+  change: {
+    readonly before: ShadowReplica;
+    readonly after: ShadowReplica;
+    readonly operations: readonly ShadowOperation[];
+  },
   now: number,
 ): Promise<void> => {
-  const { leaves, lost } = after.state;
+  const { before, after } = change;
   const values = {
     version: after.version,
     is_present: after.exists ? 1 : 0,
-    state: JSON.stringify({ leaves: [...leaves.values()], lost: [...lost.values()] }),
+    state: stateText(after),
     wall: after.time.wall,
     counter: after.time.counter,
     updated_at: now,
   };
+  const named = { site_id: key.site, device_id: key.device, shadow: key.shadow };
   await db
     .insertInto('shadows')
-    .values({ site_id: key.site, device_id: key.device, shadow: key.shadow, ...values })
-    .onConflict((c) => c.columns(['site_id', 'device_id', 'shadow']).doUpdateSet(values))
+    .values({ ...named, ...values, history_after: 0 })
+    .onConflict((c) =>
+      c.columns(['site_id', 'device_id', 'shadow']).doUpdateSet((eb) => ({
+        ...values,
+        history_after: eb
+          .case()
+          .when('shadows.history_after', '<', 0)
+          .then(before.version)
+          .else(eb.ref('shadows.history_after'))
+          .end(),
+      })),
+    )
     .execute();
-  await storeConflicts(db, key, before.state, after.state, now);
+  await storeConflicts(db, key, change, now);
 };
+
+export const stateText = ({ state: { leaves, lost } }: Pick<ShadowReplica, 'state'>): string =>
+  JSON.stringify({ leaves: [...leaves.values()], lost: [...lost.values()] });
 
 /** The highest time that was seen in any shadow of the site. Sites never exchange operations, so each has a time of its own. */
 export const latestTimeOf = async (db: Kysely<Schema>, site: string): Promise<HybridTime> => {
@@ -95,53 +106,3 @@ export const latestTimeOf = async (db: Kysely<Schema>, site: string): Promise<Hy
 };
 
 const stateSchema = v.object({ leaves: v.array(v.unknown()), lost: v.array(v.unknown()) });
-
-const storeConflicts = async (
-  db: Kysely<Schema>,
-  { site, device, shadow }: ShadowKey,
-  before: ShadowState,
-  after: ShadowState,
-  now: number,
-): Promise<void> => {
-  if (before.lost.size + after.lost.size === 0) return;
-  const was = conflictsById(before);
-  const is = conflictsById(after);
-  for (const id of was.keys()) {
-    if (is.has(id)) continue;
-    await db
-      .deleteFrom('shadow_conflicts')
-      .where('site_id', '=', site)
-      .where('device_id', '=', device)
-      .where('shadow', '=', shadow)
-      .where('conflict_id', '=', id)
-      .execute();
-  }
-  for (const [id, conflict] of is) {
-    const text = JSON.stringify(conflict);
-    await db
-      .insertInto('shadow_conflicts')
-      .values({
-        site_id: site,
-        device_id: device,
-        shadow,
-        conflict_id: id,
-        detected_at: now,
-        conflict: text,
-      })
-      // What won may have changed since; when it was noticed has not.
-      .onConflict((c) =>
-        c
-          .columns(['site_id', 'device_id', 'shadow', 'conflict_id'])
-          .doUpdateSet({ conflict: text }),
-      )
-      .execute();
-  }
-};
-
-const conflictsById = (state: ShadowState): Map<string, ShadowConflict> =>
-  new Map(
-    conflictsOf(state).map((conflict) => [
-      createHash('sha256').update(idOf(conflict.loser)).digest('hex'),
-      conflict,
-    ]),
-  );

@@ -14,6 +14,7 @@ import {
   emptyShadow,
   latestTime,
   mintOperations,
+  type ShadowEdit,
   type ShadowOperation,
   type ShadowState,
   type ShadowWriteId,
@@ -39,6 +40,8 @@ export const noShadow: ShadowReplica = {
 export interface WriteContext {
   /** This replica: the log of the database. */
   readonly replica: string;
+  /** As `cloud:{caller}`. */
+  readonly writer: string;
   /** The highest time it has seen. */
   readonly seen: HybridTime;
   /** Epoch ms. */
@@ -56,13 +59,20 @@ export interface ShadowChange {
   readonly isDeletion?: boolean;
 }
 
-/** Merges a patch, as the writer `cloud`. */
+/** Merges a patch. */
 export const writePatch = (
   before: ShadowReplica,
   patch: ShadowPatch,
   context: WriteContext,
+): ShadowChange => writeEdits(before, editsOf(before.state, patch), context);
+
+/** Writes leaves, which must not overlap. */
+export const writeEdits = (
+  before: ShadowReplica,
+  edits: readonly ShadowEdit[],
+  context: WriteContext,
 ): ShadowChange => {
-  const { state, operations, dead } = minted(before, patch, context);
+  const { state, operations, dead } = minted(before, edits, context);
   return {
     shadow: withState(before, state, { exists: true, version: before.version + 1 }),
     operations,
@@ -72,7 +82,8 @@ export const writePatch = (
 
 /** Deletes both sections. A deletion is no version of its own: the next is that of whatever is written next. */
 export const deleteShadow = (before: ShadowReplica, context: WriteContext): ShadowChange => {
-  const { state, operations, dead } = minted(before, { desired: null, reported: null }, context);
+  const edits = editsOf(before.state, { desired: null, reported: null });
+  const { state, operations, dead } = minted(before, edits, context);
   return {
     shadow: withState(before, state, { exists: false, version: before.version }),
     operations,
@@ -117,12 +128,12 @@ export const allOperations = ({ state }: ShadowReplica): ShadowOperation[] =>
 
 const minted = (
   before: ShadowReplica,
-  patch: ShadowPatch,
-  { replica, seen, now }: WriteContext,
+  edits: readonly ShadowEdit[],
+  { replica, writer, seen, now }: WriteContext,
 ) => {
-  const operations = mintOperations(before.state, editsOf(before.state, patch), {
+  const operations = mintOperations(before.state, edits, {
     replica,
-    writer: 'cloud',
+    writer,
     seen,
     clock: { now, trusted: true },
   });

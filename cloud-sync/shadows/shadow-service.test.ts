@@ -66,7 +66,7 @@ t.test('shows what was reported, takes what is desired, and tells the site', asy
       device: 'd1',
       shadow: '-',
       operations: [
-        { path: ['desired', 'interval'], value: 5, stamp: { writer: 'cloud' } },
+        { path: ['desired', 'interval'], value: 5, stamp: { writer: 'cloud:admin' } },
         { path: ['desired', 'net', 'mode'], value: 'b' },
       ],
     },
@@ -134,7 +134,7 @@ t.test('lists the shadows of a device, and the conflicts of device, site and fle
     t.match(conflicts[0], {
       shadow: nameOf(),
       winner: { writer: 'site:ann', valueJson: '2' },
-      loser: { writer: 'cloud', valueJson: '1' },
+      loser: { writer: 'cloud:admin', valueJson: '1' },
     });
   }
   await update(cloud, { x: 3, y: 3 });

@@ -2,28 +2,36 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { ShadowsService } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { shadowRequestLimits } from '@holdfast/protos/mqtt/shadow-payload';
-import { shadowBytes } from '@holdfast/protos/semantics/shadow-document';
+import { defaultShadowLimits, type ShadowLimits } from '@holdfast/protos/semantics/shadow-limits';
+import { writerOf } from '../api/caller.js';
 import { requireJsonObject } from '../api/json-field.js';
-import { parseDeviceName, parseName } from '../api/resource-name.js';
+import { parseDeviceName } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
-import { type DeviceKey, requireDevice } from '../devices/device-records.js';
-import { requireSite } from '../sites/site-records.js';
+import type { Signals } from '../bus/signals.js';
+import { requireDevice } from '../devices/device-records.js';
+import type { PlanPublisher } from '../sites/plan-publisher.js';
 import { cutPage, readPage } from '../store/page.js';
+import { changeMethods } from './change-methods.js';
 import { type ChangeShadowDependencies, changeShadow } from './change-shadow.js';
-import { checkEdits, checkPatch, checkSize } from './shadow-limits.js';
-import { conflictMessage, parseShadowName, shadowMessage } from './shadow-messages.js';
+import { conflictMethods } from './conflict-methods.js';
+import { conflictPolicyMethods } from './conflict-policy-methods.js';
+import { checkEdits, checkGrowth, checkPatch } from './shadow-limits.js';
+import { parseShadowName, shadowMessage } from './shadow-messages.js';
 import type { ShadowKey } from './shadow-records.js';
 import { deleteShadow, writePatch } from './shadow-replica.js';
+import { ShadowWatches } from './watch-shadow.js';
 
-export interface ShadowServiceOptions {
-  readonly maxDocumentBytes?: number;
+export interface ShadowServiceDependencies extends ChangeShadowDependencies {
+  readonly plans: PlanPublisher;
+  readonly signals: Signals;
 }
 
 export const shadowService = (
-  deps: ChangeShadowDependencies,
-  { maxDocumentBytes = shadowBytes.default }: ShadowServiceOptions = {},
+  deps: ShadowServiceDependencies,
+  options: Partial<ShadowLimits> = {},
 ): ApiService => {
   const { engine } = deps;
+  const limits = { ...defaultShadowLimits, ...options };
   const { read } = engine;
   const get = async (key: ShadowKey) => {
     const row = await read
@@ -64,31 +72,31 @@ export const shadowService = (
       return { shadows: cut.rows.map(shadowMessage), nextPageToken: cut.nextPageToken };
     },
 
-    updateShadow: async ({ name, desired, version }) => {
+    updateShadow: async ({ name, desired, version }, { caller }) => {
       const key = parseShadowName(name);
       const patch = { desired: requireJsonObject(desired, 'desired', shadowRequestLimits) };
-      checkPatch(patch);
+      checkPatch(patch, limits);
       await engine.write((tx) =>
-        changeShadow(deps, tx, key, (before, context) => {
+        changeShadow(deps, tx, { ...key, writer: writerOf(caller) }, (before, context) => {
           if (version !== undefined && version !== BigInt(before.version)) {
             throw new HoldfastError(
               'RESOURCE_CONFLICT',
               `The shadow has version ${before.version}. Read it again, then change it`,
             );
           }
-          checkEdits(before, patch);
+          checkEdits(before, patch, limits);
           const changed = writePatch(before, patch, context);
-          checkSize(before, changed.shadow, maxDocumentBytes);
+          checkGrowth(before, changed.shadow, limits);
           return changed;
         }),
       );
       return get(key);
     },
 
-    deleteShadow: async ({ name }) => {
+    deleteShadow: async ({ name }, { caller }) => {
       const key = parseShadowName(name);
       await engine.write((tx) =>
-        changeShadow(deps, tx, key, (before, context) => {
+        changeShadow(deps, tx, { ...key, writer: writerOf(caller) }, (before, context) => {
           if (!before.exists) throw notFound(key);
           return deleteShadow(before, context);
         }),
@@ -96,65 +104,10 @@ export const shadowService = (
       return {};
     },
 
-    listConflicts: async (request) => {
-      const parent = parseConflictsParent(request.parent);
-      const scope = `conflicts of ${request.parent}`;
-      const page = readPage(request, scope, ['', '', '', '']);
-      let query = read.selectFrom('shadow_conflicts').selectAll();
-      if (parent.site !== '-') {
-        await requireSite(read, parent.site);
-        query = query.where('site_id', '=', parent.site);
-      }
-      if (parent.device !== '') query = query.where('device_id', '=', parent.device);
-      if (page.after !== undefined) {
-        const [site, device, shadow, conflict] = page.after;
-        query = query.where((eb) =>
-          eb.or([
-            eb('site_id', '>', site),
-            eb.and([eb('site_id', '=', site), eb('device_id', '>', device)]),
-            eb.and([
-              eb('site_id', '=', site),
-              eb('device_id', '=', device),
-              eb('shadow', '>', shadow),
-            ]),
-            eb.and([
-              eb('site_id', '=', site),
-              eb('device_id', '=', device),
-              eb('shadow', '=', shadow),
-              eb('conflict_id', '>', conflict),
-            ]),
-          ]),
-        );
-      }
-      const rows = await query
-        .orderBy('site_id')
-        .orderBy('device_id')
-        .orderBy('shadow')
-        .orderBy('conflict_id')
-        .limit(page.limit + 1)
-        .execute();
-      const cut = cutPage(rows, page, scope, (row) => [
-        row.site_id,
-        row.device_id,
-        row.shadow,
-        row.conflict_id,
-      ]);
-      return { conflicts: cut.rows.map(conflictMessage), nextPageToken: cut.nextPageToken };
-    },
-
-    settleConflict: async () => notYet(),
-    listShadowChanges: async () => notYet(),
-    // biome-ignore lint/correctness/useYield: it has nothing to tell yet
-    watchShadow: async function* () {
-      notYet();
-    },
-    getConflictPolicy: async () => notYet(),
-    updateConflictPolicy: async () => notYet(),
+    ...conflictMethods({ ...deps, limits }),
+    ...changeMethods({ engine, watches: new ShadowWatches(deps) }),
+    ...conflictPolicyMethods(deps),
   });
-};
-
-const notYet = (): never => {
-  throw new HoldfastError('METHOD_NOT_ALLOWED', 'This control plane cannot do that yet');
 };
 
 const notFound = ({ device, shadow }: ShadowKey): HoldfastError =>
@@ -162,10 +115,3 @@ const notFound = ({ device, shadow }: ShadowKey): HoldfastError =>
     'RESOURCE_NOT_FOUND',
     `The device ${device} has no shadow${shadow === '-' ? '' : ` ${shadow}`} yet`,
   );
-
-/** `sites/-`, `sites/{site}` or `sites/{site}/devices/{device}`. */
-const parseConflictsParent = (parent: string): DeviceKey => {
-  if (parent.includes('/devices/')) return parseDeviceName(parent);
-  const [site = ''] = parseName(parent, 'sites/{site}', { wildcard: true });
-  return { site, device: '' };
-};

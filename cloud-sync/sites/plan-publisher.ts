@@ -37,6 +37,7 @@ export class PlanPublisher {
   readonly #providers: PlanDocumentProvider[] = [];
   readonly #running = new Map<string, Promise<void>>();
   readonly #again = new Map<string, Promise<void>>();
+  #isClosed = false;
 
   constructor(deps: PlanPublisherDependencies, options: PlanPublisherOptions) {
     this.#deps = deps;
@@ -59,6 +60,16 @@ export class PlanPublisher {
     }
     tx.afterCommit(() => {
       for (const site of sites) this.#publishSoon(site);
+    });
+  }
+
+  /** The same for every site; however many there are, their plans are composed one after the other. */
+  async requestAll(tx: WriteTransaction): Promise<void> {
+    await tx.db.updateTable('plans').set({ requested: 1 }).execute();
+    tx.afterCommit(() => {
+      this.publishDue().catch((error: unknown) => {
+        this.#deps.log.error({ error: messageOf(error) }, 'plans could not be published');
+      });
     });
   }
 
@@ -94,7 +105,10 @@ export class PlanPublisher {
         ]),
       )
       .execute();
-    for (const { site_id } of due) await this.publish(site_id);
+    for (const { site_id } of due) {
+      if (this.#isClosed) return;
+      await this.publish(site_id);
+    }
   }
 
   /** Compares the plan that the site has with the published one, when its gateway connects. */
@@ -128,8 +142,9 @@ export class PlanPublisher {
     await this.request(tx, [site]);
   }
 
-  /** Waits for the runs under way. */
+  /** Waits for the runs under way; what was requested besides is published at the next start. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await Promise.allSettled([...this.#running.values(), ...this.#again.values()]);
   }
 

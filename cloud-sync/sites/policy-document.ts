@@ -1,18 +1,23 @@
-/** The fleet's policy in every plan; what a site assumes by itself (protos/link/site-policy) is not said. */
+/** The policy in a site's plan: the fleet's, and who wins conflicts there. What a site assumes by itself (protos/link/site-policy) is not said. */
 import type { PolicyBody } from '@holdfast/protos/link/plan-documents';
 import { sitePolicy } from '@holdfast/protos/link/site-policy';
 import type { CloudConfiguration } from '../configuration.js';
+import { conflictRulesOf } from '../shadows/conflict-policies.js';
 import type { PlanDocumentProvider } from './plan-documents.js';
 
 export const policyDocument = (policy: CloudConfiguration['policy']): PlanDocumentProvider => {
-  const body = bodyOf(policy);
-  const documents = body === undefined ? [] : [{ kind: 'policy', id: 'policy', body } as const];
-  return async () => documents;
+  const ofFleet = fleetPolicy(policy);
+  return async (db, site) => {
+    const rules = await conflictRulesOf(db, site);
+    const conflicts = rules.length === 0 ? {} : { shadow_conflicts: [...rules] };
+    const body = { ...ofFleet, ...conflicts };
+    return Object.keys(body).length === 0 ? [] : [{ kind: 'policy', id: 'policy', body }];
+  };
 };
 
 const hourMs = 3_600_000;
 
-const bodyOf = (policy: CloudConfiguration['policy']): PolicyBody | undefined => {
+const fleetPolicy = (policy: CloudConfiguration['policy']): PolicyBody => {
   const assumed = sitePolicy(undefined);
   const afterMs = policy.staleRevocationsDays * 24 * hourMs;
   const inactiveAfterMs = policy.inactiveAfterHours * hourMs;
@@ -24,7 +29,7 @@ const bodyOf = (policy: CloudConfiguration['policy']): PolicyBody | undefined =>
     afterMs === assumed.staleRevocations.afterMs &&
     stops.join() === [...assumed.staleRevocations.stops].join() &&
     inactiveAfterMs === assumed.inactiveAfterMs;
-  if (isAssumed) return undefined;
+  if (isAssumed) return {};
   return {
     stale_revocations: { after_ms: afterMs, stops },
     inactive_after_ms: inactiveAfterMs,

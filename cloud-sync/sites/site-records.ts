@@ -87,6 +87,7 @@ export const deleteSite = (
       'telemetry_dropped',
       'device_lives',
       'device_certificates',
+      'conflict_policies',
     ] as const) {
       await db.deleteFrom(table).where('site_id', '=', site).execute();
     }

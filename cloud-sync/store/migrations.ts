@@ -11,6 +11,7 @@ import { peopleTables } from './people-tables.js';
 import { registryTables } from './registry-tables.js';
 import { retentionTables } from './retention-tables.js';
 import { revocationTables } from './revocation-tables.js';
+import { shadowHistoryTables } from './shadow-history-tables.js';
 import { shadowTables } from './shadow-tables.js';
 
 export const migrations: readonly PortableMigration[] = [
@@ -26,4 +27,5 @@ export const migrations: readonly PortableMigration[] = [
   deviceLifeTables,
   retentionTables,
   clockTables,
+  shadowHistoryTables,
 ];

@@ -60,10 +60,11 @@ export const cutPage = <R>(
   const page = rows.slice(0, limit);
   const last = page.at(-1);
   if (rows.length <= limit || last === undefined) return { rows: page, nextPageToken: '' };
-  return { rows: page, nextPageToken: encode(scope, keyOf(last)) };
+  return { rows: page, nextPageToken: pageToken(scope, keyOf(last)) };
 };
 
-const encode = (scope: string, key: PageKey): string =>
+/** Names the page that begins after a key, for lists that cut their rows by themselves. */
+export const pageToken = (scope: string, key: PageKey): string =>
   Buffer.from(JSON.stringify([scope, ...key])).toString('base64url');
 
 const decode = (token: string, scope: string): unknown[] | undefined => {

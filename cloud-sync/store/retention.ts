@@ -1,11 +1,11 @@
 /**
  * Forgets what is older than it is to be kept: telemetry by its arrival, commands by their making, the single executions of a campaign by
- * its end (its counters stay). A few rows a transaction, so that nobody waits for it.
+ * its end (its counters stay), and what other parts have that ages. A few rows a transaction, so that nobody waits for it.
  */
 import type { Schedule, Scheduled } from '@holdfast/provisioning/time/schedule';
 import type { Kysely } from 'kysely';
 import type { Schema } from './schema.js';
-import type { SqlEngine } from './sql-engine.js';
+import type { SqlEngine, WriteTransaction } from './sql-engine.js';
 
 export interface RetentionDeps {
   readonly engine: SqlEngine;
@@ -17,10 +17,25 @@ export interface RetentionDeps {
   };
 }
 
+/** Something that ages. */
+export interface Aging {
+  /** As the log calls it. */
+  readonly name: string;
+  readonly days: number;
+  /** Forgets what is from then (epoch ms) or before, so many rows of a transaction at most, by calling `repeat`; returns how many. */
+  forget(until: number, repeat: Repeat): Promise<number>;
+}
+
+/** Runs transactions until one finds fewer rows than it may. */
+export type Repeat = (
+  forget: (tx: WriteTransaction, limit: number) => Promise<number>,
+) => Promise<number>;
+
 export interface RetentionOptions {
   readonly telemetryDays: number;
   readonly commandDays: number;
   readonly executionDays: number;
+  readonly others?: readonly Aging[];
   /** Rows of one transaction. */
   readonly rowsAtOnce?: number;
 }
@@ -37,7 +52,7 @@ export class Retention {
 
   constructor(deps: RetentionDeps, options: RetentionOptions) {
     this.#deps = deps;
-    this.#options = { rowsAtOnce: 1_000, ...options };
+    this.#options = { rowsAtOnce: 1_000, others: [], ...options };
   }
 
   open(): void {
@@ -62,11 +77,15 @@ export class Retention {
   async #run(): Promise<void> {
     const { log } = this.#deps;
     try {
-      const forgotten = {
+      const forgotten: Record<string, number> = {
         telemetry: await this.#forgetTelemetry(),
         commands: await this.#forgetCommands(),
         executions: await this.#forgetExecutions(),
       };
+      for (const { name, days, forget } of this.#options.others) {
+        const until = this.#deps.now() - days * dayMs;
+        forgotten[name] = await forget(until, (some) => this.#repeat(some));
+      }
       if (Object.values(forgotten).some((rows) => rows > 0)) {
         log.info(forgotten, 'what is older than it is to be kept was removed');
       }
@@ -94,7 +113,7 @@ export class Retention {
         .where('site_id', '=', site_id)
         .execute();
       for (const { device_id } of devices) {
-        rows += await this.#repeat((db, limit) =>
+        rows += await this.#repeat(({ db }, limit) =>
           deleteTelemetry(db, { site_id, device_id, position, limit }),
         );
       }
@@ -114,7 +133,7 @@ export class Retention {
   /** One that is still open expires first, and is kept as long after that. */
   #forgetCommands(): Promise<number> {
     const before = this.#deps.now() - this.#options.commandDays * dayMs;
-    return this.#repeat(async (db, limit) => {
+    return this.#repeat(async ({ db }, limit) => {
       const old = await db
         .selectFrom('commands')
         .select(['site_id', 'device_id', 'command_id'])
@@ -144,7 +163,7 @@ export class Retention {
       .execute();
     let rows = 0;
     for (const { campaign_id } of ended) {
-      rows += await this.#repeat(async (db, limit) => {
+      rows += await this.#repeat(async ({ db }, limit) => {
         const old = await db
           .selectFrom('executions')
           .select(['site_id', 'device_id'])
@@ -166,11 +185,11 @@ export class Retention {
   }
 
   /** Until a turn finds fewer than it may. Each is a transaction of its own. */
-  async #repeat(forget: (db: Kysely<Schema>, limit: number) => Promise<number>): Promise<number> {
+  async #repeat(forget: (tx: WriteTransaction, limit: number) => Promise<number>): Promise<number> {
     const { rowsAtOnce } = this.#options;
     let rows = 0;
     while (!this.#isClosed) {
-      const some = await this.#deps.engine.write(({ db }) => forget(db, rowsAtOnce));
+      const some = await this.#deps.engine.write((tx) => forget(tx, rowsAtOnce));
       rows += some;
       if (some < rowsAtOnce) break;
     }

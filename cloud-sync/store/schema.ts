@@ -9,6 +9,7 @@ import type { PeopleTables } from './people-tables.js';
 import type { RegistryTables } from './registry-tables.js';
 import type { RetentionTables } from './retention-tables.js';
 import type { RevocationTables } from './revocation-tables.js';
+import type { ShadowHistoryTables } from './shadow-history-tables.js';
 import type { ShadowTables } from './shadow-tables.js';
 
 export interface Schema
@@ -22,4 +23,5 @@ export interface Schema
     EnrolmentTables,
     RetentionTables,
     RevocationTables,
+    ShadowHistoryTables,
     ShadowTables {}

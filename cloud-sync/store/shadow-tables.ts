@@ -1,6 +1,7 @@
-/** The shadows as this replica of them has them, and the conflicts that nobody has settled. Times are epoch ms. */
+/** The shadows as this replica of them has them, and their conflicts. Times are epoch ms. */
 import type { Compilable, SchemaModule } from 'kysely';
 import type { PortableMigration } from './migration.js';
+import type { ConflictSettlementColumns, ShadowHistoryColumns } from './shadow-history-tables.js';
 
 export interface ShadowTables {
   /**
@@ -22,7 +23,7 @@ export interface ShadowTables {
     wall: number;
     counter: number;
     updated_at: number;
-  };
+  } & ShadowHistoryColumns;
   shadow_conflicts: {
     site_id: string;
     device_id: string;
@@ -32,7 +33,7 @@ export interface ShadowTables {
     detected_at: number;
     /** JSON of a `ShadowConflict` of protos/semantics/shadow-merge. */
     conflict: string;
-  };
+  } & ConflictSettlementColumns;
 }
 
 const steps = (schema: SchemaModule): Compilable[] => [

@@ -8,6 +8,7 @@ import { EffectRegistry } from '../effects/effect-registry.js';
 import { receiveBatch } from '../link/journal-batch.js';
 import { type IngestResult, ingestBatch } from '../link/journal-ingest.js';
 import { Orders, readOrders } from '../link/orders.js';
+import { ShadowHistory } from '../shadows/shadow-history.js';
 import { PlanPublisher } from '../sites/plan-publisher.js';
 import { insertSite } from '../sites/site-records.js';
 import { openEmbeddedEngine } from '../store/embedded-engine.js';
@@ -17,12 +18,16 @@ const silent = { info: () => undefined, warn: () => undefined, error: () => unde
 
 export const storeUnderTest = async (
   t: Test,
-  { now = () => 1_000 }: { readonly now?: () => number } = {},
+  {
+    now = () => 1_000,
+    historyBytes = 1e9,
+  }: { readonly now?: () => number; readonly historyBytes?: number } = {},
 ) => {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-store-'));
   const engine = await openEmbeddedEngine({ path: join(folder, 'cloud.db'), log: silent });
   const signals = new Signals();
   const orders = new Orders({ signals, now });
+  const history = new ShadowHistory({ signals, now }, { maxBytes: historyBytes });
   const plans = new PlanPublisher(
     { engine, signals, now, log: silent, sign: async () => 'unsigned' },
     { fleet: 'test' },
@@ -41,6 +46,7 @@ export const storeUnderTest = async (
     engine,
     signals,
     orders,
+    history,
     plans,
     effects,
     now,
