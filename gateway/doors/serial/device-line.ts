@@ -100,6 +100,7 @@ export class DeviceLine {
     this.#unanswered = new Unanswered(
       {
         sendCommand: (command) => this.#sendCommand(command),
+        offerAgain: () => this.#offerAgain(),
         sendDelta: (state, version) => this.#serial.sendDelta(state, version),
         isOver: (at) => deps.clock.trusted && at <= deps.clock.now(),
         failed: (error) => this.#complain(error),
@@ -147,6 +148,7 @@ export class DeviceLine {
     const document = parseUpdateDocument(job.document);
     if (!document.ok) return;
     const { version, size_bytes: size, sha256 } = document.value;
+    if (job.status === 'offered') this.#unanswered.offered();
     await this.#whileUp(this.#serial.sendJob({ job_id: job.job_id, version, size, sha256 }));
   }
 
@@ -254,9 +256,23 @@ export class DeviceLine {
     if (next.accepted && next.execution !== null) await this.offer(next.execution);
   }
 
+  async #offerAgain(): Promise<boolean> {
+    const device = this.#device;
+    const next = await this.#deps.dispatch({
+      type: 'job_asked',
+      device,
+      job: null,
+      door: 'serial',
+    });
+    if (!next.accepted || next.execution?.status !== 'offered') return false;
+    await this.offer(next.execution);
+    return true;
+  }
+
   async #takeJobStatus({ job_id: job, ...update }: SerialJobStatus): Promise<void> {
     const { dispatch } = this.#deps;
     this.#check();
+    this.#unanswered.takenUp();
     const run = {
       ...(this.#boot === undefined ? {} : { boot_id: this.#boot }),
       ...(this.#version === undefined ? {} : { version: this.#version }),

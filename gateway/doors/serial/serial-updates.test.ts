@@ -186,3 +186,18 @@ t.test('what no job stands for is refused', async (t) => {
   far.say({ t: 'fetch', job_id: job, offset: good.image.length, length: 1 });
   t.match(await far.next('nack'), { job_id: job, code: 'REQUEST_INVALID' });
 });
+
+t.test('an offer that the line lost comes again until it is taken up', async (t) => {
+  const folder = await folderOf(t);
+  const link = join(folder, 'tty');
+  const site = await openSerialSite(t, folder, [{ device: pump, path: link }], {
+    firmware: [good],
+  });
+  const far = await farEnd(t, link);
+  await far.hello();
+  t.match(await far.next('job'), { job_id: job });
+  t.match(await far.next('job'), { job_id: job });
+  far.say({ t: 'job_status', job_id: job, status: 'downloading' });
+  t.match(await far.next('ack'), { job_id: job, status: 'downloading' });
+  t.match(await execution(site), { status: 'downloading', attempt: 1 });
+});

@@ -1,6 +1,6 @@
 /**
  * What was sent down a serial line and is not answered yet. A line loses bytes and has no acknowledgement of its own, so a command is
- * sent again until it is answered or over, and what is desired a few times, until it is reported.
+ * sent again until it is answered or over, an update until it is taken up or withdrawn, and what is desired a few times, until it is reported.
  *
  * Only so many commands are out at a time, the others wait in order: the device has little memory. All of it is forgotten with the
  * line; what is open then is kept by the services, and comes again after the next hello.
@@ -11,6 +11,8 @@ import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 export interface UnansweredDeps {
   readonly sendCommand: (command: SerialCommand) => Promise<void>;
   readonly sendDelta: (state: JsonObject, version: number) => Promise<void>;
+  /** Offers the update that is open once more; false when none waits to be taken up. */
+  readonly offerAgain: () => Promise<boolean>;
   readonly isOver: (expiresAt: number) => boolean;
   /** Something could not be sent; it is sent again. */
   readonly failed: (error: unknown) => void;
@@ -38,6 +40,7 @@ export class Unanswered {
   readonly #out = new Set<string>();
   #delta: Delta | undefined;
   #version = 0;
+  #isOffered = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(deps: UnansweredDeps, { resendAfterMs }: UnansweredOptions) {
@@ -68,6 +71,17 @@ export class Unanswered {
     this.#resendLater();
   }
 
+  /** An update was offered. */
+  offered(): void {
+    this.#isOffered = true;
+    this.#resendLater();
+  }
+
+  /** The device said something of its update. */
+  takenUp(): void {
+    this.#isOffered = false;
+  }
+
   /** Sends the commands once more: the device said that it may have missed them. */
   async again(): Promise<void> {
     this.#out.clear();
@@ -81,6 +95,7 @@ export class Unanswered {
     this.#out.clear();
     this.#delta = undefined;
     this.#version = 0;
+    this.#isOffered = false;
   }
 
   async #sendNew(): Promise<void> {
@@ -105,8 +120,12 @@ export class Unanswered {
     await this.#deps.sendDelta(state, version);
   }
 
+  async #offerAgain(): Promise<void> {
+    if (this.#isOffered && !(await this.#deps.offerAgain())) this.#isOffered = false;
+  }
+
   #resendLater(): void {
-    if (this.#commands.size === 0 && this.#delta === undefined) return;
+    if (this.#commands.size === 0 && this.#delta === undefined && !this.#isOffered) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       void this.#resend();
@@ -115,7 +134,7 @@ export class Unanswered {
 
   async #resend(): Promise<void> {
     // They all go out anew, but for those whose time is over.
-    const sent = await Promise.allSettled([this.again(), this.#sendDelta()]);
+    const sent = await Promise.allSettled([this.again(), this.#sendDelta(), this.#offerAgain()]);
     for (const result of sent) if (result.status === 'rejected') this.#deps.failed(result.reason);
     this.#resendLater();
   }
