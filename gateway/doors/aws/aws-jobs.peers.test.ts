@@ -7,7 +7,9 @@ const skip = missingSdks();
 
 const version2 = [
   { title: 'IotJobsClientv2', kind: 'v2-requests', protocol: 3 },
+  { title: 'IotJobsClientv2 over MQTT 5', kind: 'v2-requests', protocol: 5 },
   { title: 'IotJobsClient', kind: 'v2-topics', protocol: 3 },
+  { title: 'IotJobsClient over MQTT 5', kind: 'v2-topics', protocol: 5 },
 ] as const;
 
 t.test('AWS IoT’s jobs clients at a gateway without jobs', { skip }, async (t) => {

@@ -70,16 +70,15 @@ const overMqtt5 = ({ host, port, ca, cert, key, clientId, clean }, tell) => {
     if (isConnected) tell({ event: 'resumed', isPresent: connack.sessionPresent });
     isConnected = true;
   });
-  client.on('connectionFailure', ({ error, connack }) =>
-    tell({ event: 'error', message: error.message, reasonCode: connack?.reasonCode }),
-  );
   return {
-    async connect() {
-      const connected = once(client, 'connectionSuccess');
-      client.start();
-      const [{ connack }] = await connected;
-      return connack.sessionPresent;
-    },
+    connect: () =>
+      new Promise((resolve, reject) => {
+        client.once('connectionSuccess', ({ connack }) => resolve(connack.sessionPresent));
+        client.once('connectionFailure', ({ error, connack }) =>
+          reject(new Error(`${error.message} (reason code ${connack?.reasonCode})`)),
+        );
+        client.start();
+      }),
     async disconnect() {
       const stopped = once(client, 'stopped');
       client.stop();
