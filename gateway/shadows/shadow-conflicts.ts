@@ -57,10 +57,10 @@ export interface ConflictFilter {
   readonly limit: number;
 }
 
-export interface ConflictPlace extends ShadowKey {
+export interface ConflictPlace {
   readonly detectedAt: number;
-  /** Of the row. */
-  readonly id: string;
+  /** Of those that were found together. */
+  readonly row: number;
 }
 
 export interface ConflictPage {
@@ -75,23 +75,16 @@ export const listConflicts = async (
   { device, settled = false, after, limit }: ConflictFilter,
 ): Promise<ConflictPage> => {
   const rows = await read.all<ConflictRow>(
-    `SELECT device, name, id, detected_at, conflict, settled_at, settlement FROM shadow_conflicts
-      WHERE (detected_at, device, name, id) > (?, ?, ?, ?)
+    `SELECT rowid AS row, device, name, id, detected_at, conflict, settled_at, settlement FROM shadow_conflicts
+      WHERE (detected_at, rowid) > (?, ?)
         ${settled ? '' : 'AND settled_at IS NULL'} ${device === undefined ? '' : 'AND device = ?'}
-      ORDER BY detected_at, device, name, id LIMIT ?`,
-    [
-      ...[after?.detectedAt ?? -1, after?.device ?? '', after?.name ?? '', after?.id ?? ''],
-      ...(device === undefined ? [] : [device]),
-      limit,
-    ],
+      ORDER BY detected_at, rowid LIMIT ?`,
+    [after?.detectedAt ?? -1, after?.row ?? 0, ...(device === undefined ? [] : [device]), limit],
   );
+  const conflicts = rows.map(listedOf);
   const last = rows.at(-1);
-  return {
-    conflicts: rows.map(listedOf),
-    ...(rows.length < limit || last === undefined
-      ? {}
-      : { next: { ...last, detectedAt: last.detected_at } }),
-  };
+  if (rows.length < limit || last === undefined) return { conflicts };
+  return { conflicts, next: { detectedAt: last.detected_at, row: last.row } };
 };
 
 /** How many are open, by shadow, of a device. */
@@ -184,7 +177,8 @@ const upsert = ({ device, name, id, conflict, now, settlement }: ChangedRow): St
   ],
 });
 
-export interface ConflictRow extends ShadowKey {
+interface ConflictRow extends ShadowKey {
+  readonly row: number;
   readonly id: string;
   readonly detected_at: number;
   readonly conflict: string;

@@ -52,8 +52,8 @@ export type ShadowConflictsAnswer = v.InferOutput<typeof shadowConflictsAnswer>;
 
 /** What a commit changed in a shadow; of several writers in one commit each has its own. */
 export const shadowChangeRow = v.object({
-  /** Of all changes at the gateway, counting up. */
-  position: v.number(),
+  /** Where a watch goes on from. */
+  position: v.string(),
   device: v.string(),
   shadow: v.string(),
   /** The shadow's version after it; a deletion has the version that it deleted. */
@@ -110,14 +110,14 @@ export const settleRequest = v.strictObject({
 /** A line of `…/watch`. */
 export const shadowWatchLine = v.union([
   /** The first: what follows comes after this. */
-  v.object({ watching: v.object({ position: v.number(), version: v.number() }) }),
+  v.object({ watching: v.object({ position: v.string(), version: v.number() }) }),
   v.object({ change: shadowChangeRow }),
-  /** Changes between these versions are gone, since they were not read in time. */
+  /** Some of the changes between these versions are gone, since they were not read in time; what is left follows. */
   v.object({
     missed: v.object({
       after_version: v.number(),
       to_version: v.number(),
-      position: v.number(),
+      position: v.string(),
     }),
   }),
   /** Nothing new; the connection stands. */

@@ -1,19 +1,14 @@
 /** HTTPS for people (8444): the local API under `/api/v1`, with a token of somebody who signed in, or the operator's; no certificate is ever asked for. */
 import { randomUUID } from 'node:crypto';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { isShadowName } from '@holdfast/protos/mqtt/device-id';
-import { isJsonObject, type JsonObject, type JsonValue } from '@holdfast/protos/mqtt/json-payload';
-import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
-import type { ShadowOperation } from '@holdfast/protos/semantics/shadow-merge';
+import type { JsonValue } from '@holdfast/protos/mqtt/json-payload';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import * as v from 'valibot';
 import type { Device } from '../../devices/device.js';
 import type { CommandView } from '../../jobs/command-rows.js';
 import type { Commands } from '../../jobs/commands.js';
-import type { ShadowView } from '../../shadows/shadow-change.js';
-import type { ListedConflict } from '../../shadows/shadow-conflicts.js';
-import type { Shadows } from '../../shadows/shadows.js';
 import type { LatestValue } from '../../telemetry/latest-values.js';
+import { authorise } from '../../trust/authorise.js';
 import type { Right } from '../../trust/rights.js';
 import type { Updates } from '../../updates/updates.js';
 import { type NoteChange, noted } from './change-log.js';
@@ -21,9 +16,11 @@ import { type ClaimRoutesDeps, claimRoutes } from './claim-routes.js';
 import { lifecycleRow } from './device-life-routes.js';
 import { type HttpDoor, type HttpDoorOptions, openHttpDoor } from './http-door.js';
 import { type PeopleGateDeps, peopleGate } from './people-gate.js';
-import { actorOf, type PeopleRoutesDeps, peopleRoutes } from './people-routes.js';
+import { type PeopleRoutesDeps, peopleRoutes } from './people-routes.js';
 import { parseBody } from './request-body.js';
 import type { Route, RouteRequest } from './routes.js';
+import { type ShadowRoutesDeps, shadowRoutes } from './shadow-routes.js';
+import { ShadowWatches, type ShadowWatchesOptions } from './shadow-watches.js';
 
 export interface PeopleDoorDeps
   extends Omit<PeopleGateDeps, 'findSession'>,
@@ -35,7 +32,7 @@ export interface PeopleDoorDeps
   readonly status: () => object;
   readonly devices: { get(device: string): Device | undefined; all(): Device[] };
   readonly telemetry: { latest(device: string): LatestValue[] };
-  readonly shadows: Pick<Shadows, 'get' | 'request' | 'namesOf' | 'conflicts'>;
+  readonly shadows: ShadowRoutesDeps['shadows'];
   readonly updates: Pick<Updates, 'campaigns' | 'executions' | 'whyWaits'>;
   readonly commands: Pick<Commands, 'create' | 'get' | 'list'>;
   /** Stores who asks for a change, before it is made. */
@@ -47,17 +44,9 @@ export interface PeopleDoorDeps
 const defaultCommandMs = 3_600_000;
 const mostPerPage = 1_000;
 
-const jsonObject = v.custom<JsonObject>(
-  (value) => isJsonObject(value as JsonValue),
-  'Expected an object',
-);
 const anyJson = v.custom<JsonValue>((value) => value !== undefined, 'Expected a JSON value');
 const epochMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
-const shadowPatch = v.strictObject({
-  state: v.strictObject({ desired: v.nullable(jsonObject) }),
-  version: v.exactOptional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
-});
 const newCommand = v.object({
   command_id: v.exactOptional(v.string()),
   type: v.string(),
@@ -65,9 +54,12 @@ const newCommand = v.object({
   expires_at: v.exactOptional(epochMs),
 });
 
-export const openPeopleDoor = (
+export const openPeopleDoor = async (
   deps: PeopleDoorDeps,
-  options: Omit<HttpDoorOptions, 'asksForCertificate'>,
+  {
+    watches: watching,
+    ...options
+  }: Omit<HttpDoorOptions, 'asksForCertificate'> & { readonly watches?: ShadowWatchesOptions },
 ): Promise<HttpDoor> => {
   const { devices, telemetry, shadows, updates, commands, fence, now } = deps;
 
@@ -90,37 +82,6 @@ export const openPeopleDoor = (
     const page = rest.slice(0, size);
     const next = rest.length > page.length ? (page.at(-1)?.device ?? '') : '';
     return { devices: page.map(deviceView), next_page_token: next };
-  };
-
-  const shadowKey = (request: RouteRequest): { device: string; name: string } => {
-    const name = request.params.get('name') ?? classicShadow;
-    if (name !== classicShadow && !isShadowName(name)) {
-      throw new HoldfastError('REQUEST_INVALID', 'that cannot be the name of a shadow');
-    }
-    return { device: deviceOf(request).device, name };
-  };
-
-  const getShadow = async (request: RouteRequest): Promise<object> => {
-    const key = shadowKey(request);
-    const view = await shadows.get(key);
-    if (view !== undefined) return shadowRow(view);
-    throw new HoldfastError('RESOURCE_NOT_FOUND', `${key.device} has no such shadow yet`);
-  };
-
-  const patchShadow = async (request: RouteRequest): Promise<object> => {
-    fence.check();
-    const key = shadowKey(request);
-    const { state, version } = parseBody(shadowPatch, request.body);
-    const outcome = await shadows.request({
-      ...key,
-      type: 'update',
-      patch: state,
-      // Whom the shadow names as the writer of what people change here.
-      writer: `site:${actorOf(request.who)}`,
-      ...(version === undefined ? {} : { version }),
-    });
-    if (!outcome.accepted) throw refusalOf(outcome.code, outcome.message);
-    return getShadow(request);
   };
 
   const postCommand = async (request: RouteRequest): Promise<object> => {
@@ -203,11 +164,6 @@ export const openPeopleDoor = (
     get('/devices/:device/telemetry', async (request) => ({
       series: telemetry.latest(deviceOf(request).device),
     })),
-    get('/devices/:device/shadows', async (request) => ({
-      shadows: await shadows.namesOf(deviceOf(request).device),
-    })),
-    get('/devices/:device/shadows/:name', getShadow),
-    change('PATCH', '/devices/:device/shadows/:name', 'shadow.write', patchShadow),
     get('/devices/:device/commands', async (request) => ({
       commands: (await commands.list(deviceOf(request).device)).map(commandRow),
     })),
@@ -215,33 +171,41 @@ export const openPeopleDoor = (
     get('/devices/:device/commands/:command', getCommand),
     get('/campaigns', listCampaigns),
     get('/campaigns/:campaign/executions', listExecutions),
-    get('/conflicts', async () => ({
-      conflicts: (await shadows.conflicts()).conflicts.map(conflictRow),
-    })),
   ];
   const { sessions } = deps.people;
-  return openHttpDoor(
+  const gate = peopleGate({ ...deps, findSession: (token) => sessions.find(token) });
+  const watches = new ShadowWatches(
     {
-      routes: [...routes, ...claimRoutes(deps), ...peopleRoutes(deps)].map((route) =>
+      history: shadows.history,
+      isAllowed: (request) => authorise(gate.identify(request), 'call', 'site.read').allowed,
+      now,
+    },
+    watching,
+  );
+  const ours = shadowRoutes({ shadows, deviceOf, watches, fence });
+  const door = await openHttpDoor(
+    {
+      routes: [...routes, ...ours, ...claimRoutes(deps), ...peopleRoutes(deps)].map((route) =>
         noted(deps.noteChange, route),
       ),
       log: deps.log,
-      ...peopleGate({ ...deps, findSession: (token) => sessions.find(token) }),
+      ...gate,
     },
     { ...options, asksForCertificate: false },
   );
+  return {
+    ...door,
+    close: () => {
+      watches.close();
+      return door.close();
+    },
+  };
 };
 
 const pageSizeOf = (text: string | null): number => {
   const size = Number(text ?? mostPerPage);
   if (Number.isSafeInteger(size) && size >= 0) return Math.min(size || mostPerPage, mostPerPage);
   throw new HoldfastError('REQUEST_INVALID', 'page_size is a number');
-};
-
-const refusalOf = (code: number, message: string): HoldfastError => {
-  if (code === 409) return new HoldfastError('RESOURCE_CONFLICT', message);
-  if (code === 413) return new HoldfastError('REQUEST_TOO_LARGE', message);
-  return new HoldfastError(code === 429 ? 'REQUEST_THROTTLED' : 'REQUEST_INVALID', message);
 };
 
 const deviceView = (device: Device) => ({
@@ -256,15 +220,6 @@ const deviceView = (device: Device) => ({
   lifecycle: lifecycleRow(device.lifecycle),
 });
 
-const shadowRow = ({ state, metadata, delta, version, timestamp }: ShadowView) => ({
-  // A section that is not there is left out, as the control plane shows it.
-  ...state,
-  ...(delta === undefined ? {} : { delta: delta.state }),
-  metadata,
-  version,
-  timestamp,
-});
-
 const commandRow = (view: CommandView) => ({
   device: view.device,
   command: view.command,
@@ -276,19 +231,4 @@ const commandRow = (view: CommandView) => ({
   created_at: view.createdAt,
   expires_at: view.expiresAt,
   answered_at: view.answeredAt,
-});
-
-const conflictRow = ({ device, name, path, winner, loser, detectedAt }: ListedConflict) => ({
-  shadow: `devices/${device}/shadows/${name}`,
-  path,
-  winner: writeOf(winner),
-  loser: writeOf(loser),
-  detected_at: detectedAt,
-});
-
-/** Nothing stands for a deletion. */
-const writeOf = (operation: ShadowOperation | undefined) => ({
-  writer: operation?.stamp.writer ?? '',
-  at: operation?.stamp.wall ?? null,
-  value_json: operation?.value === undefined ? '' : JSON.stringify(operation.value),
 });

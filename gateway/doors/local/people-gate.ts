@@ -17,7 +17,11 @@ export interface PeopleGateDeps {
   readonly monotonic: () => number;
 }
 
-export const peopleGate = (deps: PeopleGateDeps): Pick<HttpDoorDeps, 'identify' | 'refusal'> => {
+export interface PeopleGate extends Pick<HttpDoorDeps, 'refusal'> {
+  readonly identify: (request: IncomingMessage) => Principal;
+}
+
+export const peopleGate = (deps: PeopleGateDeps): PeopleGate => {
   const failures = new AttemptLimit({ burst: 20, refillMs: 3_000 });
   return {
     identify: (request) => {

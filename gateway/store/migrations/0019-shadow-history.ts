@@ -10,7 +10,7 @@ ALTER TABLE shadow_conflicts ADD COLUMN settlement TEXT;
 ALTER TABLE shadow_conflicts ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
 UPDATE shadow_conflicts SET since = detected_at;
 CREATE INDEX shadow_conflicts_by_age ON shadow_conflicts (since, settled_at);
-CREATE INDEX shadow_conflicts_in_order ON shadow_conflicts (detected_at, device, name, id);
-CREATE INDEX shadow_conflicts_open ON shadow_conflicts (detected_at, device, name, id) WHERE settled_at IS NULL;
+CREATE INDEX shadow_conflicts_in_order ON shadow_conflicts (detected_at);
+CREATE INDEX shadow_conflicts_open ON shadow_conflicts (detected_at) WHERE settled_at IS NULL;
 ${historySchema}`,
 };

@@ -143,7 +143,7 @@ const writeOf = ({ writer, at, trusted, value_json }: ShadowConflictRow['loser']
 });
 
 const changeOf = (row: ShadowChangeRow): ChangeRow => ({
-  position: String(row.position),
+  position: row.position,
   device: row.device,
   shadow: row.shadow,
   version: row.version,
@@ -161,8 +161,8 @@ const eventOf = (line: unknown): WatchEvent => {
   if ('alive' in said) return { kind: 'alive' };
   if ('watching' in said) {
     const { position, version } = said.watching;
-    return { kind: 'watching', position: String(position), version };
+    return { kind: 'watching', position, version };
   }
   const { after_version: afterVersion, to_version: toVersion, position } = said.missed;
-  return { kind: 'missed', afterVersion, toVersion, position: String(position) };
+  return { kind: 'missed', afterVersion, toVersion, position };
 };
