@@ -6,6 +6,7 @@ import { addDiffCommand } from './diff.js';
 import { addGetCommand } from './get.js';
 import { addHistoryCommand } from './history.js';
 import { addListCommand } from './list.js';
+import { addPolicyCommand } from './policy.js';
 import { addSetCommand } from './set.js';
 import { addSettleCommand } from './settle.js';
 import { addWatchCommand } from './watch.js';
@@ -20,4 +21,5 @@ export const addShadowCommands = (program: Command, context: () => CommandContex
   addWatchCommand(shadow, context);
   addConflictsCommand(shadow, context);
   addSettleCommand(shadow, context);
+  addPolicyCommand(shadow, context);
 };
