@@ -1,4 +1,5 @@
 /** The settings of a gateway. */
+import { biases } from '@holdfast/devices/gpio/gpio-lines';
 import { defaultSerialDriver, serialDriverNames } from '@holdfast/devices/serial/serial-drivers';
 import { passwordHash, role, userName } from '@holdfast/protos/local/people';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
@@ -19,6 +20,7 @@ import {
 } from '@holdfast/provisioning/program/settings';
 import { isTimeZone, longestMinutes, whyNoStart } from '@holdfast/provisioning/time/opening-times';
 import * as v from 'valibot';
+import { panelRoles } from './panel/panel.js';
 import { windowUses } from './updates/site-windows.js';
 
 const deviceId = v.pipe(
@@ -45,7 +47,14 @@ const gpioLine = v.strictObject({
   /** As `gpiochip0`. */
   chip: v.pipe(v.string(), v.regex(/^gpiochip\d+$/, 'must be the name of a chip, as gpiochip0')),
   line: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(1023)),
-  role: v.picklist(['input', 'output'], 'must be input or output'),
+  /** What the gateway does with it. */
+  role: v.picklist(
+    panelRoles,
+    `must be ${panelRoles.join(' or ')} (nothing drives lines of other roles yet)`,
+  ),
+  /** Low is on. */
+  activeLow: v.optional(v.boolean(), false),
+  bias: v.optional(v.picklist(biases), 'as-is'),
 });
 
 const maintenanceWindow = v.strictObject({
@@ -135,8 +144,11 @@ export const gatewayConfiguration = configuration({
       description: `device, path, baudRate (115200) and driver (${serialDriverNames.join(', ')}) of each line`,
     }),
   }),
-  gpio: section('GPIO lines of this machine that the gateway is given.', {
-    lines: list(gpioLine, { description: 'name, chip, line and role (input or output) of each' }),
+  gpio: section('GPIO lines of this machine that the gateway is given (needs the package gpiod).', {
+    lines: list(gpioLine, {
+      description:
+        'name, chip, line, role, activeLow (false) and bias (`as-is`, `pull-up`, `pull-down`) of each. Roles: `status-led` (on: all is well, slow: no control plane, fast: look at `holdfast --gateway status`, off: it does not run), `restart-button` (held for 5 to 30 s: the gateway begins anew)',
+    }),
   }),
   site: section('Where the gateway stands.', {
     timeZone: text({

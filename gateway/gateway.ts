@@ -1,6 +1,7 @@
 /** Wires the gateway together. Its parts know each other only by what is handed to them here. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { GpioLines } from '@holdfast/devices/gpio/gpio-lines';
 import type { EntryBody, EntryKind } from '@holdfast/protos/link/journal-entries';
 import type { Logger } from '@holdfast/provisioning/program/logger';
 import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
@@ -25,6 +26,8 @@ import { controlPlaneAgent } from './link/control-plane-agent.js';
 import { openGrants } from './link/grants.js';
 import { openLink } from './link/open-link.js';
 import { Pruning } from './link/pruning.js';
+import { faultsOf } from './panel/faults.js';
+import { openPanel } from './panel/panel.js';
 import { openSiteShadows } from './shadows/open-shadows.js';
 import { shadowChanged } from './shadows/shadow-change.js';
 import { performShadowChanges } from './shadows/shadow-effects.js';
@@ -44,6 +47,10 @@ export interface GatewayDependencies {
   readonly onClose: (name: string, close: () => Promise<void> | void) => void;
   /** Ends the program because something it cannot do without has failed. */
   readonly fail: (error: unknown) => void;
+  /** Has the gateway begin anew in good order; by default the program ends. */
+  readonly beginAnew?: () => void;
+  /** The lines of this machine, unless a test has others. */
+  readonly gpio?: GpioLines;
   /** Cron's, unless a test holds the clock. */
   readonly schedule?: Schedule;
   /** The clocks of this machine, likewise. */
@@ -243,6 +250,22 @@ export const openGateway = async (
   });
   ports.mqtts = broker.ports.mqtts ?? 0;
 
+  const panel = openPanel(
+    {
+      ...deps,
+      clock,
+      state: () => ({
+        isLinkUp: link.status().connected,
+        faults: faultsOf({
+          isFenced: fence.isFenced(),
+          lines: serial.lines(),
+          certificates: gatewayRenewal.states(),
+          firmwareProblem: firmware.problem,
+        }),
+      }),
+    },
+    configuration.gpio,
+  );
   await openDoors(
     {
       ...{ ...deps, site, clock, peopleClock, identity, trust, people, fence, broker, serial },
@@ -250,13 +273,15 @@ export const openGateway = async (
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serial, telemetry, trust },
-          windows,
+          ...{ windows, panel },
           certificates: gatewayRenewal,
         }),
     },
     { configuration, dataDir },
   );
 
+  panel.open();
+  onClose('panel', () => panel.close());
   outbox.start();
   onClose('outbox', () => outbox.close());
   serial.open();

@@ -225,13 +225,19 @@ t.test('rights of the user of the service are read, not tried: root may everythi
 
 t.test('gpio: chips that are wanted and there, or not', async (t) => {
   const root = t.testdir({ dev: { gpiochip0: '', gpiochip1: '' } });
-  const line = { name: 'door', chip: 'gpiochip0', line: 4, role: 'input' as const };
-  t.match(await checkGpioChips({ lines: [line], user: undefined, root }), [
+  const hasTools = async () => true;
+  const line = { name: 'door', chip: 'gpiochip0', line: 4 };
+  t.match(await checkGpioChips({ lines: [line], user: undefined, root, hasTools }), [
     { severity: 'ok', text: /gpiochip0 is there, for door/ },
     { severity: 'ok', data: { unused: ['gpiochip1'] } },
   ]);
   t.match(
-    await checkGpioChips({ lines: [{ ...line, chip: 'gpiochip7' }], user: undefined, root }),
+    await checkGpioChips({
+      lines: [{ ...line, chip: 'gpiochip7' }],
+      user: undefined,
+      root,
+      hasTools,
+    }),
     [
       {
         severity: 'failure',
@@ -241,9 +247,13 @@ t.test('gpio: chips that are wanted and there, or not', async (t) => {
       {},
     ],
   );
+  t.match(
+    await checkGpioChips({ lines: [line], user: undefined, root, hasTools: async () => false }),
+    [{ severity: 'failure', text: /tools/, next: 'sudo apt install gpiod' }, {}, {}],
+  );
   const stranger = { name: 'holdfast', uid: 99_999, gids: [99_999] };
   await chmod(join(root, 'dev/gpiochip0'), 0o660);
-  t.match(await checkGpioChips({ lines: [line], user: stranger, root }), [
+  t.match(await checkGpioChips({ lines: [line], user: stranger, root, hasTools }), [
     { severity: 'failure', text: /may not be used by holdfast/, next: /usermod/ },
     {},
   ]);

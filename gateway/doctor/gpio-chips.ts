@@ -1,13 +1,19 @@
 /** Whether the GPIO chips that the configuration names are there and may be used. */
 import { access, constants, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { toolsVersion } from '@holdfast/devices/gpio/libgpiod-tools';
 import type { GatewayConfiguration } from '../configuration.js';
 import { type Finding, findingsOf } from './finding.js';
 import { mayUse } from './may-use.js';
 import type { ServiceUser } from './service-user.js';
 
 export interface GpioOptions {
-  readonly lines: GatewayConfiguration['gpio']['lines'];
+  readonly lines: readonly Pick<
+    GatewayConfiguration['gpio']['lines'][number],
+    'name' | 'chip' | 'line'
+  >[];
+  /** Whether the tools that drive lines are installed. */
+  readonly hasTools?: () => Promise<boolean>;
   readonly user: ServiceUser | undefined;
   /** Where /dev and /sys lie. */
   readonly root?: string;
@@ -19,12 +25,21 @@ export const checkGpioChips = async ({
   lines,
   user,
   root = '/',
+  hasTools = () =>
+    toolsVersion().then(
+      () => true,
+      () => false,
+    ),
 }: GpioOptions): Promise<Finding[]> => {
   const dev = join(root, 'dev');
   const chips = (await readdir(dev).catch(() => []))
     .filter((name) => /^gpiochip\d+$/.test(name))
     .sort();
   if (chips.length === 0 && lines.length === 0) return [ok('no GPIO chips, and none wanted')];
+  const tools =
+    lines.length === 0 || (await hasTools())
+      ? []
+      : [failure('the tools that drive GPIO lines are not installed', 'sudo apt install gpiod')];
   const wanted = [...new Set(lines.map(({ chip }) => chip))];
   const found = await Promise.all(
     wanted.map(async (chip): Promise<Finding> => {
@@ -56,9 +71,9 @@ export const checkGpioChips = async ({
     }),
   );
   const unused = chips.filter((chip) => !wanted.includes(chip));
-  if (unused.length === 0) return found;
+  if (unused.length === 0) return [...tools, ...found];
   const described = await Promise.all(unused.map((chip) => describe(root, chip)));
-  return [...found, ok(`not used: ${described.join(', ')}`, { unused })];
+  return [...tools, ...found, ok(`not used: ${described.join(', ')}`, { unused })];
 };
 
 const describe = async (root: string, chip: string): Promise<string> => {

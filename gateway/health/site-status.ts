@@ -3,6 +3,7 @@ import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
 import type { SerialLineStatus } from '../doors/serial/device-line.js';
 import type { SerialDoor } from '../doors/serial/serial-door.js';
 import type { Link } from '../link/link.js';
+import type { Panel } from '../panel/panel.js';
 import type { GatewayRecord } from '../trust/gateway-identity.js';
 import type { CertificateState } from '../trust/gateway-renewal.js';
 import type { Trust } from '../trust/open-trust.js';
@@ -18,6 +19,7 @@ export interface SiteStatusSources {
   readonly serial: Pick<SerialDoor, 'lines'>;
   readonly trust: Pick<Trust, 'revocations' | 'revocationAge' | 'crl'>;
   readonly certificates: { states(): readonly CertificateState[] };
+  readonly panel: Pick<Panel, 'states'>;
   readonly windows: Pick<SiteWindows, 'states' | 'zone' | 'isTimeMissing'>;
   readonly telemetry: { status(): { readonly droppedPoints: number } };
 }
@@ -56,6 +58,7 @@ export const siteStatus = (sources: SiteStatusSources): object => {
     firmware: { bytes: firmware.bytes, problem: firmware.problem ?? null },
     serial_lines: sources.serial.lines().map(lineView),
     windows: windowsView(sources.windows),
+    gpio_lines: sources.panel.states(),
     telemetry: { dropped_points: sources.telemetry.status().droppedPoints },
   };
 };

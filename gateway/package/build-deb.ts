@@ -104,14 +104,12 @@ export const buildDeb = (options: BuildOptions): BuiltPackage => {
   return { path, sizeBytes: statSync(path).size, installedBytes };
 };
 
-/** Its serial lines are yet to be named, and a site file that names one shall not need a new unit. */
 const packagedUnit = (): string =>
   gatewayUnit({
     configuration: readConfiguration(gatewayConfiguration, { name: '', text: '' }),
     command: ['/usr/bin/holdfast-gateway', 'run'],
     dataDir: installed.dataDir,
     user: installed.user,
-    hasAnyDevice: true,
   });
 
 /** Parts of a workspace that serve its tests and its building alone. */
@@ -183,6 +181,8 @@ const control = ({
     // What Node is linked against, and what the maintainer scripts call.
     'Depends: libc6 (>= 2.28), libstdc++6 (>= 9), libgcc-s1, passwd, init-system-helpers (>= 1.60)',
     'Recommends: systemd, ca-certificates',
+    // For gpio.lines.
+    'Suggests: gpiod',
     'Section: net',
     'Priority: optional',
     'Description: gateway of a site: keeps devices served, updated and trusted without a network',

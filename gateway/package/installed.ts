@@ -33,7 +33,7 @@ export const exampleSiteFile = `# The configuration of this gateway. Everything 
 #       baudRate: 115200
 # gpio:
 #   lines:
-#     - {name: door contact, chip: gpiochip0, line: 17, role: input}
+#     - {name: front, chip: gpiochip0, line: 17, role: status-led}
 # link:
 #   proxy: http://proxy.plant.example:3128
 #   proxyCredentialsFile: /etc/holdfast/proxy-credentials

@@ -22,19 +22,27 @@ export interface InstalledService {
 export interface InstallServiceDependencies {
   readonly run?: (command: string, args: readonly string[]) => Promise<unknown>;
   readonly userExists?: (name: string) => Promise<boolean>;
+  readonly groupExists?: (name: string) => Promise<boolean>;
   readonly isRoot: boolean;
 }
 
 const runTool = promisify(execFile);
 
 export const installService = async (
-  { run = runTool, userExists = hasUser, isRoot }: InstallServiceDependencies,
+  {
+    run = runTool,
+    userExists = hasUser,
+    groupExists = hasGroup,
+    isRoot,
+  }: InstallServiceDependencies,
   options: InstallServiceOptions,
 ): Promise<InstalledService> => {
   const { user, dataDir, isDryRun, unitFolder = '/etc/systemd/system' } = options;
   const unit = gatewayUnit(options);
   const path = join(unitFolder, serviceName);
   const isThere = await userExists(user);
+  const groups: string[] = [];
+  for (const group of deviceGroups) if (await groupExists(group)) groups.push(group);
   const commands: (readonly string[])[] = [
     ...(isThere
       ? []
@@ -50,6 +58,7 @@ export const installService = async (
             user,
           ],
         ]),
+    ...(groups.length === 0 ? [] : [['usermod', '-aG', groups.join(','), user]]),
     // What an enrolment by root has left there is the user's from now on.
     ['mkdir', '-p', dataDir],
     ['chown', '-R', `${user}:${user}`, dataDir],
@@ -83,5 +92,11 @@ export const installService = async (
   return { unit, path, steps };
 };
 
-const hasUser = async (name: string): Promise<boolean> =>
-  (await readFile('/etc/passwd', 'utf8')).split('\n').some((line) => line.startsWith(`${name}:`));
+/** Debian's of serial lines, and Raspberry Pi OS's of GPIO chips. */
+const deviceGroups = ['dialout', 'gpio'];
+
+const hasUser = (name: string): Promise<boolean> => isIn('/etc/passwd', name);
+const hasGroup = (name: string): Promise<boolean> => isIn('/etc/group', name);
+
+const isIn = async (file: string, name: string): Promise<boolean> =>
+  (await readFile(file, 'utf8')).split('\n').some((line) => line.startsWith(`${name}:`));

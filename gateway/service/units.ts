@@ -1,6 +1,6 @@
 /**
- * The systemd unit of a gateway: a user of its own, no new privileges, a read-only system, and of the devices of the machine only those
- * that its configuration names.
+ * The systemd unit of a gateway: a user of its own, no new privileges, a read-only system, and of the devices of the machine serial lines
+ * and GPIO chips alone. Those are let in by their kind, so that a site file that names another line needs no other unit.
  */
 import type { GatewayConfiguration } from '../configuration.js';
 
@@ -11,22 +11,16 @@ export interface UnitOptions {
   /** Must lie below /var/lib for systemd to make it and hand it over. */
   readonly dataDir: string;
   readonly user: string;
-  /** Every serial line and GPIO chip that the machine may ever have, for a unit that is not made anew with each configuration. */
-  readonly hasAnyDevice?: boolean;
 }
 
 export const serviceName = 'holdfast-gateway.service';
 
 export const gatewayUnit = (options: UnitOptions): string => {
   const { configuration, command, dataDir, user } = options;
-  const { serial, gpio } = configuration;
-  const devices = options.hasAnyDevice
-    ? anyDevice
-    : [...serial.lines.map(({ path }) => path), ...gpio.lines.map(({ chip }) => `/dev/${chip}`)];
-  const groups = [
-    ...(serial.lines.length > 0 ? ['dialout'] : []),
-    ...(gpio.lines.length > 0 ? ['gpio'] : []),
-  ];
+  // What is of another kind is named.
+  const others = configuration.serial.lines
+    .map(({ path }) => path)
+    .filter((path) => !/^\/dev\/(tty(USB|ACM|AMA|S)\d|serial\/)/.test(path));
   const state = stateDirectory(dataDir);
   return `${[
     '# Made by "holdfast-gateway install-service"; what is to be other goes into a drop-in: systemctl edit holdfast-gateway',
@@ -54,7 +48,6 @@ export const gatewayUnit = (options: UnitOptions): string => {
     '',
     `User=${user}`,
     `Group=${user}`,
-    ...(groups.length > 0 ? [`SupplementaryGroups=${groups.join(' ')}`] : []),
     ...(state === undefined
       ? [`ReadWritePaths=${dataDir}`]
       : [`StateDirectory=${state}`, 'StateDirectoryMode=0700']),
@@ -65,7 +58,8 @@ export const gatewayUnit = (options: UnitOptions): string => {
     'ProtectSystem=strict',
     'ProtectHome=yes',
     'PrivateTmp=yes',
-    ...devicePolicy([...new Set(devices)]),
+    'DevicePolicy=closed',
+    ...[...new Set([...deviceKinds, ...others])].map((device) => `DeviceAllow=${device} rw`),
     'ProtectProc=invisible',
     'ProtectClock=yes',
     'ProtectHostname=yes',
@@ -92,17 +86,11 @@ export const gatewayUnit = (options: UnitOptions): string => {
 };
 
 /** By the names in /proc/devices (systemd.resource-control(5), "DeviceAllow"). */
-const anyDevice = ['char-ttyUSB', 'char-ttyACM', 'char-ttyAMA', 'char-ttyS', 'char-gpiochip'];
+const deviceKinds = ['char-ttyUSB', 'char-ttyACM', 'char-ttyAMA', 'char-ttyS', 'char-gpiochip'];
 
 /** The name below /var/lib; undefined elsewhere. */
 const stateDirectory = (dataDir: string): string | undefined =>
   dataDir.startsWith('/var/lib/') ? dataDir.slice('/var/lib/'.length) : undefined;
-
-/** Without a device of its own it sees none but the pseudo ones; ProtectClock would close the others otherwise. */
-const devicePolicy = (devices: readonly string[]): string[] =>
-  devices.length === 0
-    ? ['PrivateDevices=yes']
-    : ['DevicePolicy=closed', ...devices.map((path) => `DeviceAllow=${path} rw`)];
 
 const capabilities = ({ listen, services }: GatewayConfiguration): string => {
   const ports = [listen.mqttsPort, listen.httpsPort, listen.consolePort, services.port];

@@ -57,7 +57,7 @@ export const runGateway = async (
       },
       open: (configuration, life) =>
         openingPorts(portSettings(configuration), () =>
-          openGateway({ log, ...life }, { configuration, dataDir, version }),
+          openGateway({ log, ...life, beginAnew }, { configuration, dataDir, version }),
         ),
       onServing: async (configuration, ports) => {
         await writeRunning({ log }, dataDir, {
@@ -79,6 +79,11 @@ export const runGateway = async (
     },
     context.configuration,
   );
+};
+
+/** As `site apply` tells it to. */
+const beginAnew = (): void => {
+  process.kill(process.pid, 'SIGHUP');
 };
 
 /** The ports that are listened on, by their settings. */

@@ -95,6 +95,7 @@ export const errorCodes = {
     'FAILED_PRECONDITION',
     409,
   ),
+  GPIO_UNAVAILABLE: row('A GPIO line cannot be used', true, 'UNAVAILABLE', 503),
   HARDWARE_KEY_FAILED: row('The token does not sign', true, 'UNAVAILABLE', 503),
   INTERNAL: row('Holdfast made a mistake', false, 'INTERNAL', 500),
   JOURNAL_HOLE: row('Entries of the journal are missing', false, 'DATA_LOSS', 500),

@@ -53,6 +53,10 @@ const statusAnswer = v.looseObject({
       ),
     }),
   ),
+  gpio_lines: v.optional(
+    v.array(v.looseObject({ name: v.string(), role: v.string(), problem: v.nullable(v.string()) })),
+    [],
+  ),
   serial_lines: v.optional(
     v.array(
       v.looseObject({

@@ -30,7 +30,7 @@ interface Delta {
 
 const maxCommandsOut = 4;
 /** A device may not know some setting, so it is not told of it for ever. */
-const deltaTimes = 5;
+const deltaTimes = 10;
 
 export class Unanswered {
   readonly #deps: UnansweredDeps;

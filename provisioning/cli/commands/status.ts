@@ -27,6 +27,9 @@ export const addStatusCommand = (program: Command, context: () => CommandContext
         ['devices', `${status.devices.online} of ${status.devices.total} online`],
         ['revocations', revocationsOf(status, now())],
         ...windowsOf(status),
+        ...status.gpio_lines.map(
+          ({ name, role, problem }) => [`gpio ${name}`, `${role} ${problem ?? 'works'}`] as const,
+        ),
         ...status.serial_lines.map(
           ({ device, path, up, device_online }) =>
             [

@@ -1,0 +1,19 @@
+/** When a button was held on purpose, out of the edges of its line: a pure function of what was seen and when. Monotonic ms. */
+
+/** Since when it is held; null while it is not. */
+export type ButtonState = { readonly heldSince: number } | null;
+
+export const leastHeldMs = 5_000;
+/** Held for longer it is stuck, or something leans on it. */
+export const mostHeldMs = 30_000;
+
+/** `isHeld`: it was let go after being held long enough to be meant. */
+export const nextButton = (
+  state: ButtonState,
+  isDown: boolean,
+  at: number,
+): { readonly state: ButtonState; readonly isHeld: boolean } => {
+  if (isDown) return { state: state ?? { heldSince: at }, isHeld: false };
+  const heldMs = state === null ? 0 : at - state.heldSince;
+  return { state: null, isHeld: heldMs >= leastHeldMs && heldMs <= mostHeldMs };
+};

@@ -1,0 +1,171 @@
+import type { GpioLines } from '@holdfast/devices/gpio/gpio-lines';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
+import t, { type Test } from 'tap';
+import { leastHeldMs, mostHeldMs, nextButton } from './button.js';
+import { faultsOf } from './faults.js';
+import { type GatewayState, lightOf } from './light.js';
+import { openPanel, Panel, type PanelLine } from './panel.js';
+
+const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const led: PanelLine = {
+  name: 'front',
+  role: 'status-led',
+  chip: 'gpiochip0',
+  line: 17,
+  activeLow: false,
+  bias: 'as-is',
+};
+const button: PanelLine = { ...led, name: 'reset', role: 'restart-button', line: 4 };
+
+/** A panel whose lines and time are in the test's hand. */
+const begin = (t: Test, lines: readonly PanelLine[]) => {
+  const clock = new ManualClock();
+  const shown: boolean[] = [];
+  const restarts: string[] = [];
+  let state: GatewayState = { isLinkUp: true, faults: [] };
+  let isBroken = false;
+  let press: (isDown: boolean) => void = () => undefined;
+  let isGiven = true;
+  const gpio: GpioLines = {
+    output: () => ({
+      set: async (isOn) => {
+        if (isBroken) throw new HoldfastError('GPIO_UNAVAILABLE', 'no such chip');
+        isGiven = false;
+        shown.push(isOn);
+      },
+      close: async () => {
+        isGiven = true;
+      },
+    }),
+    watch: (_, onEdge) => {
+      press = onEdge;
+      return { failed: new Promise<never>(() => undefined), close: async () => undefined };
+    },
+  };
+  const panel = new Panel(
+    {
+      gpio,
+      log,
+      state: () => state,
+      restart: (name) => restarts.push(name),
+      monotonic: clock.monotonic,
+      wait: clock.wait,
+    },
+    { lines },
+  );
+  t.teardown(() => panel.close());
+  panel.open();
+  /** Moves on once everybody waits. */
+  const pass = async (ms: number): Promise<void> => {
+    while (clock.waiting < lines.length) await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(ms);
+    while (clock.waiting < lines.length) await new Promise((resolve) => setImmediate(resolve));
+  };
+  return {
+    panel,
+    clock,
+    shown,
+    restarts,
+    pass,
+    become: (next: GatewayState) => {
+      state = next;
+    },
+    breakLine: (broken: boolean) => {
+      isBroken = broken;
+    },
+    press: (isDown: boolean) => press(isDown),
+    isGiven: () => isGiven,
+  };
+};
+
+t.test('a light says whether all is well, the WAN is away, or somebody has to look', async (t) => {
+  t.equal(lightOf({ isLinkUp: true, faults: [] }), 'steady');
+  t.equal(lightOf({ isLinkUp: false, faults: [] }), 'slow');
+  t.equal(lightOf({ isLinkUp: true, faults: ['x'] }), 'fast');
+  const { pass, shown, become, panel, isGiven } = begin(t, [led]);
+  await pass(1_000);
+  await pass(1_000);
+  t.same(shown, [true, true, true], 'steady');
+  become({ isLinkUp: false, faults: [] });
+  shown.length = 0;
+  await pass(1_000);
+  await pass(1_000);
+  await pass(999);
+  t.same(shown, [false, true], 'slow: a second each');
+  become({ isLinkUp: false, faults: ['a line is down'] });
+  await pass(1);
+  shown.length = 0;
+  await pass(250);
+  await pass(250);
+  t.same(shown, [true, false], 'fast');
+  await panel.close();
+  t.ok(isGiven(), 'the line is given back');
+});
+
+t.test('a line that cannot be had is told and tried again', async (t) => {
+  const { pass, panel, breakLine, shown } = begin(t, [led]);
+  await pass(0);
+  breakLine(true);
+  await pass(1_000);
+  t.match(panel.states(), [{ name: 'front', role: 'status-led', problem: 'no such chip' }]);
+  breakLine(false);
+  shown.length = 0;
+  await pass(10_000);
+  t.same(shown, [true]);
+  t.match(panel.states(), [{ problem: null }]);
+});
+
+t.test('a button that is held has the gateway begin anew, and a touch does nothing', async (t) => {
+  const { press, clock, restarts } = begin(t, [button]);
+  press(true);
+  clock.advance(200);
+  press(false);
+  t.same(restarts, []);
+  press(true);
+  clock.advance(leastHeldMs);
+  t.same(restarts, [], 'not before it is let go');
+  press(false);
+  t.same(restarts, ['reset']);
+  press(false);
+  t.equal(restarts.length, 1);
+});
+
+t.test('contacts that bounce, or that are stuck, are no hold', async (t) => {
+  const run = (edges: readonly (readonly [isDown: boolean, at: number])[]): number => {
+    let state: Parameters<typeof nextButton>[0] = null;
+    let held = 0;
+    for (const [isDown, at] of edges) {
+      const decided = nextButton(state, isDown, at);
+      state = decided.state;
+      if (decided.isHeld) held += 1;
+    }
+    return held;
+  };
+  t.equal(run([[false, 10_000]]), 0, 'let go without having been pressed');
+  t.equal(run([[true, 0], [true, 3], [false, leastHeldMs]]), 1); // biome-ignore format: pairs
+  t.equal(run([[true, 0], [false, 3], [true, 5], [false, leastHeldMs + 4]]), 0); // biome-ignore format: pairs
+  t.equal(run([[true, 0], [false, mostHeldMs + 1]]), 0); // biome-ignore format: pairs
+});
+
+t.test('what is wrong at the site is counted', async (t) => {
+  const well = {
+    isFenced: false,
+    lines: [{ path: '/dev/ttyUSB0', isUp: true }],
+    certificates: [{ name: 'link', state: 'due' } as const],
+    firmwareProblem: undefined,
+  };
+  t.same(faultsOf(well), []);
+  t.equal(faultsOf({ ...well, isFenced: true }).length, 1);
+  t.match(faultsOf({ ...well, lines: [{ path: '/dev/x', isUp: false }] }), [/\/dev\/x is down/]);
+  t.match(faultsOf({ ...well, certificates: [{ name: 'link', state: 'alarm' }] }), [/link/]);
+  t.match(faultsOf({ ...well, firmwareProblem: 'the disk is full' }), [/full/]);
+});
+
+t.test('refuses one line under two names', async (t) => {
+  const deps = { clock: new ManualClock(), log, state: () => ({ isLinkUp: true, faults: [] }) };
+  t.throws(() => openPanel(deps, { lines: [led, { ...button, line: 17 }] }), {
+    code: 'CONFIGURATION_INVALID',
+    message: /gpiochip0 17 is named twice/,
+  });
+});
