@@ -280,6 +280,26 @@ export const gatewayConfiguration = configuration({
       key: text({ default: 'holdfast-site-ca', description: 'Label of the key, which is made' }),
     },
   ),
+  retention: section(
+    'What is removed when it is over for so long, and the control plane has heard of it.',
+    {
+      commandDays: integer({
+        default: 90,
+        min: 1,
+        max: 36_500,
+        unit: 'days',
+        description: 'Commands and their responses',
+      }),
+      campaignDays: integer({
+        default: 365,
+        min: 1,
+        max: 36_500,
+        unit: 'days',
+        description:
+          'Campaigns that the plan names no more, and what became of each device in them',
+      }),
+    },
+  ),
   link: section('The link to the control plane.', {
     proxy: optionalText({
       description:

@@ -33,6 +33,7 @@ import { shadowChanged } from './shadows/shadow-change.js';
 import { performShadowChanges } from './shadows/shadow-effects.js';
 import type { GatewayHealth } from './site-file/gateway-health.js';
 import { journalEntry } from './store/journal.js';
+import { Retention } from './store/retention.js';
 import { openSite } from './store/site.js';
 import { loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openTrust, type Trust } from './trust/open-trust.js';
@@ -293,6 +294,12 @@ export const openGateway = async (
   const pruning = new Pruning({ lanes: [lanes.audit, lanes.state], clock, schedule, log });
   pruning.open();
   onClose('pruning', () => pruning.close());
+  const retention = new Retention(
+    { site, commands, updates, clock, schedule, log },
+    configuration.retention,
+  );
+  retention.open();
+  onClose('retention', () => retention.close());
   return {
     ports: { ...ports, ...broker.ports },
     health: () => ({ isLinkUp: link.status().connected, lines: serial.lines() }),

@@ -105,6 +105,14 @@ const update = (view: CommandView): Statement => ({
   expectChanges: 1,
 });
 
+export const deleteCommand = ({
+  device,
+  command,
+}: Pick<CommandRow, 'device' | 'command'>): Statement => ({
+  sql: `DELETE FROM commands WHERE device = ? AND command = ? AND state NOT IN ('delivered', 'accepted')`,
+  params: [device, command],
+});
+
 const entryOf = (view: CommandView, at: number): Append =>
   journalEntry(
     'state',

@@ -232,3 +232,28 @@ t.test('what is over by a clock that is not trusted is not looked at all the tim
   timers.restore();
   t.same(delays, [1_000]);
 });
+
+t.test('forgets what was over before, and nothing that is open or younger', async (t) => {
+  const { clock, start } = await openSite(t);
+  const { devices, commands, outbox } = await start();
+  devices.learned('pump', { model: 'p' });
+  for (const id of ['c1', 'c2']) await commands.create(command(clock, id));
+  const long = { ...command(clock, 'c3'), expiresAt: clock.now() + 10_000_000 };
+  await commands.create(long);
+  await outbox.idle();
+  await commands.answered('pump', 'c1', { status: 'succeeded' });
+  clock.advance(3_600_000);
+  await commands.expire();
+  await commands.forget(clock.now() - 600_000);
+  t.same(
+    (await commands.list('pump')).map(({ command: id, state }) => `${id} ${state}`).sort(),
+    ['c2 expired', 'c3 delivered'],
+    'what ran out just now is kept',
+  );
+  clock.advance(3_600_000);
+  await commands.forget(clock.now());
+  t.same(
+    (await commands.list('pump')).map(({ command: id }) => id),
+    ['c3'],
+  );
+});

@@ -26,6 +26,7 @@ import {
   type CommandView,
   commandOf,
   createWrite,
+  deleteCommand,
   expireWrite,
   failureEntry,
   isOpen,
@@ -67,6 +68,8 @@ export interface NewCommand {
 /** The clock may become trusted, or be set, while a timer waits. */
 const longestWaitMs = 60_000;
 const retryMs = 1_000;
+/** In one commit: everybody's wait for it. */
+const mostForgotten = 500;
 
 export class Commands {
   readonly #deps: CommandsDeps;
@@ -205,6 +208,20 @@ export class Commands {
       [device, limit],
     );
     return rows.map(commandOf);
+  }
+
+  /** Forgets those that were over before then, epoch ms, some at a time. */
+  async forget(before: number): Promise<void> {
+    for (;;) {
+      const rows = await this.#deps.site.read.all<Pick<CommandRow, 'device' | 'command'>>(
+        `SELECT device, command FROM commands
+         WHERE state NOT IN ('delivered', 'accepted') AND expires_at < ?1 AND created_at < ?1
+           AND coalesce(answered_at, 0) < ?1 LIMIT ?2`,
+        [before, mostForgotten],
+      );
+      if (rows.length === 0) return;
+      await this.#deps.site.commit(rows.map(deleteCommand));
+    }
   }
 
   #check({ device, command, type, payload }: NewCommand): void {

@@ -25,14 +25,17 @@ export interface SupersessionOptions {
 
 /** Revocations of one commit. */
 const mostAtOnce = 200;
+/** Of those that were used; beyond it, those that are worth nothing any more are forgotten: to note one again changes nothing. */
+const mostUsed = 10_000;
 
 export class Supersession {
   readonly #deps: SupersessionDependencies;
   readonly #afterMs: number;
-  readonly #used: Set<string>;
+  #used: Set<string>;
   /** Used, and not yet noted. */
   readonly #toNote = new Set<string>();
   #working: Promise<void> = Promise.resolve();
+  #forgetAt = mostUsed;
 
   private constructor(deps: SupersessionDependencies, afterMs: number, used: readonly string[]) {
     this.#deps = deps;
@@ -61,6 +64,11 @@ export class Supersession {
     await this.#queue(async () => {
       const { site, clock, revocations } = this.#deps;
       if (!clock.trusted) return;
+      if (this.#used.size > this.#forgetAt) {
+        const kept = await usedSerials(site.read, endedAfter(this.#deps));
+        this.#used = new Set([...kept, ...this.#toNote]);
+        this.#forgetAt = Math.max(mostUsed, 2 * this.#used.size);
+      }
       const due = await supersededCertificates(site.read, {
         usedBefore: clock.now() - this.#afterMs,
         endedAfter: endedAfter(this.#deps),

@@ -37,6 +37,7 @@ export class CampaignPass {
   readonly #candidates = new Set<string>();
   /** Executions found at the start, whose time is looked at before anything runs out. */
   #toResume: readonly (readonly [campaign: string, device: string])[];
+  #forgetBefore: number | undefined;
 
   constructor(deps: CampaignPassDeps, executions: Executions) {
     this.#deps = deps;
@@ -93,6 +94,24 @@ export class CampaignPass {
       ]);
     }
     await this.#executions.settle();
+    await this.#forget();
+  }
+
+  /** The next pass takes out campaigns that were settled before then, epoch ms, and that the plan names no more. */
+  forgetBefore(before: number): void {
+    this.#forgetBefore = before;
+  }
+
+  async #forget(): Promise<void> {
+    const before = this.#forgetBefore;
+    const plan = this.#deps.plan.current();
+    if (before === undefined || plan === undefined) return;
+    this.#forgetBefore = undefined;
+    for (const id of await this.#executions.settledBefore(before)) {
+      // One that is named would be taken up again as a new one.
+      if (this.#deps.plan.current()?.documents.campaign.has(id)) continue;
+      await this.#executions.forget(id);
+    }
   }
 
   /** Gives what ran out while the gateway was away its time again. */

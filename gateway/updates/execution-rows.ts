@@ -176,6 +176,16 @@ export const decisionWrite = (
   ),
 ];
 
+export const deleteExecution = (campaign: string, device: string): Statement => ({
+  sql: 'DELETE FROM executions WHERE campaign = ? AND device = ?',
+  params: [campaign, device],
+});
+
+export const deleteCampaign = (campaign: string): Statement => ({
+  sql: 'DELETE FROM campaign_runs WHERE campaign = ? AND settled_at IS NOT NULL',
+  params: [campaign],
+});
+
 /** The wall clock turned out to be off by `stepMs`: what is not over was kept by it. */
 export const correctWrite = (stepMs: number): Statement => ({
   sql: `UPDATE executions SET deadline = deadline + ?1, not_before = iif(not_before = 0, 0, not_before + ?1)

@@ -13,6 +13,8 @@ import {
   campaignOf,
   correctWrite,
   decisionWrite,
+  deleteCampaign,
+  deleteExecution,
   type ExecutionRow,
   executionOf,
   insertCampaign,
@@ -220,6 +222,34 @@ export class Executions {
       await this.#deps.site.commit(settleWrite(id, this.#deps.wall()));
       run.isSettled = true;
     }
+  }
+
+  /** Campaigns that were settled before then, epoch ms; nobody may take them up while they are forgotten. */
+  async settledBefore(before: number): Promise<string[]> {
+    const rows = await this.#deps.site.read.all<{ campaign: string }>(
+      'SELECT campaign FROM campaign_runs WHERE settled_at < ? ORDER BY settled_at',
+      [before],
+    );
+    return rows
+      .map(({ campaign }) => campaign)
+      .filter((id) => {
+        const run = this.#runs.get(id);
+        return run?.isSettled === true && run.live.size === 0;
+      });
+  }
+
+  /** Takes a settled campaign out with all its executions, some at a time. */
+  async forget(id: string): Promise<void> {
+    const run = this.#runs.get(id);
+    if (run === undefined) return;
+    const devices = [...run.devices];
+    while (devices.length > 0) {
+      const some = devices.splice(0, mostAtOnce);
+      await this.#deps.site.commit(some.map((device) => deleteExecution(id, device)));
+      for (const device of some) run.devices.delete(device);
+    }
+    await this.#deps.site.commit([deleteCampaign(id)]);
+    this.#runs.delete(id);
   }
 
   /** To be called at once when the wall clock turned out to be off: deadlines on disk move with it. Resolves after the commit. */

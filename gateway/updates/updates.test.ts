@@ -202,6 +202,35 @@ t.test('no device waits for a time that is a year away', async (t) => {
   t.same(await site.statuses(), { a: 'offered' });
 });
 
+t.test('forgets a campaign that is settled, old and named by no plan', async (t) => {
+  const site = await openTestSite(t);
+  site.firmware.come(firmwareBody());
+  site.plan.set({ c: campaignBody(), d: campaignBody({ started_at: 1e13 }) });
+  const life = await site.start();
+  life.devices.connected('a', 's', { model: 'pi', firmwareVersion: '2' });
+  life.devices.connected('b', 's', { model: 'pi' });
+  await life.updates.settled();
+  t.same(await site.statuses('c'), { b: 'superseded' });
+  t.same(await site.statuses('d'), { b: 'offered' });
+  site.clock.advance(1_000);
+  const ids = () => life.updates.campaigns().map(({ id }) => id);
+  await life.updates.forget(site.clock.now());
+  t.same(ids(), ['c', 'd'], 'the plan names both');
+  site.plan.set({});
+  await life.updates.settled();
+  await life.updates.forget(site.clock.now() - 2_000);
+  t.same(ids(), ['c', 'd'], 'neither is old');
+  await life.updates.forget(site.clock.now());
+  t.same(ids(), ['d'], 'the other was settled only now');
+  t.same(await site.statuses('c'), {});
+  site.clock.advance(1_000);
+  await life.updates.forget(site.clock.now());
+  t.same(ids(), []);
+  await life.close();
+  const second = await site.start();
+  t.same(second.updates.campaigns(), []);
+});
+
 t.test('a timer wakes it when a time comes, without any event', async (t) => {
   const site = await openTestSite(t);
   site.firmware.come(firmwareBody());

@@ -122,6 +122,13 @@ export class Updates {
     this.#passes.soon();
   }
 
+  /** Forgets campaigns that were settled before then, epoch ms, and that the plan names no more. */
+  async forget(before: number): Promise<void> {
+    if (this.#opened === undefined) return;
+    this.#pass.forgetBefore(before);
+    await this.#passes.now();
+  }
+
   /** To be called at once when the time that was taken for right turned out to be another; resolves after the commit. */
   async correct({ step }: Pick<ClockCorrection, 'step'>): Promise<void> {
     await this.#opened?.executions.correct(step);
