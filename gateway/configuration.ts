@@ -82,7 +82,7 @@ const service = v.strictObject({
   user: v.pipe(v.string(), v.minLength(1), v.maxLength(64)),
   /** As `holdfast-gateway hash-password` prints it. */
   passwordHash,
-  /** Topic filters. */
+  /** Topic filters; one that begins with `!` is an exception to the others. */
   publish: v.optional(v.array(v.string()), []),
   subscribe: v.optional(v.array(v.string()), []),
 });
@@ -106,7 +106,29 @@ export const gatewayConfiguration = configuration({
     {
       port: port({ default: 1883, description: 'Port of the listener' }),
       users: list(service, {
-        description: 'user, passwordHash, and the topic filters to publish and subscribe to',
+        description:
+          'user, passwordHash, and the topic filters to publish and subscribe to; one that begins with ! is an exception to the others',
+      }),
+    },
+  ),
+  mqtt: section(
+    'Bounds of MQTT clients. What a client of MQTT 5 is given instead of what it asked for, it is told.',
+    {
+      maxSessionExpiryMs: integer({
+        default: 0,
+        min: 0,
+        max: 4_294_967_294_000,
+        unit: 'ms',
+        description:
+          'A session whose client is away for longer is over, whatever the client asked for. 0: as the client asks; one of MQTT 3.1.1 asks for ever',
+      }),
+      maxKeepaliveMs: integer({
+        default: 0,
+        min: 0,
+        max: 65_535_000,
+        unit: 'ms',
+        description:
+          'MQTT 5 clients are told to be heard at least so often (rounded up to a second). 0: as the client asks',
       }),
     },
   ),

@@ -10,6 +10,7 @@ import type { MachineTime } from '@holdfast/provisioning/time/machine-time';
 import { cronSchedule, type Schedule } from '@holdfast/provisioning/time/schedule';
 import { readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { openBroker } from './broker/broker.js';
+import { configuredLimits } from './broker/broker-limits.js';
 import { LatePublisher } from './broker/late-publisher.js';
 import { ServiceAccounts } from './broker/service-accounts.js';
 import { type GatewayConfiguration, tokenOf } from './configuration.js';
@@ -241,6 +242,7 @@ export const openGateway = async (
     {
       mqtts: { host: listen.host, port: listen.mqttsPort, tls: certificate.credentials },
       ...(services.users.length > 0 && { services: { port: services.port } }),
+      limits: configuredLimits(configuration.mqtt),
     },
   );
   onClose('broker', () => broker.close());

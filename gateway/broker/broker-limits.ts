@@ -54,6 +54,16 @@ export const defaultLimits: BrokerLimits = {
   connectionsPerDevice: 16,
   subscriptionsPerSession: 200,
   maxSessionExpiryMs: Number.POSITIVE_INFINITY,
+  shared: { maxGroups: 1_000, maxMembers: 256 },
   deviceRetained: { maxMessages: 100, maxBytes: 256 * kib },
   otherRetained: { maxMessages: 100_000, maxBytes: 64 * mib },
 };
+
+/** The defaults but for what is configured; 0 bounds nothing. */
+export const configuredLimits = (mqtt: {
+  readonly maxSessionExpiryMs: number;
+  readonly maxKeepaliveMs: number;
+}): Pick<BrokerLimits, 'maxSessionExpiryMs' | 'mqtt5'> => ({
+  maxSessionExpiryMs: mqtt.maxSessionExpiryMs || defaultLimits.maxSessionExpiryMs,
+  mqtt5: { ...defaultLimits.mqtt5, maxKeepaliveS: Math.ceil(mqtt.maxKeepaliveMs / 1_000) },
+});

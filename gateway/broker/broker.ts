@@ -215,7 +215,8 @@ export async function openBroker(
       const message = { topic, payload, qos, retain: retain && to === undefined };
       await router.route(message, 'gateway', 'gateway', { to });
     },
-    isHeard: (topic) => sessions.index.subscribersOf(topic).length > 0,
+    isHeard: (topic) =>
+      sessions.index.subscribersOf(topic).length > 0 || sessions.groups.matching(topic).length > 0,
     disconnect: (deviceId, reason) => desk.disconnect(deviceId, reason),
     cut: (isToGo, reason) => desk.cut(isToGo, reason),
     forget: async (deviceId, reason) => {

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { authorise, type Decision, type DenialReason, type TopicVerb } from '../trust/authorise.js';
 import { anonymous, type Identity } from '../trust/identity.js';
+import { isShared } from '../trust/shared-filter.js';
 import type { BrokerDependencies } from './broker.js';
 import type { BrokerLimits } from './broker-limits.js';
 import type { WillRow } from './broker-rows.js';
@@ -21,7 +22,6 @@ import type {
 } from './protocol.js';
 import type { Router } from './router.js';
 import type { SessionRegistry } from './session-registry.js';
-import { isShared } from './shared-filter.js';
 import type { Subscription } from './subscription-index.js';
 import { TurnFlush } from './turn-flush.js';
 import { Wills } from './wills.js';
@@ -243,7 +243,10 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     this.#tell(connection, true);
     this.#tellPredecessors(connection);
     connection.stream.release();
-    connection.session?.attach(connection);
+    const { session } = connection;
+    if (session === undefined) return;
+    session.attach(connection);
+    void this.#deps.sessions.sharing.arrived(session);
   }
 
   gone(connection: Connection, isOrderly: boolean): void {

@@ -196,7 +196,9 @@ export class ClientStream extends Duplex {
     } else {
       // The last words, a refusal above all, are worth a moment.
       this.#socket.resume();
-      this.#socket.destroySoon();
+      // A client that still writes must not be reset before it has read why.
+      if (this.#isMqtt5) this.#socket.end();
+      else this.#socket.destroySoon();
       setTimeout(() => this.#socket.destroy(), lingerMs).unref();
     }
     done(error);

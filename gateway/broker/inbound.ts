@@ -10,7 +10,7 @@ import type { BrokerDependencies } from './broker.js';
 import { saveInbox } from './broker-rows.js';
 import type { Connection } from './connection.js';
 import type { PublishRequest } from './protocol.js';
-import type { Prepared, Router } from './router.js';
+import { nobody, type Prepared, type Router } from './router.js';
 import type { Session } from './session.js';
 
 export interface InboundDependencies
@@ -33,7 +33,12 @@ export class Inbound {
   take(connection: Connection, message: PublishRequest, done: Done): void {
     const { identity, session } = connection;
     const refused = this.#refusalOf(connection, message);
-    if (identity === undefined || session === undefined || refused !== undefined) {
+    const goesNowhere = refused !== undefined && isTakenInVain(connection, refused);
+    if (
+      identity === undefined ||
+      session === undefined ||
+      (refused !== undefined && !goesNowhere)
+    ) {
       done(refused);
       return;
     }
@@ -43,10 +48,10 @@ export class Inbound {
       return;
     }
     const settle = packetId === undefined ? undefined : session.inbox.receive(packetId);
-    const taken: Taken = { connection, session, message, done, settle };
+    const taken: Taken = { connection, session, message, done, settle, goesNowhere };
     let owed: Promise<Write | undefined> | undefined;
     try {
-      owed = this.#handle(connection, identity, message);
+      if (!goesNowhere) owed = this.#handle(connection, identity, message);
     } catch (error) {
       owed = Promise.reject(error);
     }
@@ -103,14 +108,11 @@ export class Inbound {
 
   /** One commit for the retained copy, every queued copy, the note against repetition, and what the door adds. */
   #store(taken: Taken, also: Write | undefined): void {
-    const { connection, session, message } = taken;
-    const { stored } = connection;
-    const prepared = this.#deps.router.prepare(
-      message,
-      connection.owner,
-      connection.clientId,
-      session.clientId,
-    );
+    const { connection, session, message, goesNowhere } = taken;
+    const { stored, owner, clientId } = connection;
+    const prepared = goesNowhere
+      ? nobody
+      : this.#deps.router.prepare(message, owner, clientId, session.clientId);
     const write = [...prepared.write, ...(also ?? [])];
     if (message.qos === 2 && message.messageId !== undefined && session.isPersistent) {
       write.push(saveInbox(session.key, message.messageId));
@@ -151,7 +153,16 @@ interface Taken {
   readonly done: Done;
   /** Of a QoS 2 message: tells its repetitions whether it was stored. */
   readonly settle: ((isStored: boolean) => void) | undefined;
+  /** It is acknowledged, and that is all. */
+  readonly goesNowhere: boolean;
 }
+
+/**
+ * What begins with `$` is the server's (3.1.1, 4.7.2): a service may say it and nobody hears it, which is told as refused. MQTT 3.1.1 can
+ * only acknowledge or hang up (3.3.5); MQTT 5 has a reason for it.
+ */
+const isTakenInVain = ({ identity, mqtt5 }: Connection, refused: HoldfastError): boolean =>
+  identity?.kind === 'service' && mqtt5 === undefined && refused.data?.reason === 'TOPIC_RESERVED';
 
 const finish = ({ connection, done, settle }: Taken, prepared: Prepared): void => {
   const pressure = prepared.deliver();

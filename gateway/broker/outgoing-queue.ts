@@ -53,6 +53,11 @@ export class OutgoingQueue {
     return this.#inflight.size;
   }
 
+  /** Packet ids that are given out: what is owed, and what is about to be. */
+  get reservedCount(): number {
+    return this.#packetIds.size;
+  }
+
   get bytes(): number {
     return this.#bytes;
   }
@@ -126,6 +131,23 @@ export class OutgoingQueue {
     const next = this.#shift();
     if (next !== undefined) this.#forget(next);
     return next;
+  }
+
+  /** Takes those away that are meant, in flight or waiting, at most so many; their packet ids are theirs until they are forgotten. */
+  take(isMeant: (outgoing: Outgoing) => boolean, most: number): Outgoing[] {
+    const taken = new Set<Outgoing>();
+    for (const outgoing of this.all()) {
+      if (taken.size >= most) break;
+      if (isMeant(outgoing)) taken.add(outgoing);
+    }
+    if (taken.size === 0) return [];
+    for (const [packetId, outgoing] of [...this.#inflight]) {
+      if (taken.has(outgoing)) this.#inflight.delete(packetId);
+    }
+    this.#waiting = this.#waiting.slice(this.#head).filter((outgoing) => !taken.has(outgoing));
+    this.#head = 0;
+    for (const { size } of taken) this.#bytes -= size;
+    return [...taken];
   }
 
   inflight(): Iterable<Outgoing> {

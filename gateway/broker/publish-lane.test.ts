@@ -101,9 +101,23 @@ t.test('who only publishes is kept alive by it', async (t) => {
   t.notOk(client.socket.destroyed);
 });
 
+t.test('what a service publishes beneath $ is acknowledged and goes nowhere', async (t) => {
+  const refused: string[] = [];
+  const site = await openSite(t, { onRefused: ({ what, reason }) => refused.push(what, reason) });
+  const client = await rawMeter(t, site, { clean: false });
+  client.send({ cmd: 'subscribe', messageId: 9, subscriptions: [{ topic: '#', qos: 0 }] });
+  await client.packet('suback');
+  client.send(publish(1, { topic: '$TopicA/B' }), publish(2, { topic: '$x', qos: 2 }));
+  client.send({ cmd: 'pubrel', messageId: 2 }, publish(3, { topic: 'w' }));
+  t.ok(await client.packet('pubcomp'));
+  t.match(await client.packet('publish'), { topic: 'w' });
+  t.match(site.handled, [{ topic: 'w' }]);
+  t.same(refused, ['$TopicA/B', 'TOPIC_RESERVED', '$x', 'TOPIC_RESERVED']);
+});
+
 t.test('a topic of too many levels, or with a wildcard, ends the connection', async (t) => {
   const site = await openSite(t);
-  for (const topic of ['/'.repeat(100), 'a/+', '#', '$SYS/x']) {
+  for (const topic of ['/'.repeat(100), 'a/+', '#']) {
     const client = await rawMeter(t, site);
     client.send(publish(1, { topic: 'x'.repeat(topic.length) }));
     await client.packet('puback');

@@ -3,15 +3,16 @@ import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Store } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { DropEvent } from './broker.js';
-import { enqueue } from './broker-rows.js';
 import { type Message, minQoS, type QoS } from './message.js';
 import { identified } from './mqtt5/carried-properties.js';
 import type { Outgoing } from './outgoing-queue.js';
 import { publishHead } from './publish-packet.js';
 import type { Retained, RetainedStore } from './retained-store.js';
 import type { Session } from './session.js';
+import { rowOf } from './session-queues.js';
 import type { SessionRegistry } from './session-registry.js';
-import type { Subscriber, Subscription } from './subscription-index.js';
+import type { SharedGroup } from './shared-groups.js';
+import { type Subscriber, type Subscription, subscriberOf } from './subscription-index.js';
 
 export interface Prepared {
   /** Commit this, then `deliver`, or `undo` when it could not be. */
@@ -50,7 +51,8 @@ export class Router {
       to === undefined
         ? this.#sessions.index.subscribersOf(message.topic)
         : this.#connected(to, message.qos);
-    if (subscribers.length === 0 && !message.retain) return nobody;
+    const groups = to === undefined ? this.#sessions.groups.matching(message.topic) : [];
+    if (subscribers.length === 0 && groups.length === 0 && !message.retain) return nobody;
     const write: Write[number][] = [];
     const undo: (() => void)[] = [];
     let kept: (() => void) | undefined;
@@ -69,21 +71,28 @@ export class Router {
     const live: Message = { topic, payload, qos, retain: false, properties, expiresAt };
     const once: [Session, Message][] = [];
     const owed: [Session, Outgoing][] = [];
+    const owe = (session: Session, fitted: Message, granted: QoS, share?: string): void => {
+      if (granted === 0) {
+        once.push([session, fitted]);
+        return;
+      }
+      const outgoing = this.#copyFor(session, fitted, granted, share);
+      if (outgoing === undefined) return;
+      owed.push([session, outgoing]);
+      undo.push(() => session.queue.forgetPacketId(outgoing.packetId));
+      if (session.isPersistent) write.push(rowOf(session, outgoing));
+    };
     for (const subscriber of subscribers) {
       const { session } = subscriber;
       const asked = session.clientId === from ? subscriber.ownQos : subscriber.qos;
       if (asked === undefined) continue;
-      const granted = minQoS(asked, qos);
-      const fitted = fit(subscriber, message.retain, live);
-      if (granted === 0) {
-        once.push([session, fitted]);
-      } else {
-        const outgoing = this.#copyFor(session, fitted, granted);
-        if (outgoing === undefined) continue;
-        owed.push([session, outgoing]);
-        undo.push(() => session.queue.forgetPacketId(outgoing.packetId));
-        if (session.isPersistent) write.push(rowOf(session, outgoing));
-      }
+      owe(session, fit(subscriber, message.retain, live), minQoS(asked, qos));
+    }
+    for (const { session: group } of groups) {
+      const member = memberFor(group, qos);
+      if (member === undefined) continue;
+      const fitted = fit(member, message.retain, live);
+      owe(member.session, fitted, minQoS(member.qos, qos), group.name);
     }
     return {
       write,
@@ -105,9 +114,9 @@ export class Router {
   }
 
   /** Nothing when every packet id of the session is taken: its queue is as full as can be. */
-  #copyFor(session: Session, message: Message, qos: 1 | 2) {
+  #copyFor(session: Session, message: Message, qos: 1 | 2, share?: string) {
     try {
-      return this.#sessions.outgoing(session, message, qos);
+      return this.#sessions.queues.outgoing(session, message, qos, share);
     } catch (error) {
       if (!isHoldfastError(error, 'STORE_OVERLOADED')) throw error;
       const { clientId } = session;
@@ -192,7 +201,15 @@ export class Router {
 const retainedPage = 64;
 
 /** What telemetry mostly owes beside its own storing. */
-const nobody: Prepared = { write: [], deliver: () => undefined, undo: () => undefined };
+export const nobody: Prepared = { write: [], deliver: () => undefined, undo: () => undefined };
+
+/** The member of a group whose turn it is. */
+const memberFor = (group: SharedGroup, qos: QoS): Subscriber<Session> | undefined => {
+  const picked = group.pick(qos);
+  if (picked === undefined) return undefined;
+  const [session, subscription] = picked;
+  return subscriberOf(session, [subscription]);
+};
 
 /** A live message as a subscriber gets it. */
 const fit = (
@@ -206,18 +223,6 @@ const withIdentifiers = (message: Message, identifiers: readonly number[]): Mess
   identifiers.length === 0
     ? message
     : { ...message, properties: identified(message.properties, identifiers) };
-
-/** The row of a copy that is in memory. */
-export const rowOf = (session: Session, outgoing: Outgoing): Write[number] => {
-  const { seq, packetId, qos, message, expiresAt, share } = outgoing;
-  const { topic, payload, retain, properties } = message ?? nothing;
-  return enqueue({
-    ...{ seq, session: session.key, packetId: packetId ?? null, qos, retain },
-    ...{ topic, payload, properties, expiresAt, share },
-  });
-};
-
-const nothing: Message = { topic: '', payload: new Uint8Array(), qos: 0, retain: false };
 
 const deliver = (
   live: Message,

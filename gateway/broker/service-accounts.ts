@@ -8,7 +8,7 @@ export interface ServiceAccount {
   readonly user: string;
   /** By provisioning/pki/password-hash. */
   readonly passwordHash: string;
-  /** Topic filters. */
+  /** Topic filters; one that begins with `!` is an exception to the others. */
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
 }

@@ -2,24 +2,21 @@
 import type { Store, StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Wait } from '@holdfast/provisioning/time/wait';
+import { isShared } from '../trust/shared-filter.js';
 import type { DropEvent } from './broker.js';
 import {
-  dequeue,
-  queuedOverheadBytes,
-  readQueued,
-  removeInbox,
   removeSession,
   removeSubscriptions,
-  saveQueueState,
   saveSession,
   saveSubscription,
   subscriptionFrom,
 } from './broker-rows.js';
 import { Deadlines } from './deadlines.js';
 import type { BrokerRows } from './load-broker-rows.js';
-import type { Message } from './message.js';
-import type { Outgoing } from './outgoing-queue.js';
-import { type Outlet, Session, type SessionHost, type SessionLimits } from './session.js';
+import { type Outlet, Session, type SessionLimits } from './session.js';
+import { SessionQueues } from './session-queues.js';
+import { SharedGroups, type SharedLimits } from './shared-groups.js';
+import { Sharing } from './sharing.js';
 import { type Subscription, SubscriptionIndex } from './subscription-index.js';
 
 /** How a client begins: from nothing or not, and how long, ms, its session is to outlive the connection. */
@@ -45,6 +42,7 @@ export interface RegistryLimits {
   readonly subscriptionsPerSession: number;
   /** The longest that a session outlives its connection, ms. */
   readonly maxSessionExpiryMs: number;
+  readonly shared: SharedLimits;
 }
 
 export interface RegistryDependencies {
@@ -56,10 +54,11 @@ export interface RegistryDependencies {
   readonly onDropped: (event: DropEvent) => void;
 }
 
-export class SessionRegistry implements SessionHost {
+export class SessionRegistry {
   readonly index = new SubscriptionIndex<Session>();
-  /** The broker's elapsed time. */
-  readonly now: () => number;
+  readonly groups: SharedGroups;
+  readonly queues: SessionQueues;
+  readonly sharing: Sharing;
   readonly #deps: RegistryDependencies;
   readonly #limits: RegistryLimits;
   readonly #sessions = new Map<string, Session>();
@@ -67,15 +66,15 @@ export class SessionRegistry implements SessionHost {
   /** The last claim of each client id that is not met yet. */
   readonly #claims = new Map<string, Promise<void>>();
   #lastKey = 0;
-  #lastSeq = 0;
-  #doneSeqs: number[] = [];
-  #flushing: Promise<void> | undefined;
+  readonly #retiring = new Set<Promise<void>>();
 
   constructor(deps: RegistryDependencies, limits: RegistryLimits) {
     this.#deps = deps;
     this.#limits = limits;
-    const { elapsed: now, wait } = deps;
-    this.now = now;
+    const { elapsed: now, wait, store, log } = deps;
+    this.groups = new SharedGroups(limits.shared);
+    this.queues = new SessionQueues(deps);
+    this.sharing = new Sharing({ store, log, queues: this.queues, groups: this.groups });
     this.#expiring = new Deadlines({ now, ...(wait !== undefined && { wait }) }, (session) =>
       this.#expire(session),
     );
@@ -93,17 +92,16 @@ export class SessionRegistry implements SessionHost {
       byKey.set(row.key, session);
       this.#lastKey = Math.max(this.#lastKey, row.key);
       // Connected until the last run ended: its time begins now.
-      this.#expiring.set(session, row.expiresAt ?? this.now() + session.expiryMs);
+      this.#expiring.set(session, row.expiresAt ?? this.#deps.elapsed() + session.expiryMs);
     }
     for (const row of rows.subscriptions) {
       const session = byKey.get(row.session);
       if (session === undefined) continue;
       const subscription = subscriptionFrom(row);
-      session.subscriptions.set(row.filter, subscription);
-      this.index.add(session, subscription);
+      this.#enter(session, subscription);
     }
     for (const row of rows.queue) {
-      this.#lastSeq = row.seq;
+      this.queues.goOnFrom(row.seq);
       const session = byKey.get(row.session);
       if (session === undefined) continue;
       session.deliver({
@@ -160,11 +158,12 @@ export class SessionRegistry implements SessionHost {
     session.lastSeenAt = this.#deps.now();
     if (session.isEnded) return;
     if (!session.isPersistent || session.expiryMs === 0) {
-      void this.#store(this.#end(session));
+      this.#retire(session);
       return;
     }
-    this.#expiring.set(session, this.now() + session.expiryMs);
+    this.#expiring.set(session, this.#deps.elapsed() + session.expiryMs);
     void this.#store([this.#row(session)]);
+    void this.sharing.left(session);
   }
 
   /** How long a session may go on without its client, from its next goodbye. */
@@ -177,26 +176,18 @@ export class SessionRegistry implements SessionHost {
     const { filter } = subscription;
     const before = session.subscriptions.get(filter);
     if (before !== undefined && isSame(before, subscription)) return true;
-    if (
-      before === undefined &&
-      session.subscriptions.size >= this.#limits.subscriptionsPerSession
-    ) {
-      return false;
+    if (before === undefined) {
+      if (session.subscriptions.size >= this.#limits.subscriptionsPerSession) return false;
+      if (isShared(filter) && !this.groups.hasRoom(filter)) return false;
     }
-    session.subscriptions.set(filter, subscription);
-    this.index.add(session, subscription);
+    this.#enter(session, subscription);
     if (!session.isPersistent) return true;
     try {
       await this.#deps.store.commits.commit([saveSubscription(session.key, subscription)]);
       return true;
     } catch (error) {
-      if (before === undefined) {
-        session.subscriptions.delete(filter);
-        this.index.remove(session, filter);
-      } else {
-        session.subscriptions.set(filter, before);
-        this.index.add(session, before);
-      }
+      if (before === undefined) this.#remove(session, filter);
+      else this.#enter(session, before);
       throw error;
     }
   }
@@ -205,9 +196,8 @@ export class SessionRegistry implements SessionHost {
     if (session.isPersistent) {
       await this.#deps.store.commits.commit([removeSubscriptions(session.key, filters)]);
     }
-    for (const filter of filters) {
-      if (session.subscriptions.delete(filter)) this.index.remove(session, filter);
-    }
+    for (const filter of filters) this.#remove(session, filter);
+    await this.sharing.left(session, filters);
   }
 
   /** Ends a session with all that is stored of it. */
@@ -231,96 +221,11 @@ export class SessionRegistry implements SessionHost {
     if (write.length > 0) await this.#deps.store.commits.commit(write);
   }
 
-  /** PUBREC came: kept, so that a restart sends PUBREL and not the message again. False when there is no such message. */
-  async released(session: Session, packetId: number): Promise<boolean> {
-    const outgoing = session.released(packetId);
-    if (outgoing === undefined) return false;
-    if (session.isPersistent) {
-      await this.#deps.store.commits.commit([saveQueueState(outgoing.seq, packetId, 1)]);
-    }
-    return true;
-  }
-
-  /** PUBREL came; committed before PUBCOMP, since the client may use the packet id for another message after it. */
-  async completed(session: Session, packetId: number): Promise<void> {
-    if (session.isPersistent) {
-      await this.#deps.store.commits.commit([removeInbox(session.key, packetId)]);
-    }
-    session.inbox.delete(packetId);
-  }
-
-  /** A copy for this session, not yet in its queue. */
-  outgoing(
-    session: Session,
-    message: Message,
-    qos: 1 | 2,
-  ): Outgoing & { readonly packetId: number } {
-    this.#lastSeq += 1;
-    return {
-      seq: this.#lastSeq,
-      qos,
-      size: sizeOf(message),
-      packetId: session.queue.reservePacketId(),
-      isSent: false,
-      isReleased: false,
-      message,
-      expiresAt: message.expiresAt,
-    };
-  }
-
-  async load(outgoing: readonly Outgoing[]): Promise<void> {
-    const bySeq = new Map(outgoing.map((one) => [one.seq, one]));
-    for (const row of await readQueued(this.#deps.store, [...bySeq.keys()])) {
-      const one = bySeq.get(row.seq);
-      if (one === undefined) continue;
-      one.message = {
-        topic: row.topic,
-        payload: row.payload,
-        qos: one.qos,
-        retain: row.retain === 1,
-        ...(row.properties !== null && { properties: row.properties }),
-        ...(row.expiresAt !== null && { expiresAt: row.expiresAt }),
-      };
-    }
-  }
-
-  done(session: Session, outgoing: readonly Outgoing[]): void {
-    if (!session.isPersistent) return;
-    for (const { seq } of outgoing) this.#doneSeqs.push(seq);
-    this.#flushing ??= this.#flushDone();
-  }
-
-  dropped(
-    session: Session,
-    outgoing: readonly { readonly size: number }[],
-    reason: DropEvent['reason'],
-  ): void {
-    const bytes = outgoing.reduce((sum, { size }) => sum + size, 0);
-    this.#deps.onDropped({ clientId: session.clientId, count: outgoing.length, bytes, reason });
-  }
-
   /** Resolves when the acknowledgements so far are stored. */
   async close(): Promise<void> {
     this.#expiring.close();
-    while (this.#flushing !== undefined) await this.#flushing;
-  }
-
-  /** Deliveries that are done with go in one statement for many; lost with a crash they are only delivered again. */
-  async #flushDone(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve));
-    while (this.#doneSeqs.length > 0) {
-      const seqs = this.#doneSeqs;
-      this.#doneSeqs = [];
-      await this.#deps.store.commits
-        .commit([dequeue(seqs)])
-        .catch((error: unknown) =>
-          this.#deps.log.warn(
-            { error, count: seqs.length },
-            'delivered messages stay queued on disk',
-          ),
-        );
-    }
-    this.#flushing = undefined;
+    await Promise.all(this.#retiring);
+    await this.queues.close();
   }
 
   async #claim(
@@ -338,7 +243,10 @@ export class SessionRegistry implements SessionHost {
     }
     const isOver =
       existing === undefined || existing.isEnded || !existing.isPersistent || start.isClean;
-    if (!isOver && !((this.#expiring.at(existing) ?? this.now() + 1) <= this.now())) {
+    if (
+      !isOver &&
+      !((this.#expiring.at(existing) ?? this.#deps.elapsed() + 1) <= this.#deps.elapsed())
+    ) {
       await this.#resume(existing, expiryMs, holder);
       return existing;
     }
@@ -349,9 +257,20 @@ export class SessionRegistry implements SessionHost {
     const write: Write[number][] =
       existing?.isPersistent === true ? removeSession(existing.key) : [];
     if (session.isPersistent) write.push(this.#row(session));
-    // What cannot be stored changes nothing here either: what was before is still what is on disk.
-    if (write.length > 0) await this.#deps.store.commits.commit(write);
-    if (existing !== undefined) this.#end(existing);
+    // What the groups of the former session are owed goes to others; it is read while it is there.
+    const copies = existing === undefined ? [] : this.sharing.take(existing);
+    try {
+      await this.queues.load(copies.filter(({ message }) => message === undefined));
+      // What cannot be stored changes nothing here either: what was before is still what is on disk.
+      if (write.length > 0) await this.#deps.store.commits.commit(write);
+    } catch (error) {
+      for (const copy of copies) existing?.deliver(copy);
+      throw error;
+    }
+    if (existing !== undefined) {
+      this.#end(existing);
+      void this.sharing.adopt(existing, copies);
+    }
     this.#sessions.set(clientId, session);
     if (session.isPersistent) await this.#store(this.#evict(session));
     return session;
@@ -380,12 +299,40 @@ export class SessionRegistry implements SessionHost {
     const { clientId, queue } = session;
     const { length: count, bytes } = queue;
     if (count > 0) this.#deps.onDropped({ clientId, count, bytes, reason: 'SESSION_EXPIRED' });
-    void this.#store(this.#end(session));
+    this.#retire(session);
+  }
+
+  /** Ends a session; what it was owed by its groups goes to others before it goes from the disk. */
+  #retire(session: Session): void {
+    const copies = this.sharing.take(session);
+    const write = this.#end(session);
+    if (copies.length === 0) {
+      void this.#store(write);
+      return;
+    }
+    const retiring = this.sharing.adopt(session, copies).then(() => this.#store(write));
+    this.#retiring.add(retiring);
+    void retiring.then(() => this.#retiring.delete(retiring));
+  }
+
+  #enter(session: Session, subscription: Subscription): void {
+    session.subscriptions.set(subscription.filter, subscription);
+    if (isShared(subscription.filter)) this.groups.join(session, subscription);
+    else this.index.add(session, subscription);
+  }
+
+  #remove(session: Session, filter: string): void {
+    if (!session.subscriptions.delete(filter)) return;
+    if (isShared(filter)) this.groups.leave(session, filter);
+    else this.index.remove(session, filter);
   }
 
   #end(session: Session): Write[number][] {
     this.#expiring.delete(session);
-    for (const filter of session.subscriptions.keys()) this.index.remove(session, filter);
+    for (const filter of session.subscriptions.keys()) {
+      if (isShared(filter)) this.groups.leave(session, filter);
+      else this.index.remove(session, filter);
+    }
     session.end();
     if (this.#sessions.get(session.clientId) === session) this.#sessions.delete(session.clientId);
     return session.isPersistent ? removeSession(session.key) : [];
@@ -410,7 +357,7 @@ export class SessionRegistry implements SessionHost {
 
   #make(clientId: string, device: string | null, isPersistent: boolean, key: number): Session {
     const session = new Session(
-      this,
+      this.queues,
       { clientId, device, isPersistent, key },
       this.#limitsOf(device),
     );
@@ -443,9 +390,6 @@ const isSame = (a: Subscription, b: Subscription): boolean =>
   a.noLocal === b.noLocal &&
   a.retainAsPublished === b.retainAsPublished &&
   a.identifier === b.identifier;
-
-const sizeOf = ({ payload, topic, properties }: Message): number =>
-  payload.length + Buffer.byteLength(topic) + (properties?.length ?? 0) + queuedOverheadBytes;
 
 /** A device, or a service by what stands before its client id. */
 const ownerOf = ({ device, clientId }: Session): string =>

@@ -163,6 +163,17 @@ export class Session {
     this.pump();
   }
 
+  /** Takes away what it is owed by a shared subscription and another may have: not what it has begun to get once only. */
+  takeShared(share: string, most: number): Outgoing[] {
+    const isMeant = ({ share: by, isReleased, isSent, qos }: Outgoing): boolean =>
+      by === share && !isReleased && !(isSent && (qos === 2 || this.#outlet !== undefined));
+    const taken = this.queue.take(isMeant, most);
+    for (const { message, size } of taken) {
+      if (this.isPersistent && message !== undefined) this.#heldBytes -= size;
+    }
+    return taken;
+  }
+
   /** Sends these as room comes: retained messages, of which a filter may match more than any queue holds. */
   deliverAll(source: Iterator<Outgoing | Message>): void {
     this.#sources.push(source);

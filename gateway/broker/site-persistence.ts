@@ -161,7 +161,7 @@ export class SitePersistence {
     for (const { clientId } of subscribers) {
       const session = await this.#session({ id: clientId });
       const message = messageOf(packet);
-      const made = this.deps.sessions.outgoing(session, message, message.qos === 2 ? 2 : 1);
+      const made = this.deps.sessions.queues.outgoing(session, message, message.qos === 2 ? 2 : 1);
       session.queue.forgetPacketId(made.packetId);
       // The library gives out packet ids when it sends.
       const outgoing: Outgoing = { ...made, packetId: undefined };
@@ -181,7 +181,7 @@ export class SitePersistence {
     const session = this.deps.sessions.get(client.id);
     if (session === undefined || messageId === undefined) throw noSuchPacket(client, messageId);
     if (packet.cmd === 'pubrel') {
-      await this.deps.sessions.released(session, messageId);
+      await this.deps.sessions.queues.released(session, messageId);
       return;
     }
     for (const outgoing of session.queue.all()) {
@@ -248,7 +248,7 @@ export class SitePersistence {
       throw noSuchPacket(client, messageId);
     }
     this.#incoming.get(session)?.delete(messageId);
-    await this.deps.sessions.completed(session, messageId);
+    await this.deps.sessions.queues.completed(session, messageId);
   }
 
   async cleanIncoming(client: LibraryClient): Promise<void> {
@@ -302,7 +302,7 @@ export class SitePersistence {
 
   async #packetOf(outgoing: Outgoing): Promise<LibraryPacket> {
     if (outgoing.isReleased) return { cmd: 'pubrel', messageId: outgoing.packetId };
-    if (outgoing.message === undefined) await this.deps.sessions.load([outgoing]);
+    if (outgoing.message === undefined) await this.deps.sessions.queues.load([outgoing]);
     const given = this.#packets.get(outgoing) ?? {
       ...(outgoing.message ?? {}),
       qos: outgoing.qos,

@@ -81,7 +81,8 @@ export class SubscriptionIndex<S, T extends Subscription = Subscription> {
   }
 }
 
-const subscriberOf = <S>(session: S, each: readonly Subscription[]): Subscriber<S> => ({
+/** A session by all of its subscriptions that match. */
+export const subscriberOf = <S>(session: S, each: readonly Subscription[]): Subscriber<S> => ({
   session,
   qos: highest(each) ?? 0,
   ownQos: highest(each.filter(({ noLocal }) => noLocal !== true)),

@@ -78,11 +78,16 @@ service     subscribe  $aws/things/a                        TOPIC_RESERVED
 service     receive    $aws/things/a                        TOPIC_RESERVED
 service     publish    $share/g/dt/#                        TOPIC_MALFORMED
 service     will       $share/g/dt/#                        TOPIC_MALFORMED
-service     subscribe  $share/g/dt/#                        TOPIC_RESERVED
+service     subscribe  $share/g/dt/#                        allow
 service     receive    $share/g/dt/#                        TOPIC_MALFORMED
 service     publish    $share/g/a/x                         TOPIC_RESERVED
 service     will       $share/g/a/x                         TOPIC_RESERVED
-service     subscribe  $share/g/a/x                         TOPIC_RESERVED
+service     subscribe  $share/g/a/x                         allow
+service     subscribe  $share/g/plant/light                 TOPIC_OUTSIDE_POLICY
+service     subscribe  $share/g/$SYS/#                      TOPIC_RESERVED
+service     subscribe  $share/g                             TOPIC_MALFORMED
+service     subscribe  $share/+/dt/#                        TOPIC_MALFORMED
+service     subscribe  $share//dt/#                         TOPIC_MALFORMED
 service     receive    $share/g/a/x                         TOPIC_RESERVED
 service     publish    $x/x                                 TOPIC_RESERVED
 service     will       $x/x                                 TOPIC_RESERVED
@@ -106,6 +111,17 @@ service     will       dt/{/*101}                           TOPIC_TOO_LONG
 service     subscribe  dt/{/*101}                           TOPIC_TOO_LONG
 service     receive    dt/{/*101}                           TOPIC_TOO_LONG
 
+# a service that may everything but a/#
+selective   publish    b/x                                  allow
+selective   publish    a                                    TOPIC_OUTSIDE_POLICY
+selective   publish    a/x                                  TOPIC_OUTSIDE_POLICY
+selective   publish    !a/x                                 allow
+selective   subscribe  a/x                                  TOPIC_OUTSIDE_POLICY
+selective   subscribe  a/+                                  TOPIC_OUTSIDE_POLICY
+selective   subscribe  $share/g/a/x                         TOPIC_OUTSIDE_POLICY
+selective   subscribe  #                                    allow
+selective   receive    a/x                                  TOPIC_OUTSIDE_POLICY
+selective   receive    b/x                                  allow
 # a service that may everything
 # - everything but what is reserved
 everything  publish    x                                    allow
@@ -138,7 +154,7 @@ everything  subscribe  $aws/#                               TOPIC_RESERVED
 everything  receive    $aws/#                               TOPIC_MALFORMED
 everything  publish    $share/g/#                           TOPIC_MALFORMED
 everything  will       $share/g/#                           TOPIC_MALFORMED
-everything  subscribe  $share/g/#                           TOPIC_RESERVED
+everything  subscribe  $share/g/#                           allow
 everything  receive    $share/g/#                           TOPIC_MALFORMED
 
 # the serial line of pump-1

@@ -18,6 +18,7 @@ const principals: Readonly<Record<string, Principal>> = {
     publish: ['dt/+/commands/#', 'plant/light'],
     subscribe: ['dt/#', '+/x'],
   },
+  selective: { ...service, publish: ['#', '!a/#'], subscribe: ['#', '!a/#'] },
   everything: { ...service, publish: ['#'], subscribe: ['#'] },
   line: { kind: 'line', device: 'pump-1', path: '/dev/ttyUSB0' },
   viewer: { kind: 'person', user: 'vera', role: 'viewer' },

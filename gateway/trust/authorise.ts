@@ -7,6 +7,7 @@ import { deviceOfClientId } from '@holdfast/protos/mqtt/device-id';
 import { isFilterOfDevice, isTopicOfDevice } from '@holdfast/protos/mqtt/topic-access';
 import type { Identity, Principal } from './identity.js';
 import { holderOf, includesRole, type Right } from './rights.js';
+import { isShared, parseShared } from './shared-filter.js';
 import { isCovered, isTopic, isTopicFilter } from './topic-filter.js';
 
 /** `will` is a publish the broker makes later; `receive` is a delivery of a concrete topic: live, retained or queued. */
@@ -68,6 +69,10 @@ export const mostTopicLevels = 100;
 const decideTopic = (who: Identity, verb: TopicVerb, topic: string): Decision => {
   const isFilter = verb === 'subscribe';
   if (isTooLong(topic)) return denials.TOPIC_TOO_LONG;
+  if (isFilter && who.kind === 'service' && isShared(topic)) {
+    const shared = parseShared(topic);
+    return shared === undefined ? denials.TOPIC_MALFORMED : decideTopic(who, verb, shared.filter);
+  }
   if (who.kind === 'device') {
     const isOwn = isFilter
       ? isFilterOfDevice(topic, who.device)
@@ -78,14 +83,17 @@ const decideTopic = (who: Identity, verb: TopicVerb, topic: string): Decision =>
   }
   if (!(isFilter ? isTopicFilter(topic) : isTopic(topic))) return denials.TOPIC_MALFORMED;
   if (who.kind === 'device' && topic.startsWith(awsThings)) return denials.TOPIC_OF_ANOTHER;
-  // `$SYS`, `$share` and their like: nothing of ours is there, and a wildcard must never reach them.
+  // `$SYS` and its like: nothing of ours is there, and a wildcard must never reach them.
   if (isReserved(topic)) return denials.TOPIC_RESERVED;
   if (who.kind === 'device') return denials.TOPIC_OF_ANOTHER;
   const granted = isSaid(verb) ? who.publish : who.subscribe;
-  return granted.some((policy) => isCovered(topic, policy))
-    ? allowed
-    : denials.TOPIC_OUTSIDE_POLICY;
+  return isGranted(topic, granted) ? allowed : denials.TOPIC_OUTSIDE_POLICY;
 };
+
+/** By one of the filters, and not excepted by one that begins with `!`. */
+const isGranted = (topic: string, granted: readonly string[]): boolean =>
+  granted.some((policy) => !policy.startsWith('!') && isCovered(topic, policy)) &&
+  !granted.some((policy) => policy.startsWith('!') && isCovered(topic, policy.slice(1)));
 
 const isReserved = (topic: string): boolean => topic.startsWith('$');
 const isSaid = (verb: TopicVerb): boolean => verb === 'publish' || verb === 'will';
@@ -114,7 +122,7 @@ const decideClientId = (who: Principal, clientId: string): Decision => {
   }
 };
 
-const serviceClientId = /^[A-Za-z0-9_.:-]{1,128}$/;
+const serviceClientId = /^[A-Za-z0-9_.: -]{1,128}$/;
 
 const decideDevice = (who: Principal, device: string): Decision => {
   if (who.kind !== 'device' && who.kind !== 'line') return denials.NOT_OFFERED;

@@ -257,12 +257,12 @@ export class Mqtt5Client {
     const { packetId, code } = packet;
     if (type === packetType.pubrel) {
       const isKnown = await session.inbox.settled(packetId);
-      if (isKnown) await this.#deps.sessions.completed(session, packetId);
+      if (isKnown) await this.#deps.sessions.queues.completed(session, packetId);
       this.#unfinished.delete(packetId);
       const answer = isKnown ? reason.success : reason.packetIdNotFound;
       this.#outlet?.answer(acknowledgement('pubcomp', packetId, answer));
     } else if (type === packetType.pubrec && code < firstRefusal) {
-      const isKnown = await this.#deps.sessions.released(session, packetId);
+      const isKnown = await this.#deps.sessions.queues.released(session, packetId);
       const answer = isKnown ? reason.success : reason.packetIdNotFound;
       this.#outlet?.answer(acknowledgement('pubrel', packetId, answer));
     } else {
