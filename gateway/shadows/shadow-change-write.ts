@@ -38,6 +38,7 @@ export const changeWrite = (
   const { shadow, applied, settled, dropped } = decision;
   const { now } = at;
   const conflicts = conflictChanges(key, before.state, shadow.state, {
+    applied,
     settled,
     forgotten: dropped,
     now,

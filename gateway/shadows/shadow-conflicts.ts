@@ -4,6 +4,7 @@ import type {
   ConflictKept,
   ConflictSettlement,
 } from '@holdfast/protos/semantics/conflict-settlement';
+import { isAlong } from '@holdfast/protos/semantics/path-index';
 import {
   conflictsOf,
   idOf,
@@ -11,6 +12,7 @@ import {
   type ShadowOperation,
   type ShadowState,
 } from '@holdfast/protos/semantics/shadow-merge';
+import { compareStamps } from '@holdfast/protos/semantics/shadow-stamp';
 import type { Database } from '@holdfast/provisioning/storage/database';
 import type { Statement } from '@holdfast/provisioning/storage/write';
 import type { ShadowKey } from './stored-shadow.js';
@@ -108,17 +110,20 @@ export interface ConflictChanges {
 
 /**
  * What brings the rows from a shadow's conflicts as they were to what they are: those that came up, those whose winner is another now, and
- * those that ended. `forgotten` go.
+ * those that ended. `forgotten` go. A deletion that won is forgotten by the shadow as soon as both ends have it; its row still names it.
  */
 export const conflictChanges = (
   { device, name }: ShadowKey,
   before: ShadowState,
   after: ShadowState,
   {
+    applied,
     settled,
     forgotten,
     now,
   }: {
+    /** What was written between the two. */
+    readonly applied: readonly ShadowOperation[];
     readonly settled: readonly ConflictSettlement[];
     /** Ids of losers. */
     readonly forgotten: ReadonlySet<string>;
@@ -132,14 +137,16 @@ export const conflictChanges = (
   const ended = new Map(settled.map((one) => [idOf(one.conflict.loser), one]));
   const statements: Statement[] = [];
   let added = 0;
-  for (const [id, conflict] of is) {
+  for (const [id, found] of is) {
     const known = was.get(id);
+    const conflict = withWinner(found, applied);
     if (known === undefined) added += 1;
-    else if (isSameWinner(known, conflict)) continue;
+    else if (conflict.winner === undefined || isSameWinner(known, conflict)) continue;
     statements.push(upsert({ device, name, id, conflict, now }));
   }
-  for (const [id, { conflict, kept, by }] of ended) {
+  for (const [id, { conflict: found, kept, by }] of ended) {
     if (is.has(id) || forgotten.has(id)) continue;
+    const conflict = was.has(id) ? found : withWinner(found, applied);
     if (!was.has(id)) added += 1;
     const settlement = { kept, by: by?.stamp.writer ?? '' };
     statements.push(upsert({ device, name, id, conflict, now, settlement }));
@@ -168,12 +175,14 @@ interface ChangedRow extends ShadowKey {
 const upsert = ({ device, name, id, conflict, now, settlement }: ChangedRow): Statement => ({
   sql: `INSERT INTO shadow_conflicts (device, name, id, detected_at, since, conflict, settled_at, settlement)
       VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7)
-    ON CONFLICT (device, name, id) DO UPDATE SET conflict = excluded.conflict,
+    ON CONFLICT (device, name, id) DO UPDATE SET
+      conflict = CASE WHEN ?8 THEN excluded.conflict ELSE shadow_conflicts.conflict END,
       settled_at = excluded.settled_at, settlement = excluded.settlement,
       since = coalesce(excluded.settled_at, shadow_conflicts.detected_at)`,
   params: [
     ...[device, name, id, now, JSON.stringify(conflict)],
     ...(settlement === undefined ? [null, null] : [now, JSON.stringify(settlement)]),
+    conflict.winner === undefined ? 0 : 1,
   ],
 });
 
@@ -206,6 +215,19 @@ const hashOf = (id: string): string => createHash('sha256').update(id).digest('h
 
 const byId = (conflicts: readonly ShadowConflict[]): Map<string, ShadowConflict> =>
   new Map(conflicts.map((conflict) => [idOf(conflict.loser), conflict]));
+
+const withWinner = (
+  conflict: ShadowConflict,
+  applied: readonly ShadowOperation[],
+): ShadowConflict => {
+  const { winner, loser } = conflict;
+  if (winner !== undefined) return conflict;
+  const later = applied
+    .filter(({ path, stamp }) => isAlong(path, loser.path) && compareStamps(stamp, loser.stamp) > 0)
+    .sort((a, b) => compareStamps(b.stamp, a.stamp));
+  const [newest] = later;
+  return newest === undefined ? conflict : { ...conflict, winner: newest };
+};
 
 const isSameWinner = (a: ShadowConflict, b: ShadowConflict): boolean =>
   nameOf(a.winner) === nameOf(b.winner);

@@ -95,6 +95,21 @@ t.test('whatever is written over both settles it as well, at either end', async 
   ]);
 });
 
+t.test('names the deletion that won, though the shadow itself forgets it', async (t) => {
+  let site = await openSite(t, await openFolder(t));
+  await site.shadows.request(update({ desired: { level: 4 } }, ann));
+  await site.order(cloudWrites(emptyShadow, 7_000, edit('desired.level')));
+  const deletion = { winner: { stamp: { writer: 'cloud', wall: 7_000 } }, loser: { value: 4 } };
+  t.match((await site.shadows.conflicts()).conflicts, [deletion]);
+  site = await site.reopen();
+  await site.shadows.request(update({ reported: { level: 4 } }));
+  t.match((await site.shadows.conflicts()).conflicts, [deletion]);
+  await site.shadows.request(settle('loser'));
+  t.match((await site.shadows.conflicts({ settled: true })).conflicts, [
+    { ...deletion, settlement: { kept: 'loser' } },
+  ]);
+});
+
 t.test('an optimistic lock and the limits hold for settling, too', async (t) => {
   const site = await openSite(t, await openFolder(t), { maxDocumentBytes: 90 });
   const text = 'x'.repeat(40);

@@ -115,13 +115,19 @@ export const shadowRoutes = ({
     return get(request);
   };
 
-  const conflicts = async ({ query }: RouteRequest): Promise<ShadowConflictsAnswer> => {
+  const conflicts = async (request: RouteRequest): Promise<ShadowConflictsAnswer> => {
+    const { query } = request;
+    const device = query.get('device') ?? undefined;
     const page = await shadows.conflicts({
-      device: query.get('device') ?? undefined,
+      device,
       settled: query.get('state') === 'all',
       after: placeOf(query.get('page_token') ?? ''),
       limit: countOf(query, 'page_size', mostPerPage) ?? mostPerPage,
     });
+    // Of a device that is gone there may still be some.
+    if (page.conflicts.length === 0 && device !== undefined) {
+      deviceOf({ ...request, params: new Map([['device', device]]) });
+    }
     const dropped = await shadows.conflictLosses();
     return {
       conflicts: page.conflicts.map(conflictRow),

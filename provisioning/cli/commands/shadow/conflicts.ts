@@ -4,7 +4,7 @@ import { ago, type Column, type Terminal } from '../../terminal.js';
 import { pathText } from './shadow-options.js';
 import type { ConflictRow, WriteRow } from './shadow-rows.js';
 import { shadowSource } from './shadow-source.js';
-import { shortValue, whenText } from './show-change.js';
+import { shortValue, shortWhen } from './show-change.js';
 
 interface ConflictsOptions {
   readonly site?: string;
@@ -51,8 +51,8 @@ export const addConflictsCommand = (shadow: Command, context: () => CommandConte
 const conflictColumns = (now: number): readonly Column<ConflictRow>[] => [
   { title: 'SHADOW', value: (row) => shadowText(row.shadow) },
   { title: 'LEAF', value: (row) => pathText(row.path) },
-  { title: 'WON', value: ({ winner }) => sideText(winner), colour: () => 'green' },
-  { title: 'LOST', value: ({ loser }) => sideText(loser), colour: () => 'yellow' },
+  { title: 'WON', value: ({ winner }) => sideText(winner, now), colour: () => 'green' },
+  { title: 'LOST', value: ({ loser }) => sideText(loser, now), colour: () => 'yellow' },
   { title: 'FOUND', value: (row) => ago(row.detect_time, now) },
 ];
 
@@ -68,9 +68,9 @@ const settledColumn: Column<ConflictRow> = {
   colour: ({ settlement }) => (settlement === undefined ? 'yellow' : 'dim'),
 };
 
-const sideText = (write: WriteRow): string => {
+const sideText = (write: WriteRow, now: number): string => {
   const who = write.writer === '' ? '' : ` by ${write.writer}`;
-  const when = whenText(write.time, write.trusted);
+  const when = shortWhen(write.time, write.trusted, now);
   return `${shortValue(write.value_json)}${who}${when === '' ? '' : `, ${when}`}`;
 };
 

@@ -1,10 +1,10 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { foldChanges, type LeafChange } from '@holdfast/protos/semantics/shadow-history';
 import type { Command } from 'commander';
 import { parseCount } from '../../arguments.js';
 import type { CommandContext } from '../../context.js';
-import { netChange, sectionsDiffer } from './shadow-difference.js';
+import { sectionsDiffer } from './shadow-difference.js';
 import { choiceOf, type ShadowOptions, withShadowOptions } from './shadow-options.js';
-import type { LeafChange } from './shadow-rows.js';
 import { type ShadowSource, shadowSource } from './shadow-source.js';
 import { showLeaf } from './show-change.js';
 
@@ -58,5 +58,5 @@ const betweenVersions = async (
       { data: { next: `--from ${completeAfter}, or a later one` } },
     );
   }
-  return netChange(changes);
+  return foldChanges(changes.flatMap((change) => change.changes));
 };

@@ -1,20 +1,6 @@
 import t from 'tap';
-import { netChange, sectionsDiffer } from './shadow-difference.js';
+import { sectionsDiffer } from './shadow-difference.js';
 import { parsePath, parseSince, pathText } from './shadow-options.js';
-import type { ChangeRow, LeafChange } from './shadow-rows.js';
-
-const change = (...changes: LeafChange[]): ChangeRow => ({
-  position: '1',
-  device: 'pump-1',
-  shadow: '-',
-  version: 1,
-  time: new Date(0),
-  trusted: true,
-  writer: 'cloud',
-  write_time: undefined,
-  deleted: false,
-  changes,
-});
 
 t.test('says what is desired and not so, with what is reported there', async (t) => {
   const rows = sectionsDiffer({
@@ -28,21 +14,6 @@ t.test('says what is desired and not so, with what is reported there', async (t)
     { path: ['list'], before: [1], after: [1, 2] },
   ]);
   t.same(sectionsDiffer({ version: 3, reported: { a: 1 } }), []);
-});
-
-t.test('several changes come to what is different in the end', async (t) => {
-  const at = (key: string) => ['desired', key];
-  const rows = netChange([
-    change({ path: at('b'), after: 1 }, { path: at('a'), before: 1, after: 2 }),
-    change({ path: at('back'), before: { x: 1 } }, { path: at('new'), after: 5 }),
-    change({ path: at('a'), before: 2, after: 3 }, { path: at('b'), before: 1 }),
-    change({ path: at('back'), after: { x: 1 } }, { path: at('gone'), before: false }),
-  ]);
-  t.same(rows, [
-    { path: at('a'), before: 1, after: 3 },
-    { path: at('gone'), before: false },
-    { path: at('new'), after: 5 },
-  ]);
 });
 
 t.test('takes paths as people write them, and writes them so', async (t) => {

@@ -1,4 +1,5 @@
 /** What the shadow commands show, wherever it comes from. */
+import type { LeafChange } from '@holdfast/protos/semantics/shadow-history';
 import type { JsonObject } from '../../arguments.js';
 
 export interface ShadowRow {
@@ -58,12 +59,4 @@ export interface ChangeRow {
   readonly write_time: Date | undefined;
   readonly deleted: boolean;
   readonly changes: readonly LeafChange[];
-}
-
-export interface LeafChange {
-  readonly path: readonly string[];
-  /** Absent where nothing was. */
-  readonly before?: unknown;
-  /** Absent where nothing is now. */
-  readonly after?: unknown;
 }

@@ -1,7 +1,9 @@
 /** How changes of shadows are shown to people: one line a leaf. */
+
+import type { LeafChange } from '@holdfast/protos/semantics/shadow-history';
 import type { Terminal } from '../../terminal.js';
 import { pathText } from './shadow-options.js';
-import type { ChangeRow, LeafChange } from './shadow-rows.js';
+import type { ChangeRow } from './shadow-rows.js';
 
 const longestValue = 60;
 
@@ -15,6 +17,14 @@ export const shortValue = (json: string): string => {
 export const whenText = (time: Date | undefined, trusted: boolean): string => {
   if (time === undefined || (!trusted && time.getTime() === 0)) return '';
   return `${trusted ? '' : '≥ '}${timeText(time)}`;
+};
+
+/** The same as short as it can be, seen from now: the day is said where it is another. */
+export const shortWhen = (time: Date | undefined, trusted: boolean, now: number): string => {
+  const [day, ofDay] = whenText(time, trusted).split(/ (?=\d\d:)/);
+  if (ofDay === undefined) return '';
+  const [today] = timeText(new Date(now)).split(' ');
+  return day?.endsWith(today ?? '') ? `${trusted ? '' : '≥ '}${ofDay}` : `${day} ${ofDay}`;
 };
 
 export const timeText = (time: Date): string => {
