@@ -13,6 +13,7 @@ import {
   type ShadowWrite,
   type WatchShadowResponse,
 } from '@holdfast/protos/gen/holdfast/v1/shadows';
+import type { JsonValue } from '@holdfast/protos/mqtt/json-payload';
 import type { CloudClient } from '../../cloud-client.js';
 import { collect, eachPage } from '../../context.js';
 import { resolveDeviceName } from '../../device-name.js';
@@ -228,8 +229,8 @@ const changeRow = (change: ShadowChange): ChangeRow => ({
   deleted: change.deleted,
   changes: change.changes.map(({ path, beforeJson, afterJson }) => ({
     path,
-    ...(beforeJson === '' ? {} : { before: JSON.parse(beforeJson) as unknown }),
-    ...(afterJson === '' ? {} : { after: JSON.parse(afterJson) as unknown }),
+    ...(beforeJson === '' ? {} : { before: JSON.parse(beforeJson) as JsonValue }),
+    ...(afterJson === '' ? {} : { after: JSON.parse(afterJson) as JsonValue }),
   })),
 });
 
