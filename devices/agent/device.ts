@@ -158,7 +158,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     },
     agent: { boot: boot.id, telemetry_dropped: telemetry.dropped },
   });
-  const shadow = new ShadowClient({ session, settings, log, facts }, { device });
+  const shadow = new ShadowClient({ session, settings, log, facts }, { device, askAgainMs: 5_000 });
   const reporting = {
     session,
     log,

@@ -25,6 +25,16 @@ export interface ShadowClientDeps {
   readonly facts: () => JsonObject;
 }
 
+export interface ShadowClientOptions {
+  readonly device: string;
+  /** How long after an answer that is none, because of too many requests say, the shadow is asked for again. */
+  readonly askAgainMs: number;
+}
+
+const noShadow = 404;
+const tooMany = 429;
+const failed = 500;
+
 export const shadowFilters = (device: string): readonly string[] => [
   `dt/${device}/shadow/delta`,
   `dt/${device}/shadow/get/+`,
@@ -36,21 +46,24 @@ type ShadowTopic = Extract<Topic, { kind: 'shadow_answer' | 'shadow_delta' }>;
 
 export class ShadowClient {
   readonly #deps: ShadowClientDeps;
-  readonly #device: string;
+  readonly #options: ShadowClientOptions;
+  #askingAgain: NodeJS.Timeout | undefined;
   /** What the gateway has as reported; null until it said so in this connection. */
   #known: JsonObject | null = null;
 
-  constructor(deps: ShadowClientDeps, options: { readonly device: string }) {
+  constructor(deps: ShadowClientDeps, options: ShadowClientOptions) {
     this.#deps = deps;
-    this.#device = options.device;
+    this.#options = options;
   }
 
   connected(): void {
+    clearTimeout(this.#askingAgain);
     this.#known = null;
     this.#say('get', {});
   }
 
   disconnected(): void {
+    clearTimeout(this.#askingAgain);
     this.#known = null;
   }
 
@@ -61,10 +74,24 @@ export class ShadowClient {
       // It goes out on two topics; one is enough.
       if (topic.form === 'short') await this.#merge(body);
     } else if (topic.operation === 'get') {
-      await this.#replace(topic.outcome === 'accepted' ? body : {});
+      if (topic.outcome === 'accepted') await this.#replace(body);
+      else if (body.code === noShadow) await this.#replace({});
+      else this.#askAgainLater(body);
     } else if (topic.operation === 'update' && topic.outcome === 'rejected') {
       this.#deps.log.warn({ answer: body }, 'the shadow refuses what is reported');
+      // What is wrong with the report would be again; what was not taken for now is reported once more.
+      if (body.code === tooMany || body.code === failed) this.#askAgainLater(body);
     }
+  }
+
+  /** Nobody knows what the gateway has: settings stay as they are, and nothing is reported until it has said so. */
+  #askAgainLater(answer: JsonObject): void {
+    const { log } = this.#deps;
+    log.info({ answer }, 'the shadow is asked for again');
+    this.#known = null;
+    clearTimeout(this.#askingAgain);
+    const again = (): void => this.#say('get', {});
+    this.#askingAgain = setTimeout(again, this.#options.askAgainMs).unref();
   }
 
   /** Says what changed since the gateway last knew; nothing while that is not known. */
@@ -93,7 +120,7 @@ export class ShadowClient {
   }
 
   #say(operation: 'get' | 'update', body: JsonObject): void {
-    const topic = buildTopic({ kind: 'shadow_request', operation, device: this.#device });
+    const topic = buildTopic({ kind: 'shadow_request', operation, device: this.#options.device });
     this.#deps.session.publish(topic, body).catch((error: unknown) => {
       // The next connection asks and reports again.
       this.#known = null;
