@@ -1,7 +1,10 @@
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
 import { emptyShadow, mintOperations } from '@holdfast/protos/semantics/shadow-merge';
 import t from 'tap';
+import { shadowDoor } from './shadow-door.js';
 import { openDoor } from './shadow-door-fixture.js';
+import { awsShadowTopics } from './shadow-topic-set.js';
 
 const byToken = (a: unknown, b: unknown): number =>
   JSON.stringify(a) > JSON.stringify(b) ? 1 : -1;
@@ -177,4 +180,35 @@ t.test('a device that was away gets one delta, of how things stand when it is ba
   fence.isFenced = true;
   await door.connected('pi-1');
   t.same(await told(), [], 'a gateway that owns the site no more desires nothing');
+});
+
+t.test('what fails for good is answered, what may go well later is not taken', async (t) => {
+  const sent: unknown[] = [];
+  const ask = (operation: 'get' | 'update', code: 'REQUEST_INVALID' | 'STORE_FULL') => {
+    const fail = () => Promise.reject(new HoldfastError(code, 'no'));
+    const door = shadowDoor({
+      shadows: { get: fail, request: fail, namesOf: async () => [] },
+      publish: async ({ topic, payload }) =>
+        void sent.push([topic, JSON.parse(Buffer.from(payload).toString())]),
+      ...{ isHeard: () => true, isConnected: () => true, isFenced: () => false },
+      now: () => 5_000,
+    });
+    return door.handle({
+      topic: { kind: 'shadow_request', operation, device: 'pi-1' },
+      set: awsShadowTopics,
+      payload: Buffer.from('{"state":{},"clientToken":"c"}'),
+      sessionId: 'session-1',
+    });
+  };
+  for (const operation of ['get', 'update'] as const) {
+    await t.rejects(ask(operation, 'STORE_FULL'), { code: 'STORE_FULL' });
+    t.same(sent, [], 'the connection ends, and it comes again');
+    await t.rejects(ask(operation, 'REQUEST_INVALID'), { code: 'REQUEST_INVALID' });
+    t.same(sent.splice(0), [
+      [
+        `$aws/things/pi-1/shadow/${operation}/rejected`,
+        { code: 500, message: 'Internal service failure', timestamp: 5, clientToken: 'c' },
+      ],
+    ]);
+  }
 });

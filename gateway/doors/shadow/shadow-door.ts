@@ -14,6 +14,7 @@ import type { OutboundMessage } from '../../broker/broker.js';
 import type { ShadowChange, ShadowView } from '../../shadows/shadow-change.js';
 import type { ShadowListener } from '../../shadows/shadow-effects.js';
 import type { Shadows } from '../../shadows/shadows.js';
+import { finalReasonOf } from '../final-reason.js';
 import { type ShadowTopicSet, shadowTopicSets } from './shadow-topic-set.js';
 
 /**
@@ -54,6 +55,7 @@ interface Refusal {
 
 /** Requests of one connection that are being worked on; AWS IoT has as many. */
 const maxInFlight = 10;
+const internal: Refusal = { code: 500, message: 'Internal service failure' };
 const tooMany: Refusal = { code: 429, message: 'Too many requests' };
 
 export const shadowDoor = ({
@@ -147,6 +149,11 @@ export const shadowDoor = ({
       inFlight.set(sessionId, others + 1);
       try {
         await (topic.operation === 'get' ? get(request) : change(request));
+      } catch (error) {
+        // What may go well another time is thrown on: the publish is not acknowledged, and comes again.
+        finalReasonOf(error);
+        await reject(request, internal, clientTokenIn(payload));
+        throw error;
       } finally {
         const left = (inFlight.get(sessionId) ?? 1) - 1;
         if (left > 0) inFlight.set(sessionId, left);
