@@ -14,6 +14,7 @@ import { openApiServer } from './api/api-server.js';
 import { authenticateWith } from './api/caller.js';
 import { type HttpsRoute, openHttpsServer } from './api/https-server.js';
 import type { ApiService } from './api/service.js';
+import { BlobCheck } from './blobs/blob-check.js';
 import { BlobStore } from './blobs/blob-store.js';
 import { Signals } from './bus/signals.js';
 import { campaignDocuments } from './campaigns/campaign-documents.js';
@@ -194,6 +195,9 @@ export const openCloud = async (
     },
   );
   retention.open();
+  const blobCheck = new BlobCheck({ blobs: foundation.blobs, schedule: cronSchedule, log });
+  blobCheck.open();
+  deps.onClose('check of the images', () => blobCheck.close());
   deps.onClose('retention', () => retention.close());
   await ensureAdminLogin(engine, {
     address: addresses().api,

@@ -1,6 +1,6 @@
 /**
  * Firmware images on disk, each under its SHA-256. An image is streamed into a temporary file, checked, synced and renamed: what has
- * a name here is whole, and what was interrupted is removed at the next start.
+ * a name here was whole then, and what was interrupted is removed at the next start. `BlobCheck` looks whether it is still whole.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -17,6 +17,8 @@ export interface BlobExpectation {
 }
 
 const partialSuffix = '.partial';
+const damagedSuffix = '.damaged';
+const digestPattern = /^[0-9a-f]{64}$/;
 
 export class BlobStore {
   readonly #directory: string;
@@ -59,21 +61,40 @@ export class BlobStore {
     }
   }
 
+  /** Which file it is, to tell one that was uploaded again; undefined when it is not here. */
+  async fileOf(sha256: string): Promise<string | undefined> {
+    try {
+      const { ino, ctimeMs } = await stat(this.#pathOf(sha256));
+      return `${ino} ${ctimeMs}`;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
   read(sha256: string, range?: ByteRange): Readable {
     return createReadStream(this.#pathOf(sha256), range);
   }
 
   /** The digests of all images. */
   async list(): Promise<string[]> {
-    return (await readdir(this.#directory)).filter((name) => !name.endsWith(partialSuffix));
+    return (await readdir(this.#directory)).filter((name) => digestPattern.test(name));
+  }
+
+  /** Takes a damaged image out of reach, and keeps it beside the others for whoever looks into it: one of each digest. */
+  async putAside(sha256: string): Promise<void> {
+    const path = this.#pathOf(sha256);
+    await rename(path, `${path}${damagedSuffix}`);
+    await syncDirectory(this.#directory);
   }
 
   async delete(sha256: string): Promise<void> {
     await rm(this.#pathOf(sha256), { force: true });
+    await rm(`${this.#pathOf(sha256)}${damagedSuffix}`, { force: true });
   }
 
   #pathOf(sha256: string): string {
-    if (!/^[0-9a-f]{64}$/.test(sha256)) {
+    if (!digestPattern.test(sha256)) {
       throw new HoldfastError('REQUEST_INVALID', `'${sha256}' is no SHA-256 in hexadecimal`);
     }
     return join(this.#directory, sha256);

@@ -2,6 +2,7 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type FirmwareImage, FirmwareService } from '@holdfast/protos/gen/holdfast/v1/firmware';
 import { type ApiService, apiService } from '../api/service.js';
+import type { BlobStore } from '../blobs/blob-store.js';
 import { cutPage, readPage } from '../store/page.js';
 import type { SqlEngine } from '../store/sql-engine.js';
 import {
@@ -15,6 +16,7 @@ import { readUpload } from './upload-stream.js';
 export interface FirmwareServiceDependencies {
   readonly engine: SqlEngine;
   readonly library: FirmwareLibrary;
+  readonly blobs: Pick<BlobStore, 'sizeOf'>;
 }
 
 export interface FirmwareServiceOptions {
@@ -25,23 +27,25 @@ export interface FirmwareServiceOptions {
 const scope = 'firmware';
 
 export const firmwareService = (
-  { engine, library }: FirmwareServiceDependencies,
+  { engine, library, blobs }: FirmwareServiceDependencies,
   { uploadIdleMs = 60_000 }: FirmwareServiceOptions = {},
-): ApiService =>
-  apiService(FirmwareService, {
+): ApiService => {
+  const messageOf = async (row: FirmwareRow): Promise<FirmwareImage> =>
+    firmwareMessage(row, (await blobs.sizeOf(row.sha256)) === row.size_bytes);
+  return apiService(FirmwareService, {
     uploadFirmware: async (requests, { signal }) => {
       const options = { signal, idleTimeoutMs: uploadIdleMs };
       const { manifest, chunks } = await readUpload(requests, options);
       const { model, version, sha256, fileName } = manifest;
       // Sizes beyond what a number holds exactly are beyond every limit too.
       const sizeBytes = Number(manifest.sizeBytes);
-      return firmwareMessage(
+      return messageOf(
         await library.upload({ model, version, sha256, sizeBytes, fileName }, chunks),
       );
     },
 
     getFirmware: async ({ name }) =>
-      firmwareMessage(await requireFirmware(engine.read, parseFirmwareName(name))),
+      messageOf(await requireFirmware(engine.read, parseFirmwareName(name))),
 
     listFirmware: async (request) => {
       const page = readPage(request, scope, ['']);
@@ -52,7 +56,8 @@ export const firmwareService = (
         .limit(page.limit + 1)
         .execute();
       const cut = cutPage(rows, page, scope, ({ firmware_id }) => [firmware_id]);
-      return { firmware: cut.rows.map(firmwareMessage), nextPageToken: cut.nextPageToken };
+      const firmware = await Promise.all(cut.rows.map(messageOf));
+      return { firmware, nextPageToken: cut.nextPageToken };
     },
 
     deleteFirmware: async ({ name }) => {
@@ -60,6 +65,7 @@ export const firmwareService = (
       return {};
     },
   });
+};
 
 /** The id in `firmware/{model}@{version}`. Errors: REQUEST_INVALID. */
 export const parseFirmwareName = (name: string): string => {
@@ -73,7 +79,7 @@ export const parseFirmwareName = (name: string): string => {
 
 export const firmwareName = (id: string): string => `firmware/${id}`;
 
-const firmwareMessage = (row: FirmwareRow): FirmwareImage => ({
+const firmwareMessage = (row: FirmwareRow, isWhole: boolean): FirmwareImage => ({
   name: firmwareName(row.firmware_id),
   model: row.model,
   version: row.version,
@@ -81,4 +87,5 @@ const firmwareMessage = (row: FirmwareRow): FirmwareImage => ({
   sha256: row.sha256,
   createTime: new Date(row.created_at),
   fileName: row.file_name,
+  problem: isWhole ? '' : 'the image was damaged on disk, or is gone: upload it again',
 });

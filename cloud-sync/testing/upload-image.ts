@@ -22,6 +22,7 @@ export const manifestOf = (
     sha256: createHash('sha256').update(image).digest('hex'),
     createTime: undefined,
     fileName: 'image.bin',
+    problem: '',
   },
 });
 

@@ -67,6 +67,9 @@ export const addFirmwareCommands = (program: Command, context: () => CommandCont
           { title: 'SIZE', value: (image) => bytes(Number(image.sizeBytes)) },
           { title: 'SHA-256', value: (image) => `${image.sha256.slice(0, 12)}…` },
           { title: 'UPLOADED', value: (image) => ago(image.createTime, now()) },
+          ...(images.some(({ problem }) => problem !== '')
+            ? [{ title: 'PROBLEM', value: ({ problem }: FirmwareImage) => problem }]
+            : []),
         ],
         'No firmware yet: holdfast firmware upload FILE --model MODEL --version VERSION',
       );
@@ -131,6 +134,7 @@ const sendAll = async (
         sha256: image.sha256,
         createTime: undefined,
         fileName: basename(image.file),
+        problem: '',
       },
     },
   });

@@ -33,6 +33,8 @@ export interface FirmwareImage {
   sha256: string;
   createTime: Date | undefined;
   fileName: string;
+  /** Why gateways cannot fetch it now: it was damaged or is gone, and has to be uploaded again. Empty when it is whole. */
+  problem: string;
 }
 
 export interface UploadFirmwareRequest {
@@ -60,7 +62,16 @@ export interface DeleteFirmwareRequest {
 }
 
 function createBaseFirmwareImage(): FirmwareImage {
-  return { name: "", model: "", version: "", sizeBytes: 0n, sha256: "", createTime: undefined, fileName: "" };
+  return {
+    name: "",
+    model: "",
+    version: "",
+    sizeBytes: 0n,
+    sha256: "",
+    createTime: undefined,
+    fileName: "",
+    problem: "",
+  };
 }
 
 export const FirmwareImage: MessageFns<FirmwareImage> = {
@@ -88,6 +99,9 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
     }
     if (message.fileName !== "") {
       writer.uint32(58).string(message.fileName);
+    }
+    if (message.problem !== "") {
+      writer.uint32(66).string(message.problem);
     }
     return writer;
   },
@@ -161,6 +175,14 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
             message.fileName = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -194,6 +216,7 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
         : isSet(object.file_name)
         ? globalThis.String(object.file_name)
         : "",
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
     };
   },
 
@@ -220,6 +243,9 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
     if (message.fileName !== "") {
       obj.fileName = message.fileName;
     }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
     return obj;
   },
 
@@ -235,6 +261,7 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
     message.sha256 = object.sha256 ?? "";
     message.createTime = object.createTime ?? undefined;
     message.fileName = object.fileName ?? "";
+    message.problem = object.problem ?? "";
     return message;
   },
 };
