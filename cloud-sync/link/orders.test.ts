@@ -80,7 +80,7 @@ t.test('goes on where the site stands; what it has committed is done with', asyn
 
 t.test('a site that lost what it had gets a new log and is resupplied', async (t) => {
   const { append, owed, chainAt, meet, orders } = await open(t);
-  orders.onResupply((tx, site) => orders.append(tx, site, [command('whole state')]));
+  orders.onResupply('shadow', (tx, site) => orders.append(tx, site, [command('whole state')]));
   const { log } = await meet({ log: '', seq: 0 });
   await append('1', '2', '3');
   await meet({ log, seq: 2, chain: await chainAt(2) });
@@ -110,7 +110,7 @@ t.test(
   'a control plane that was restored and gave numbers out again skips none of the orders',
   async (t) => {
     const { append, owed, chainAt, meet, orders } = await open(t);
-    orders.onResupply((tx, site) => orders.append(tx, site, [command('whole state')]));
+    orders.onResupply('shadow', (tx, site) => orders.append(tx, site, [command('whole state')]));
     const before = await meet({ log: '', seq: 0 });
     await append('of the backup', 'since the restore', 'and another');
     // The site has another order under the second number; of the first it has the same.

@@ -46,16 +46,16 @@ export interface OrdersDependencies {
 export class Orders {
   readonly #signals: Signals;
   readonly #now: () => number;
-  readonly #resupplies: Resupply[] = [];
+  readonly #resupplies = new Map<NewOrder['kind'], Resupply>();
 
   constructor({ signals, now }: OrdersDependencies) {
     this.#signals = signals;
     this.#now = now;
   }
 
-  /** To be called before the link is served. */
-  onResupply(resupply: Resupply): void {
-    this.#resupplies.push(resupply);
+  /** Who appends anew all that there is of a kind, in place of what is owed of it. To be called before the link is served. */
+  onResupply(kind: NewOrder['kind'], resupply: Resupply): void {
+    this.#resupplies.set(kind, resupply);
   }
 
   /** Numbers orders for a site, within the caller's transaction; they leave after its commit. */
@@ -120,13 +120,20 @@ export class Orders {
 
   /** For a gateway that has nothing, as one in another's place: a new log with what is owed and all that the site must have. */
   async supplyAnew(tx: WriteTransaction, site: string): Promise<void> {
+    for (const kind of this.#resupplies.keys()) {
+      await tx.db
+        .deleteFrom('orders')
+        .where('site_id', '=', site)
+        .where('kind', '=', kind)
+        .execute();
+    }
     await this.#startNewLog(tx, site, await this.lane(tx, site));
     await this.resupply(tx, site);
   }
 
   /** For a site that lost what it had, in the log that it has met. */
   async resupply(tx: WriteTransaction, site: string): Promise<void> {
-    for (const resupply of this.#resupplies) await resupply(tx, site);
+    for (const resupply of this.#resupplies.values()) await resupply(tx, site);
   }
 
   /** The site has committed everything up to `seq`: those orders are done with. Anything else than the lane's log is ignored. */

@@ -43,9 +43,9 @@ export const replicaName = ({ log }: Pick<SqlEngine, 'log'>): string => log.slic
 /** What the site is told of a change; nothing when there is nothing to tell. */
 export const ordersOf = (
   { device, shadow }: ShadowKey,
-  { operations, dead, isDeletion = false }: Omit<ShadowChange, 'shadow'>,
+  { operations, lost = [], dead, isDeletion = false }: Omit<ShadowChange, 'shadow'>,
 ): NewOrder[] => {
-  if (operations.length + dead.length === 0 && !isDeletion) return [];
+  if (operations.length + lost.length + dead.length === 0 && !isDeletion) return [];
   return [
     {
       kind: 'shadow',
@@ -53,6 +53,7 @@ export const ordersOf = (
         device,
         shadow,
         operations: [...operations],
+        ...(lost.length === 0 ? {} : { lost: [...lost] }),
         ...(dead.length === 0 ? {} : { dead: [...dead] }),
         ...(isDeletion ? { deleted: true } : {}),
       },

@@ -1,4 +1,4 @@
-import { collectDead, deadFromOthers } from '@holdfast/protos/semantics/forget-operations';
+import { collectAtSite } from '@holdfast/protos/semantics/shadow-collection';
 import type { ShadowPatch } from '@holdfast/protos/semantics/shadow-document';
 import { editsOf, renderShadow } from '@holdfast/protos/semantics/shadow-document';
 import {
@@ -12,6 +12,7 @@ import {
   type ShadowState,
   type ShadowWriteId,
 } from '@holdfast/protos/semantics/shadow-merge';
+import { takeLost } from '@holdfast/protos/semantics/shadow-resupply';
 import * as fc from 'fast-check';
 import t from 'tap';
 import { StandInLog } from '../testing/gateway-stand-in.js';
@@ -24,6 +25,7 @@ import { deleteShadow, writePatch } from './shadow-replica.js';
 interface ShadowBody {
   readonly operations: readonly ShadowOperation[];
   readonly dead?: readonly ShadowWriteId[];
+  readonly lost?: readonly ShadowOperation[];
   readonly deleted?: boolean;
 }
 
@@ -47,16 +49,20 @@ class Peer {
       seen: latestTime([...this.state.leaves.values(), ...this.state.lost.values()]),
       clock: { now, trusted: true },
     });
-    this.#keep(applyOperations(this.state, operations), operations);
+    this.#keep(applyOperations(this.state, operations), [], operations);
   }
 
-  receive({ operations, dead = [] }: ShadowBody): void {
-    this.#keep(collectDead(applyOperations(this.state, operations), dead), []);
+  receive({ operations, dead = [], lost = [] }: ShadowBody): void {
+    this.#keep(takeLost(applyOperations(this.state, operations), lost), dead, []);
   }
 
-  #keep(state: ShadowState, operations: readonly ShadowOperation[]): void {
-    const dead = deadFromOthers(state, this.replica);
-    this.state = collectDead(state, dead);
+  #keep(
+    merged: ShadowState,
+    told: readonly ShadowWriteId[],
+    operations: readonly ShadowOperation[],
+  ): void {
+    const { state, dead } = collectAtSite(merged, told, this.replica);
+    this.state = state;
     if (operations.length + dead.length > 0) this.outbox.push({ operations, dead });
   }
 }

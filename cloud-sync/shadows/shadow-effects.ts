@@ -19,7 +19,7 @@ import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
 import { ordersOf, replicaName } from './change-shadow.js';
 import { changeOf, type NewChange, type ShadowHistory } from './shadow-history.js';
 import { readShadow, replicaOf, type ShadowKey, storeShadow } from './shadow-records.js';
-import { allOperations, mergeReceived, type Received } from './shadow-replica.js';
+import { everythingOf, mergeHandedOver, mergeReceived, type Received } from './shadow-replica.js';
 
 export interface ShadowEffectsDependencies {
   readonly engine: SqlEngine;
@@ -52,7 +52,7 @@ export const registerShadowEffects = ({
     await orders.append(context.tx, context.site, owed);
     return problems;
   });
-  orders.onResupply((tx, site) => resupply(orders, tx, site));
+  orders.onResupply('shadow', (tx, site) => resupply(orders, replica, tx, site));
 };
 
 /** What is wrong with an entry, or what it says. */
@@ -86,13 +86,12 @@ const merge = async (
   const key: ShadowKey = { site, device, shadow };
   await ensureDevice(tx, site, device);
   const before = await readShadow(tx.db, key);
-  const change = mergeReceived(before, received, replica);
+  const change = (isFenced ? mergeHandedOver : mergeReceived)(before, received, replica);
   if (change === undefined) return { owed: [] };
   const { operations } = received;
   await storeShadow(tx.db, key, { before, after: change.shadow, operations }, now);
   return {
-    // The gateway that owns the site now never had what the one before it still hands over.
-    owed: ordersOf(key, isFenced ? { ...change, operations } : change),
+    owed: ordersOf(key, change),
     change: changeOf(key, before, change.shadow, operations, { writer: 'site', now: at }),
   };
 };
@@ -100,7 +99,12 @@ const merge = async (
 /** Operations of one order: a shadow has a thousand at most, and each may be some hundred bytes. */
 const operationsAtOnce = 500;
 
-const resupply = async (orders: Orders, tx: WriteTransaction, site: string): Promise<void> => {
+const resupply = async (
+  orders: Orders,
+  replica: string,
+  tx: WriteTransaction,
+  site: string,
+): Promise<void> => {
   let after: { readonly device: string; readonly shadow: string } = { device: '', shadow: '' };
   for (;;) {
     const { device, shadow } = after;
@@ -120,9 +124,17 @@ const resupply = async (orders: Orders, tx: WriteTransaction, site: string): Pro
       .execute();
     for (const row of rows) {
       after = { device: row.device_id, shadow: row.shadow };
-      const operations = allOperations(replicaOf(row));
-      for (let at = 0; at < operations.length; at += operationsAtOnce) {
-        const part = { operations: operations.slice(at, at + operationsAtOnce), dead: [] };
+      const { operations, lost, dead } = everythingOf(replicaOf(row), replica);
+      const length = Math.max(operations.length, lost.length, dead.length);
+      for (let at = 0; at < length; at += operationsAtOnce) {
+        const end = at + operationsAtOnce;
+        // What is dead is there by then: it is one of the operations, and they come in this order.
+        const isLast = end >= length;
+        const part = {
+          operations: operations.slice(at, end),
+          lost: isLast ? lost : [],
+          dead: isLast ? dead : [],
+        };
         await orders.append(tx, site, ordersOf({ site, ...after }, part));
       }
     }

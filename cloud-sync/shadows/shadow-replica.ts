@@ -2,8 +2,9 @@
  * One shadow as this end keeps it, and what becomes of it: the control plane is one of the two replicas of the merge in
  * protos/semantics, the site is the other. Pure.
  */
-import { collectDead, deadFromOthers } from '@holdfast/protos/semantics/forget-operations';
+import { deadFromOthers } from '@holdfast/protos/semantics/forget-operations';
 import { type HybridTime, laterOf, zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
+import { collectInCloud } from '@holdfast/protos/semantics/shadow-collection';
 import {
   editsOf,
   renderShadow,
@@ -19,6 +20,7 @@ import {
   type ShadowState,
   type ShadowWriteId,
 } from '@holdfast/protos/semantics/shadow-merge';
+import { everythingIn, whatIsLeftOf } from '@holdfast/protos/semantics/shadow-resupply';
 
 export interface ShadowReplica {
   /** Counts every change here; stays when the shadow is deleted, so that it never goes back. */
@@ -53,6 +55,8 @@ export interface ShadowChange {
   readonly shadow: ShadowReplica;
   /** What was minted here. */
   readonly operations: readonly ShadowOperation[];
+  /** Operations of the site that are superseded here: nothing but conflicts. */
+  readonly lost?: readonly ShadowOperation[];
   /** Operations of the site that hold no value here any more: it may forget them. */
   readonly dead: readonly ShadowWriteId[];
   /** Whether the operations delete the shadow as a whole. */
@@ -94,7 +98,7 @@ export const deleteShadow = (before: ShadowReplica, context: WriteContext): Shad
 
 export interface Received {
   readonly operations: readonly ShadowOperation[];
-  /** Operations of this replica that the site is done with. */
+  /** Operations that hold no value at the site any more. */
   readonly dead: readonly ShadowWriteId[];
   /** Whether the operations deleted the shadow as a whole. */
   readonly isDeletion: boolean;
@@ -106,9 +110,9 @@ export const mergeReceived = (
   { operations, dead, isDeletion }: Received,
   replica: string,
 ): ShadowChange | undefined => {
-  const merged = collectDead(applyOperations(before.state, operations), dead);
-  if (merged === before.state && !(isDeletion && before.exists)) return undefined;
-  const rest = forget(merged, replica);
+  const merged = applyOperations(before.state, operations);
+  const rest = collectInCloud(before.state, merged, dead, replica);
+  if (rest.state === before.state && !(isDeletion && before.exists)) return undefined;
   const { desired, reported } = renderShadow(rest.state).state;
   const holds = desired !== undefined || reported !== undefined;
   // Only what can be seen counts as a version; a deletion that is forgotten does not.
@@ -120,11 +124,27 @@ export const mergeReceived = (
   return { shadow, operations: [], dead: rest.dead };
 };
 
+/**
+ * The same of a gateway that owns its site no more, which it still hands over. The one that owns it now never had that, and is told;
+ * what the old one has forgotten says nothing of the new one.
+ */
+export const mergeHandedOver = (
+  before: ShadowReplica,
+  received: Received,
+  replica: string,
+): ShadowChange | undefined => {
+  const change = mergeReceived(before, { ...received, dead: [] }, replica);
+  return change && { ...change, ...whatIsLeftOf(received.operations, change.shadow.state) };
+};
+
 /** Everything that is merged here, for a site that lost it; the older first. */
-export const allOperations = ({ state }: ShadowReplica): ShadowOperation[] =>
-  [...state.leaves.values(), ...state.lost.values()].sort(
-    (a, b) => a.stamp.wall - b.stamp.wall || a.stamp.counter - b.stamp.counter,
-  );
+export const everythingOf = (
+  { state }: ShadowReplica,
+  replica: string,
+): Required<Pick<ShadowChange, 'operations' | 'lost' | 'dead'>> => ({
+  ...everythingIn(state),
+  dead: deadFromOthers(state, replica),
+});
 
 const minted = (
   before: ShadowReplica,
@@ -135,18 +155,11 @@ const minted = (
     replica,
     writer,
     seen,
+    floor: before.time,
     clock: { now, trusted: true },
   });
-  return { operations, ...forget(applyOperations(before.state, operations), replica) };
-};
-
-/** There are two replicas, and the lanes between them are in order: what the other minted may be forgotten here at once. */
-const forget = (
-  state: ShadowState,
-  replica: string,
-): { readonly state: ShadowState; readonly dead: readonly ShadowWriteId[] } => {
-  const dead = deadFromOthers(state, replica);
-  return { state: collectDead(state, dead), dead };
+  const merged = applyOperations(before.state, operations);
+  return { operations, ...collectInCloud(before.state, merged, [], replica) };
 };
 
 const withState = (

@@ -1,7 +1,8 @@
 /** What becomes of a shadow by what the control plane wrote, and by the age of what lost. Pure. */
 import { settledBetween } from '@holdfast/protos/semantics/conflict-settlement';
-import { collectDead, forgetLost } from '@holdfast/protos/semantics/forget-operations';
+import { forgetLost } from '@holdfast/protos/semantics/forget-operations';
 import { compareTimes } from '@holdfast/protos/semantics/hybrid-clock';
+import { collectAtSite } from '@holdfast/protos/semantics/shadow-collection';
 import { renderShadow } from '@holdfast/protos/semantics/shadow-document';
 import {
   applyOperations,
@@ -9,10 +10,10 @@ import {
   idOf,
   type ShadowState,
 } from '@holdfast/protos/semantics/shadow-merge';
+import { takeLost } from '@holdfast/protos/semantics/shadow-resupply';
 import { settleByPolicy } from './settle-by-policy.js';
 import {
   changedTo,
-  forgotten,
   type ShadowContext,
   type ShadowDecision,
   type ShadowEvent,
@@ -27,15 +28,15 @@ export const decideForget = (before: StoredShadow, losers: ReadonlySet<string>):
 
 export const decideMerge = (
   before: StoredShadow,
-  { operations, dead, isDeletion = false }: ShadowEvent & { type: 'merge' },
+  { operations, dead, lost = [], isDeletion = false }: ShadowEvent & { type: 'merge' },
   context: ShadowContext,
 ): ShadowDecision => {
-  const merged = applyOperations(before.state, operations);
-  const policy = settleByPolicy(before.state, merged, context);
-  const done = collectDead(policy.state, dead);
-  if (done === before.state && !(isDeletion && before.exists)) return { kind: 'unchanged' };
-  const kept = withinLosers(done, context.limits.maxLosers);
-  const { state, dead: theirs } = forgotten(kept.state, context.replica);
+  const merged = takeLost(applyOperations(before.state, operations), lost);
+  const policy = settleByPolicy(before.state, merged, { ...context, floor: before.time });
+  const done = collectAtSite(policy.state, dead, context.replica);
+  const isSame = done.state === before.state && done.dead.length === 0;
+  if (isSame && !(isDeletion && before.exists)) return { kind: 'unchanged' };
+  const { state, dropped } = withinLosers(done.state, context.limits.maxLosers);
   const { desired, reported } = renderShadow(state).state;
   const holds = desired !== undefined || reported !== undefined;
   // Only what is visible counts as a version; a deletion that is forgotten does not.
@@ -44,15 +45,16 @@ export const decideMerge = (
     shadow: withState(before, state, {
       exists: holds || (before.exists && !isDeletion),
       version: isVisible ? before.version + 1 : before.version,
+      held: policy.state,
     }),
     operations: policy.operations,
-    dead: theirs,
+    dead: done.dead,
     applied: [...operations, ...policy.operations],
     settled: [
       ...settledBetween(before.state, merged, operations),
       ...settledBetween(merged, policy.state, policy.operations),
     ],
-    dropped: kept.dropped,
+    dropped,
   });
 };
 

@@ -1,6 +1,7 @@
 /** What becomes of a shadow by an event: pure, for every shadow and event. */
 import { payloadTooLarge } from '@holdfast/protos/mqtt/shadow-payload';
 import { settledBetween, settlementEdit } from '@holdfast/protos/semantics/conflict-settlement';
+import { collectAtSite } from '@holdfast/protos/semantics/shadow-collection';
 import {
   editsOf,
   faultOfPatch,
@@ -20,7 +21,6 @@ import { conflictIdOf } from './shadow-conflicts.js';
 import {
   type ChangedShadow,
   changedTo,
-  forgotten,
   refused,
   type ShadowContext,
   type ShadowDecision,
@@ -123,9 +123,10 @@ const minted = (
   writer: ShadowWriter,
   { replica, seen, clock }: ShadowContext,
 ): ChangedShadow => {
-  const operations = mintOperations(before.state, edits, { replica, writer, seen, clock });
+  const minting = { replica, writer, seen, floor: before.time, clock };
+  const operations = mintOperations(before.state, edits, minting);
   const written = applyOperations(before.state, operations);
-  const { state, dead } = forgotten(written, replica);
+  const { state, dead } = collectAtSite(written, [], replica);
   const shadow = withState(before, state, { exists: true, version: before.version + 1 });
   const settled = settledBetween(before.state, written, operations);
   return changedTo({ shadow, operations, dead, applied: operations, settled });

@@ -25,6 +25,8 @@ export interface PolicyContext {
   readonly shadow: string;
   readonly replica: string;
   readonly seen: HybridTime;
+  /** The highest time that the shadow ever held. */
+  readonly floor: HybridTime;
   readonly clock: ClockReading;
 }
 

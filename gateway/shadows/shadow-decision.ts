@@ -5,13 +5,11 @@ import type {
   ConflictKeep,
   ConflictSettlement,
 } from '@holdfast/protos/semantics/conflict-settlement';
-import { collectDead, deadFromOthers } from '@holdfast/protos/semantics/forget-operations';
 import type { ClockReading, HybridTime } from '@holdfast/protos/semantics/hybrid-clock';
 import { type ShadowPatch, shadowBytes } from '@holdfast/protos/semantics/shadow-document';
 import type {
   ShadowOperation,
   ShadowPath,
-  ShadowState,
   ShadowWriteId,
 } from '@holdfast/protos/semantics/shadow-merge';
 import type { StoredShadow } from './stored-shadow.js';
@@ -34,6 +32,8 @@ export type ShadowEvent =
       readonly type: 'merge';
       readonly operations: readonly ShadowOperation[];
       readonly dead: readonly ShadowWriteId[];
+      /** Superseded there, by what may be forgotten since. */
+      readonly lost?: readonly ShadowOperation[];
       /** Whether it deleted the shadow as a whole. */
       readonly isDeletion?: boolean;
     }
@@ -88,7 +88,7 @@ export type ShadowDecision =
       readonly shadow: StoredShadow;
       /** What was minted here, to be told to the control plane. */
       readonly operations: readonly ShadowOperation[];
-      /** What is told to it besides: operations of its own that hold nothing here any more. */
+      /** What is told to it besides: operations that hold nothing here any more. */
       readonly dead: readonly ShadowWriteId[];
       readonly isDeletion: boolean;
       /** Everything that was merged and minted: by whom what is visible changed. */
@@ -112,15 +112,6 @@ export const changedTo = (
 });
 
 export type ChangedShadow = ShadowDecision & { readonly kind: 'changed' };
-
-/** There are two replicas, and the lanes between them are in order: what the other minted may be forgotten here at once. */
-export const forgotten = (
-  state: ShadowState,
-  replica: string,
-): { readonly state: ShadowState; readonly dead: readonly ShadowWriteId[] } => {
-  const dead = deadFromOthers(state, replica);
-  return { state: collectDead(state, dead), dead };
-};
 
 export const refused = (code: ShadowErrorCode, message: string): ShadowDecision => ({
   kind: 'refused',

@@ -136,6 +136,7 @@ export class Shadows {
       readonly shadow: string;
       readonly operations: readonly unknown[];
       readonly dead?: readonly unknown[] | undefined;
+      readonly lost?: readonly unknown[] | undefined;
       readonly deleted?: boolean | undefined;
     },
     commit: (write: Write) => Promise<void>,
@@ -143,12 +144,13 @@ export class Shadows {
     const key = { device: order.device, name: order.shadow };
     const operations = parseShadowOperations(order.operations);
     const dead = parseShadowWriteIds(order.dead ?? []);
-    refuseForeign(key, operations);
+    const lost = parseShadowOperations(order.lost ?? []);
+    refuseForeign(key, [...operations, ...lost]);
     const merge = async (): Promise<void> => {
       const before = await this.#cache.load(key);
       const decision = decideShadow(
         before,
-        { type: 'merge', operations, dead, isDeletion: order.deleted === true },
+        { type: 'merge', operations, dead, lost, isDeletion: order.deleted === true },
         this.#context(key),
       );
       if (decision.kind !== 'changed') return commit([]);

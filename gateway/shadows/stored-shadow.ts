@@ -36,13 +36,17 @@ export const noShadow: StoredShadow = {
   time: zeroTime,
 };
 
-/** What a shadow becomes with another state. */
+/** What a shadow becomes with another state; `held` is that with what was forgotten at once. */
 export const withState = (
   before: StoredShadow,
   state: ShadowState,
-  { version, exists }: Pick<StoredShadow, 'version' | 'exists'>,
+  {
+    version,
+    exists,
+    held = state,
+  }: Pick<StoredShadow, 'version' | 'exists'> & { readonly held?: ShadowState },
 ): StoredShadow => {
-  const latest = latestTime([...state.leaves.values(), ...state.lost.values()]);
+  const latest = latestTime([...held.leaves.values(), ...held.lost.values()]);
   return { version, exists, state, time: laterOf(before.time, latest) };
 };
 

@@ -15,8 +15,10 @@ export const orderBodies = {
     device: id,
     shadow: v.string(),
     operations: v.array(v.unknown()),
-    /** Operations of the site that are merged here and hold no value any more: it may forget them (`collectDead`). */
+    /** Operations of a site that hold no value in the cloud any more; the site answers when it has forgotten them. */
     dead: v.optional(v.array(v.unknown())),
+    /** Operations that are superseded, by what may be forgotten since: conflicts (protos/semantics/shadow-resupply). */
+    lost: v.optional(v.array(v.unknown())),
     /** Whether these operations deleted the shadow as a whole. */
     deleted: v.optional(v.boolean()),
   }),

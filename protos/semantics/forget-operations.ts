@@ -5,17 +5,13 @@
 import { conflictsOf, idOf, keyOf, type ShadowState, type ShadowWriteId } from './shadow-merge.js';
 import { compareStamps } from './shadow-stamp.js';
 
-/** What other replicas minted and has no value now: to be asked after every change, collected and told to them. */
+/** What other replicas minted and has no value now. */
 export const deadFromOthers = (state: ShadowState, replica: string): ShadowWriteId[] =>
   [...state.leaves.values()]
     .filter((leaf) => leaf.value === undefined && leaf.stamp.replica !== replica)
     .map(({ path, stamp }) => ({ path, stamp }));
 
-/**
- * Forgets operations without a value once every replica has acknowledged them and what was under way before that has
- * arrived. Between two replicas with in-order lanes: the one that did not mint them may forget them at once, and says so
- * with the operations it sends (`deadFromOthers`); the other does when it has merged those.
- */
+/** Forgets operations without a value, which every replica has acknowledged (shadow-collection says when that is). */
 export const collectDead = (
   state: ShadowState,
   acknowledged: readonly ShadowWriteId[],

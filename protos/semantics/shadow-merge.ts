@@ -98,6 +98,8 @@ export interface MintContext {
   readonly writer: string;
   /** The highest time the replica has seen in any of its shadows. */
   readonly seen: HybridTime;
+  /** The highest time this shadow ever held, of what was collected too: else a replica's own writes would not be in order. */
+  readonly floor?: HybridTime;
   readonly clock: ClockReading;
   readonly maxDriftMs?: number;
 }
@@ -110,7 +112,7 @@ export const mintOperations = (
 ): ShadowOperation[] => {
   const index = indexOf(state);
   const overwritten = edits.map(({ path }) => keptAlong(index, path));
-  const latest = latestTime(overwritten.flat());
+  const latest = laterOf(latestTime(overwritten.flat()), context.floor ?? zeroTime);
   const { wall, counter } = mintTime(
     { seen: context.seen, overwritten: latest },
     context.clock,

@@ -1,0 +1,413 @@
+/**
+ * The laws of a shadow between its two ends: replicas with a lane each way, tombstones that are collected, a site that loses its
+ * database and begins anew under another name. For tests, which bring the ends: each its own, and a model for the other.
+ */
+import fc from 'fast-check';
+import { type ClockReading, compareTimes, type HybridTime } from './hybrid-clock.js';
+import { isAlong } from './path-index.js';
+import { renderShadow } from './shadow-document.js';
+import {
+  conflictsOf,
+  idOf,
+  keyOf,
+  type ShadowOperation,
+  type ShadowState,
+  type ShadowWriteId,
+} from './shadow-merge.js';
+
+/** What one end tells the other of a change. */
+export interface LaneEntry {
+  readonly operations: readonly ShadowOperation[];
+  readonly dead: readonly ShadowWriteId[];
+  readonly isDeletion: boolean;
+  /** Superseded by what is collected since: nothing but a conflict. */
+  readonly lost?: readonly ShadowOperation[];
+}
+
+export interface EndContext {
+  readonly replica: string;
+  /** The highest time that the replica has seen. */
+  readonly seen: HybridTime;
+  readonly clock: ClockReading;
+}
+
+/** What became of it, and what the other end is told: undefined for nothing. */
+export interface EndOutcome<S> {
+  readonly shadow: S;
+  readonly told?: LaneEntry | undefined;
+}
+
+/** One end of a shadow, as its program decides: pure. */
+export interface ShadowEnd<S> {
+  readonly nothing: S;
+  readonly stateOf: (shadow: S) => ShadowState;
+  readonly timeOf: (shadow: S) => HybridTime;
+  /** A value in `desired`, or in `reported` at the site; without a value its deletion. */
+  write(
+    before: S,
+    path: readonly string[],
+    value: number | null,
+    context: EndContext,
+  ): EndOutcome<S>;
+  /** Undefined where there is no shadow to delete. */
+  remove(before: S, context: EndContext): EndOutcome<S> | undefined;
+  receive(before: S, entry: LaneEntry, context: EndContext): EndOutcome<S>;
+}
+
+/** The control plane's besides: what it tells a site that has nothing, and what it does with what another gateway hands over. */
+export interface CloudEnd<S> extends ShadowEnd<S> {
+  everything(shadow: S, replica: string): LaneEntry;
+  receiveHandedOver(before: S, entry: LaneEntry, context: EndContext): EndOutcome<S>;
+}
+
+const paths = [
+  ['desired', 'a'],
+  ['desired', 'a', 'x'],
+  ['desired', 'a', 'y'],
+  ['desired', 'b'],
+  ['reported', 'a'],
+  ['reported', 'a', 'x'],
+];
+
+const step = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('write' as const),
+      at: fc.constantFrom('cloud' as const, 'site' as const),
+      path: fc.nat(paths.length - 1),
+      deletes: fc.boolean(),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('remove' as const),
+      at: fc.constantFrom('cloud' as const, 'site' as const),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('deliver' as const),
+      to: fc.constantFrom('cloud' as const, 'site' as const),
+      /** The connection broke before it was acknowledged: so much is sent again. */
+      again: fc.nat(2),
+    }),
+  },
+  { weight: 1, arbitrary: fc.constant({ do: 'hand_over' as const }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('rebuild' as const), survives: fc.boolean() }),
+  },
+);
+
+const run = fc.record({
+  steps: fc.array(step, { maxLength: 40, size: 'max' }),
+  skewsMs: fc.record({
+    cloud: fc.constantFrom(0, -1e9, 1e9),
+    site: fc.constantFrom(0, -5, -1e9, 1e9),
+  }),
+  /** The control plane's clock always is. */
+  isSiteTrusted: fc.boolean(),
+});
+type Run = typeof run extends fc.Arbitrary<infer R> ? R : never;
+
+interface Acknowledged {
+  readonly operation: ShadowOperation;
+  /** Ids of all that its replica had had by then. */
+  readonly knew: ReadonlySet<string>;
+  readonly turn: number;
+  /** When its replica began. */
+  readonly since: number;
+}
+
+interface Node<S> {
+  shadow: S;
+  readonly replica: string;
+  readonly since: number;
+  knew: Set<string>;
+  seen: HybridTime;
+}
+
+interface Lane {
+  entries: { readonly entry: LaneEntry; readonly knew: ReadonlySet<string> }[];
+  /** How many of them are merged: the receiver skips those that come again. */
+  received: number;
+}
+
+class World<C, S> {
+  readonly written: Acknowledged[] = [];
+  /** Of a gateway that was replaced: it acknowledged no deletion, and nobody waits for it for ever. */
+  readonly handedOver = new Set<string>();
+  readonly #cloudEnd: CloudEnd<C>;
+  readonly #siteEnd: ShadowEnd<S>;
+  readonly #run: Omit<Run, 'steps'>;
+  readonly cloud: Node<C>;
+  site: Node<S>;
+  #up: Lane = { entries: [], received: 0 };
+  #down: Lane = { entries: [], received: 0 };
+  /** What gateways before this one still hand over, in their order. */
+  #kept: Lane['entries'] = [];
+  #turn = 0;
+
+  constructor(cloud: CloudEnd<C>, site: ShadowEnd<S>, settings: Omit<Run, 'steps'>) {
+    this.#cloudEnd = cloud;
+    this.#siteEnd = site;
+    this.#run = settings;
+    this.cloud = nodeOf(cloud, 'cloud', 0);
+    this.site = nodeOf(site, 'site', 0);
+  }
+
+  step(action: Run['steps'][number]): void {
+    this.#turn += 1;
+    switch (action.do) {
+      case 'write': {
+        const path = paths[action.path] ?? [];
+        const value = action.deletes ? null : this.#turn;
+        if (action.at === 'site')
+          this.#change(this.site, this.#siteEnd, 'site', (end, s, c) =>
+            end.write(s, path, value, c),
+          );
+        else if (path[0] === 'desired') {
+          this.#change(this.cloud, this.#cloudEnd, 'cloud', (end, s, c) =>
+            end.write(s, path, value, c),
+          );
+        }
+        break;
+      }
+      case 'remove':
+        if (action.at === 'site')
+          this.#change(this.site, this.#siteEnd, 'site', (end, s, c) => end.remove(s, c));
+        else this.#change(this.cloud, this.#cloudEnd, 'cloud', (end, s, c) => end.remove(s, c));
+        break;
+      case 'deliver':
+        if (action.to === 'cloud') this.#deliverUp(action.again);
+        else this.#deliverDown(action.again);
+        break;
+      case 'hand_over':
+        this.#handOver();
+        break;
+      case 'rebuild':
+        this.#rebuild(action.survives);
+        break;
+    }
+  }
+
+  /** Everything that is under way arrives. */
+  settle(): void {
+    while (this.#deliverUp(0) || this.#deliverDown(0) || this.#handOver());
+  }
+
+  /** A write of each end at a path, by whoever knows all there is. */
+  writeLast(at: 'cloud' | 'site', path: readonly string[], value: number): void {
+    this.#turn += 1;
+    if (at === 'site')
+      this.#change(this.site, this.#siteEnd, at, (end, s, c) => end.write(s, path, value, c));
+    else this.#change(this.cloud, this.#cloudEnd, at, (end, s, c) => end.write(s, path, value, c));
+  }
+
+  states(): { readonly cloud: ShadowState; readonly site: ShadowState } {
+    return {
+      cloud: this.#cloudEnd.stateOf(this.cloud.shadow),
+      site: this.#siteEnd.stateOf(this.site.shadow),
+    };
+  }
+
+  #change<E extends ShadowEnd<X>, X>(
+    node: Node<X>,
+    end: E,
+    at: 'cloud' | 'site',
+    decide: (end: E, before: X, context: EndContext) => EndOutcome<X> | undefined,
+  ): void {
+    const outcome = decide(end, node.shadow, this.#contextOf(node, at));
+    if (outcome === undefined) return;
+    for (const operation of outcome.told?.operations ?? []) {
+      this.written.push({
+        ...{ operation, knew: new Set(node.knew) },
+        ...{ turn: this.#turn, since: node.since },
+      });
+    }
+    for (const { operation } of this.written.slice(
+      -(outcome.told?.operations.length ?? 0) || this.written.length,
+    )) {
+      node.knew.add(idOf(operation));
+    }
+    this.#commit(node, end, at, outcome);
+  }
+
+  #commit<X>(node: Node<X>, end: ShadowEnd<X>, at: 'cloud' | 'site', outcome: EndOutcome<X>): void {
+    node.shadow = outcome.shadow;
+    node.seen = laterOfTwo(node.seen, end.timeOf(outcome.shadow));
+    if (outcome.told === undefined) return;
+    const lane = at === 'cloud' ? this.#down : this.#up;
+    lane.entries.push({ entry: outcome.told, knew: new Set(node.knew) });
+  }
+
+  #contextOf(node: Node<unknown>, at: 'cloud' | 'site'): EndContext {
+    const now = 1e12 + this.#turn + this.#run.skewsMs[at];
+    const trusted = at === 'cloud' || this.#run.isSiteTrusted;
+    return { replica: node.replica, seen: node.seen, clock: { now, trusted } };
+  }
+
+  #deliverUp(again: number): boolean {
+    const next = this.#next(this.#up, again, this.cloud);
+    if (next === undefined) return false;
+    const context = this.#contextOf(this.cloud, 'cloud');
+    this.#commit(
+      this.cloud,
+      this.#cloudEnd,
+      'cloud',
+      this.#cloudEnd.receive(this.cloud.shadow, next, context),
+    );
+    return true;
+  }
+
+  #deliverDown(again: number): boolean {
+    const next = this.#next(this.#down, again, this.site);
+    if (next === undefined) return false;
+    const context = this.#contextOf(this.site, 'site');
+    this.#commit(
+      this.site,
+      this.#siteEnd,
+      'site',
+      this.#siteEnd.receive(this.site.shadow, next, context),
+    );
+    return true;
+  }
+
+  /** The sender begins anew some entries before; by their numbers the receiver skips them. */
+  #next(lane: Lane, again: number, to: Node<unknown>): LaneEntry | undefined {
+    for (let at = Math.max(0, lane.received - again); at < lane.entries.length; at += 1) {
+      const sent = lane.entries[at];
+      if (at < lane.received || sent === undefined) continue;
+      lane.received = at + 1;
+      for (const id of sent.knew) to.knew.add(id);
+      return sent.entry;
+    }
+    return undefined;
+  }
+
+  #handOver(): boolean {
+    const next = this.#kept.shift();
+    if (next === undefined) return false;
+    for (const id of next.knew) this.cloud.knew.add(id);
+    for (const operation of next.entry.operations) this.handedOver.add(idOf(operation));
+    const context = this.#contextOf(this.cloud, 'cloud');
+    this.#commit(
+      this.cloud,
+      this.#cloudEnd,
+      'cloud',
+      this.#cloudEnd.receiveHandedOver(this.cloud.shadow, next.entry, context),
+    );
+    return true;
+  }
+
+  /** Another gateway, or this one with a new database: it has nothing, and what the last had not sent is lost with it or comes later. */
+  #rebuild(survives: boolean): void {
+    const unsent = this.#up.entries.slice(this.#up.received);
+    if (survives) this.#kept.push(...unsent);
+    else {
+      const lost = new Set(unsent.flatMap(({ entry }) => entry.operations.map(idOf)));
+      const rest = this.written.filter(({ operation }) => !lost.has(idOf(operation)));
+      this.written.splice(0, this.written.length, ...rest);
+    }
+    this.#up = { entries: [], received: 0 };
+    this.site = nodeOf(this.#siteEnd, 'site', this.#turn);
+    const entry = this.#cloudEnd.everything(this.cloud.shadow, this.cloud.replica);
+    // In place of what was under way: all of that is in it.
+    this.#down = { entries: [{ entry, knew: new Set(this.cloud.knew) }], received: 0 };
+  }
+}
+
+const nodeOf = <X>(end: ShadowEnd<X>, name: string, since: number): Node<X> => ({
+  shadow: end.nothing,
+  replica: `${name}-${since}`,
+  since,
+  knew: new Set(),
+  seen: { wall: 0, counter: 0 },
+});
+
+const laterOfTwo = (a: HybridTime, b: HybridTime): HybridTime => (compareTimes(a, b) >= 0 ? a : b);
+
+const faultsOf = <C, S>(
+  cloud: CloudEnd<C>,
+  site: ShadowEnd<S>,
+  { steps, ...settings }: Run,
+): string[] => {
+  const world = new World(cloud, site, settings);
+  for (const action of steps) world.step(action);
+  world.settle();
+  const states = world.states();
+  const faults = [...divergences(states), ...remains(states)];
+  for (const [end, state] of Object.entries(states)) {
+    faults.push(...losses(state, world).map((fault) => `${end}: ${fault}`));
+  }
+  // However wild the clocks were, who writes knowing what there is wins, and both ends see it.
+  for (const [at, value] of [
+    ['site', -1],
+    ['cloud', -2],
+  ] as const) {
+    world.writeLast(at, ['desired', 'a'], value);
+    world.settle();
+    for (const [end, { leaves }] of Object.entries(world.states())) {
+      const shown = leaves.get(keyOf(['desired', 'a']))?.value;
+      if (shown !== value) faults.push(`${end} shows ${shown} after ${at} wrote ${value} last`);
+    }
+  }
+  return faults;
+};
+
+const divergences = ({ cloud, site }: { cloud: ShadowState; site: ShadowState }): string[] => {
+  const [a, b] = [cloud, site].map((state) => JSON.stringify(renderShadow(state)));
+  return a === b ? [] : [`the ends differ: ${a} | ${b}`];
+};
+
+const remains = (states: Readonly<Record<string, ShadowState>>): string[] =>
+  Object.entries(states).flatMap(([end, { leaves }]) =>
+    [...leaves.values()]
+      .filter(({ value }) => value === undefined)
+      .map((leaf) => `${end} keeps the deletion ${idOf(leaf)} for ever`),
+  );
+
+/** A write is visible, or in conflict, or somebody who had seen it wrote there since. What shows below a deletion is newer. */
+const losses = (
+  state: ShadowState,
+  { written, handedOver }: Pick<World<unknown, unknown>, 'written' | 'handedOver'>,
+): string[] => {
+  const leaves = new Map([...state.leaves.values()].map((leaf) => [idOf(leaf), leaf]));
+  const conflicts = new Set(conflictsOf(state).map(({ loser }) => idOf(loser)));
+  return written.flatMap(({ operation, turn }) => {
+    const id = idOf(operation);
+    if (conflicts.has(id)) return [];
+    const isSeen = written.some(
+      (later) => later.knew.has(id) && isAlong(later.operation.path, operation.path),
+    );
+    if (isSeen) return [];
+    if (operation.value !== undefined) return leaves.has(id) ? [] : [`${id} is lost`];
+    return written
+      .filter((other) => {
+        const { path, stamp } = other.operation;
+        if (!leaves.has(idOf(other.operation)) || !isAlong(path, operation.path)) return false;
+        // A replica that began since may not have heard of it, nor does it come too late from one that is gone.
+        if (other.since > turn || handedOver.has(idOf(other.operation))) return false;
+        return compareTimes(stamp, operation.stamp) < 0;
+      })
+      .map((other) => `${idOf(other.operation)} came back though it was deleted by ${id}`);
+  });
+};
+
+/** Throws with the seed and the smallest run that breaks a law. */
+export const checkLaneLaws = <C, S>(
+  cloud: CloudEnd<C>,
+  site: ShadowEnd<S>,
+  { numRuns, seed }: { readonly numRuns: number; readonly seed: number },
+): void => {
+  fc.assert(
+    fc.property(run, (given) => {
+      const faults = faultsOf(cloud, site, given);
+      if (faults.length > 0) throw new Error(faults.join('\n'));
+    }),
+    { numRuns, seed },
+  );
+};
