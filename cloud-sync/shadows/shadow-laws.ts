@@ -18,7 +18,12 @@ import {
   writePatch,
 } from './shadow-replica.js';
 
-const contextOf = ({ replica, seen, clock }: EndContext) => ({ replica, seen, now: clock.now });
+const contextOf = ({ replica, seen, clock }: EndContext) => ({
+  replica,
+  seen,
+  writer: 'cloud',
+  now: clock.now,
+});
 
 const outcomeOf = (
   before: ShadowReplica,
