@@ -1,6 +1,6 @@
 /** A gateway and devices on AWS IoT's SDKs, with a network between them that can be cut. */
+import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import { WanProxy } from '@holdfast/provisioning/quickstart/wan-proxy';
-import { withDeadline } from '@holdfast/provisioning/time/deadline';
 import type { Test } from 'tap';
 import { openSiteUnderTest, type SiteUnderTest } from '../../trust/site-under-test.js';
 import { type SdkDevice, type SdkDeviceOptions, startSdkDevice } from './test-sdk-device.js';
@@ -50,11 +50,10 @@ export const openSdkSite = async (t: Test): Promise<SdkSite> => {
       await device.next('interrupted');
       const isOnline = async (): Promise<boolean> =>
         (await site.ask('GET', `/api/v1/devices/${thing}`)).body.online === true;
-      // Asked again and again: the gateway says when, and the deadline says that it did not.
-      const noticed = async (): Promise<void> => {
-        while (await isOnline()) await new Promise(setImmediate);
-      };
-      await withDeadline(noticed(), 30_000, { doing: 'waiting for the gateway to notice' });
+      await waitUntil('the gateway to notice', async () => !(await isOnline()), {
+        deadlineMs: 30_000,
+        everyMs: 20,
+      });
     },
   };
 };

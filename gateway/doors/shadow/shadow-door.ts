@@ -8,7 +8,11 @@ import {
   type ShadowRejected,
   type ShadowUpdateRequest,
 } from '@holdfast/protos/mqtt/shadow-payload';
-import type { ShadowDownTopic, ShadowRequestTopic } from '@holdfast/protos/mqtt/shadow-topics';
+import type {
+  ShadowDownTopic,
+  ShadowOf,
+  ShadowRequestTopic,
+} from '@holdfast/protos/mqtt/shadow-topics';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import type { OutboundMessage } from '../../broker/broker.js';
 import type { ShadowChange, ShadowView } from '../../shadows/shadow-change.js';
@@ -93,17 +97,23 @@ export const shadowDoor = ({
       return rejected;
     });
 
+  const deltaTopics = (of: ShadowOf): string[] =>
+    shadowTopicSets.flatMap((set) =>
+      set.deltaForms.map((form) => set.build({ kind: 'shadow_delta', form, ...of })),
+    );
+
   const sendDelta = async (
     told: ShadowView | ShadowChange,
     clientToken?: string,
   ): Promise<void> => {
-    const { device, delta, version, timestamp } = told;
+    const { device, name, delta, version, timestamp } = told;
     if (delta === undefined || isFenced()) return;
-    const of = { kind: 'shadow_delta', device, ...topicName(told.name) } as const;
-    const topics = shadowTopicSets.flatMap((set) =>
-      set.deltaForms.map((form) => set.build({ ...of, form })),
-    );
-    await tell(topics, () => ({ version, timestamp, ...delta, ...tokenOf(clientToken) }));
+    await tell(deltaTopics({ device, ...topicName(name) }), () => ({
+      version,
+      timestamp,
+      ...delta,
+      ...tokenOf(clientToken),
+    }));
   };
 
   const get = async (request: ShadowRequestMessage): Promise<void> => {
@@ -163,6 +173,8 @@ export const shadowDoor = ({
 
     async connected(device) {
       for (const name of await shadows.namesOf(device)) {
+        // Who begins a new session has no subscription yet, and asks by itself.
+        if (!deltaTopics({ device, ...topicName(name) }).some(isHeard)) continue;
         const view = await shadows.get({ device, name });
         if (view !== undefined) await sendDelta(view);
       }
