@@ -1,5 +1,6 @@
 /** What the journal says of the lives and the certificates of devices. */
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
+import { proposeRevocations } from '../certificates/revocation-proposals.js';
 import { recordRevocation } from '../certificates/revocations.js';
 import { recordCertificate } from '../devices/device-certificates.js';
 import { forgetLife, isOfForgotten, takeLifecycle } from '../devices/device-lives.js';
@@ -25,7 +26,12 @@ export const registerLifeEffects = ({ effects, plans }: LifeEffectsDependencies)
     return undefined;
   });
 
-  effects.register('audit', 'certificate_revoked', async ({ tx, site }, entries) => {
+  effects.register('audit', 'certificate_revoked', async ({ tx, site, isFenced, now }, entries) => {
+    if (isFenced) {
+      const said = entries.map(({ body }) => body);
+      await proposeRevocations(tx, site, said, now);
+      return undefined;
+    }
     let isTold = false;
     for (const { body } of entries) {
       const isNew = await recordRevocation(tx, {

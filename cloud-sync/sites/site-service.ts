@@ -5,6 +5,7 @@ import { createSecret, formatClaimCode } from '@holdfast/provisioning/pki/claim-
 import { parseSiteName, requireId } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
 import { admitSite, releaseSite } from '../campaigns/campaign-records.js';
+import { type RevocationProposal, settleProposals } from '../certificates/revocation-proposals.js';
 import { revokeGateway } from '../certificates/revoke-gateway.js';
 import type { RootCrl } from '../certificates/root-crl.js';
 import { cutPage, readPage } from '../store/page.js';
@@ -149,6 +150,45 @@ export const siteService = (deps: SiteServiceDependencies): ApiService => {
         return { serials };
       },
 
+      listRevocationProposals: async ({ name, ...request }) => {
+        const site = parseSiteName(name);
+        await requireSite(engine.read, site);
+        const scope = `revocation proposals of ${site}`;
+        const page = readPage(request, scope, ['', '']);
+        let query = engine.read
+          .selectFrom('revocation_proposals')
+          .selectAll()
+          .where('site_id', '=', site);
+        if (page.after !== undefined) {
+          const [serial, issuer] = page.after;
+          query = query.where((eb) =>
+            eb.or([
+              eb('serial', '>', serial),
+              eb.and([eb('serial', '=', serial), eb('issuer_key_id', '>', issuer)]),
+            ]),
+          );
+        }
+        const rows = await query
+          .orderBy('serial')
+          .orderBy('issuer_key_id')
+          .limit(page.limit + 1)
+          .execute();
+        const cut = cutPage(rows, page, scope, (row) => [row.serial, row.issuer_key_id]);
+        return { proposals: cut.rows.map(proposalMessage), nextPageToken: cut.nextPageToken };
+      },
+
+      settleRevocationProposals: async ({ name, accept, serials }, { caller }) => {
+        const site = parseSiteName(name);
+        const settled = await engine.write(async (tx) => {
+          await requireSite(tx.db, site);
+          const actor = `cloud:${caller?.name ?? 'unknown'}`;
+          const all = await settleProposals(tx, { site, accept, serials, actor, now: now() });
+          if (accept && all.length > 0) await plans.request(tx, [site]);
+          return all;
+        });
+        return { serials: settled };
+      },
+
       enrollGateway: async (request) => {
         const { site, gateway, epoch, certificates } = await enrolGateway(deps, request);
         const { link, https } = deps.addresses();
@@ -188,3 +228,13 @@ const requireDisplayName = (name: string): string => {
     `display_name must be 1 to ${longestDisplayName} characters`,
   );
 };
+
+const proposalMessage = (row: RevocationProposal) => ({
+  deviceId: row.device_id,
+  issuerKeyId: row.issuer_key_id,
+  serial: row.serial,
+  reason: row.reason,
+  actor: row.actor,
+  revokeTime: new Date(row.revoked_at),
+  createTime: new Date(row.heard_at),
+});

@@ -10,6 +10,7 @@ import { orderChain } from './order-chain.js';
 import { peopleTables } from './people-tables.js';
 import { registryTables } from './registry-tables.js';
 import { retentionTables } from './retention-tables.js';
+import { revocationProposalTables } from './revocation-proposal-tables.js';
 import { revocationTables } from './revocation-tables.js';
 import { shadowHistoryTables } from './shadow-history-tables.js';
 import { shadowTables } from './shadow-tables.js';
@@ -28,4 +29,5 @@ export const migrations: readonly PortableMigration[] = [
   retentionTables,
   clockTables,
   shadowHistoryTables,
+  revocationProposalTables,
 ];

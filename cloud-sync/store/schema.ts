@@ -8,6 +8,7 @@ import type { LinkTables } from './link-tables.js';
 import type { PeopleTables } from './people-tables.js';
 import type { RegistryTables } from './registry-tables.js';
 import type { RetentionTables } from './retention-tables.js';
+import type { RevocationProposalTables } from './revocation-proposal-tables.js';
 import type { RevocationTables } from './revocation-tables.js';
 import type { ShadowHistoryTables } from './shadow-history-tables.js';
 import type { ShadowTables } from './shadow-tables.js';
@@ -22,6 +23,7 @@ export interface Schema
     DeviceLifeTables,
     EnrolmentTables,
     RetentionTables,
+    RevocationProposalTables,
     RevocationTables,
     ShadowHistoryTables,
     ShadowTables {}

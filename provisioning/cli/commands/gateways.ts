@@ -1,7 +1,8 @@
 /** `holdfast gateway`: the gateway of a site. */
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Command } from 'commander';
 import { addBeside, type BesideCommand } from '../beside.js';
-import type { CommandContext } from '../context.js';
+import { type CommandContext, collect, eachPage } from '../context.js';
 import { addSignInCommands } from './sign-in.js';
 import { createGatewayCode } from './sites.js';
 
@@ -42,9 +43,68 @@ export const addGatewayCommands = (program: Command, context: () => CommandConte
       if (serials.length === 0) terminal.line('Nothing was left to revoke');
     });
 
+  gateway
+    .command('revocations <site>')
+    .description(
+      'what the gateways before the present one say to be revoked; none of it holds until it is accepted',
+    )
+    .option('--accept', 'revoke these certificates')
+    .option('--dismiss', 'forget these proposals')
+    .option('--serial <serial...>', 'these alone')
+    .action(async (site: string, options: ProposalOptions) => {
+      const { terminal, cloud } = context();
+      const client = await cloud();
+      const name = `sites/${site}`;
+      if (options.accept === true || options.dismiss === true) {
+        const accept = options.accept === true;
+        if (accept && options.dismiss === true) {
+          throw new HoldfastError('REQUEST_INVALID', 'either --accept or --dismiss');
+        }
+        const request = { name, accept, serials: options.serial ?? [] };
+        const { serials } = await client.call(
+          client.sites,
+          client.sites.settleRevocationProposals,
+          request,
+        );
+        terminal.json(accept ? { revoked: serials } : { dismissed: serials });
+        const done = accept ? 'revoked' : 'dismissed';
+        for (const one of serials) terminal.line(`${terminal.paint('green', '✓')} ${one} ${done}`);
+        if (serials.length === 0) terminal.line('Nothing was left to settle');
+        return;
+      }
+      const proposals = await collect(
+        eachPage(async (pageToken) => {
+          const page = await client.call(client.sites, client.sites.listRevocationProposals, {
+            ...{ name, pageSize: 1_000, pageToken },
+          });
+          return { items: page.proposals, nextPageToken: page.nextPageToken };
+        }),
+      );
+      terminal.table(
+        proposals,
+        [
+          { title: 'DEVICE', value: ({ deviceId }) => deviceId },
+          { title: 'SERIAL', value: ({ serial }) => serial },
+          { title: 'REASON', value: ({ reason }) => reason },
+          { title: 'BY', value: ({ actor }) => actor },
+          { title: 'SAID TO BE', value: ({ revokeTime }) => revokeTime?.toISOString() ?? '' },
+        ],
+        'Nothing: no gateway before the present one has brought revocations of its own',
+      );
+      if (proposals.length > 0) {
+        terminal.line(`  next: holdfast gateway revocations ${site} --accept, or --dismiss`);
+      }
+    });
+
   addSignInCommands(gateway, context);
   for (const command of onTheGateway) addBeside(gateway, context, command);
 };
+
+interface ProposalOptions {
+  readonly accept?: boolean;
+  readonly dismiss?: boolean;
+  readonly serial?: string[];
+}
 
 const onTheGateway: readonly BesideCommand[] = [
   {

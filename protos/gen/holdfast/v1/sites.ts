@@ -35,6 +35,48 @@ export interface RevokeGatewayResponse {
   serials: string[];
 }
 
+export interface RevocationProposal {
+  deviceId: string;
+  /** Subject key id of its issuer, and its serial number; hexadecimal. */
+  issuerKeyId: string;
+  serial: string;
+  reason: string;
+  /** Who revoked it, as the gateway says: `site:operator`. */
+  actor: string;
+  /** When, as the gateway says. */
+  revokeTime:
+    | Date
+    | undefined;
+  /** When it was heard here. */
+  createTime: Date | undefined;
+}
+
+export interface ListRevocationProposalsRequest {
+  /** `sites/{site}`. */
+  name: string;
+  pageSize: number;
+  pageToken: string;
+}
+
+export interface ListRevocationProposalsResponse {
+  proposals: RevocationProposal[];
+  nextPageToken: string;
+}
+
+export interface SettleRevocationProposalsRequest {
+  /** `sites/{site}`. */
+  name: string;
+  /** Revokes them, for the site to go by with its next plan; else they are dismissed. */
+  accept: boolean;
+  /** Empty: all of them. */
+  serials: string[];
+}
+
+export interface SettleRevocationProposalsResponse {
+  /** Of those that were settled. */
+  serials: string[];
+}
+
 export interface Site {
   /** `sites/{site}`; {site} is 1–64 of [A-Za-z0-9_-]. */
   name: string;
@@ -322,6 +364,577 @@ export const RevokeGatewayResponse: MessageFns<RevokeGatewayResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<RevokeGatewayResponse>, I>>(object: I): RevokeGatewayResponse {
     const message = createBaseRevokeGatewayResponse();
+    message.serials = object.serials?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRevocationProposal(): RevocationProposal {
+  return {
+    deviceId: "",
+    issuerKeyId: "",
+    serial: "",
+    reason: "",
+    actor: "",
+    revokeTime: undefined,
+    createTime: undefined,
+  };
+}
+
+export const RevocationProposal: MessageFns<RevocationProposal> = {
+  encode(message: RevocationProposal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.deviceId !== "") {
+      writer.uint32(10).string(message.deviceId);
+    }
+    if (message.issuerKeyId !== "") {
+      writer.uint32(18).string(message.issuerKeyId);
+    }
+    if (message.serial !== "") {
+      writer.uint32(26).string(message.serial);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.actor !== "") {
+      writer.uint32(42).string(message.actor);
+    }
+    if (message.revokeTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.revokeTime), writer.uint32(50).fork()).join();
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevocationProposal {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevocationProposal();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.deviceId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.issuerKeyId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.revokeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RevocationProposal {
+    return {
+      deviceId: isSet(object.deviceId)
+        ? globalThis.String(object.deviceId)
+        : isSet(object.device_id)
+        ? globalThis.String(object.device_id)
+        : "",
+      issuerKeyId: isSet(object.issuerKeyId)
+        ? globalThis.String(object.issuerKeyId)
+        : isSet(object.issuer_key_id)
+        ? globalThis.String(object.issuer_key_id)
+        : "",
+      serial: isSet(object.serial) ? globalThis.String(object.serial) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      actor: isSet(object.actor) ? globalThis.String(object.actor) : "",
+      revokeTime: isSet(object.revokeTime)
+        ? fromJsonTimestamp(object.revokeTime)
+        : isSet(object.revoke_time)
+        ? fromJsonTimestamp(object.revoke_time)
+        : undefined,
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: RevocationProposal): unknown {
+    const obj: any = {};
+    if (message.deviceId !== "") {
+      obj.deviceId = message.deviceId;
+    }
+    if (message.issuerKeyId !== "") {
+      obj.issuerKeyId = message.issuerKeyId;
+    }
+    if (message.serial !== "") {
+      obj.serial = message.serial;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.actor !== "") {
+      obj.actor = message.actor;
+    }
+    if (message.revokeTime !== undefined) {
+      obj.revokeTime = message.revokeTime.toISOString();
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = message.createTime.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RevocationProposal>, I>>(base?: I): RevocationProposal {
+    return RevocationProposal.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RevocationProposal>, I>>(object: I): RevocationProposal {
+    const message = createBaseRevocationProposal();
+    message.deviceId = object.deviceId ?? "";
+    message.issuerKeyId = object.issuerKeyId ?? "";
+    message.serial = object.serial ?? "";
+    message.reason = object.reason ?? "";
+    message.actor = object.actor ?? "";
+    message.revokeTime = object.revokeTime ?? undefined;
+    message.createTime = object.createTime ?? undefined;
+    return message;
+  },
+};
+
+function createBaseListRevocationProposalsRequest(): ListRevocationProposalsRequest {
+  return { name: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListRevocationProposalsRequest: MessageFns<ListRevocationProposalsRequest> = {
+  encode(message: ListRevocationProposalsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRevocationProposalsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRevocationProposalsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListRevocationProposalsRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListRevocationProposalsRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListRevocationProposalsRequest>, I>>(base?: I): ListRevocationProposalsRequest {
+    return ListRevocationProposalsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListRevocationProposalsRequest>, I>>(
+    object: I,
+  ): ListRevocationProposalsRequest {
+    const message = createBaseListRevocationProposalsRequest();
+    message.name = object.name ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListRevocationProposalsResponse(): ListRevocationProposalsResponse {
+  return { proposals: [], nextPageToken: "" };
+}
+
+export const ListRevocationProposalsResponse: MessageFns<ListRevocationProposalsResponse> = {
+  encode(message: ListRevocationProposalsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.proposals) {
+      RevocationProposal.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRevocationProposalsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRevocationProposalsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.proposals.push(RevocationProposal.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListRevocationProposalsResponse {
+    return {
+      proposals: globalThis.Array.isArray(object?.proposals)
+        ? object.proposals.map((e: any) => RevocationProposal.fromJSON(e))
+        : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListRevocationProposalsResponse): unknown {
+    const obj: any = {};
+    if (message.proposals?.length) {
+      obj.proposals = message.proposals.map((e) => RevocationProposal.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListRevocationProposalsResponse>, I>>(base?: I): ListRevocationProposalsResponse {
+    return ListRevocationProposalsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListRevocationProposalsResponse>, I>>(
+    object: I,
+  ): ListRevocationProposalsResponse {
+    const message = createBaseListRevocationProposalsResponse();
+    message.proposals = object.proposals?.map((e) => RevocationProposal.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseSettleRevocationProposalsRequest(): SettleRevocationProposalsRequest {
+  return { name: "", accept: false, serials: [] };
+}
+
+export const SettleRevocationProposalsRequest: MessageFns<SettleRevocationProposalsRequest> = {
+  encode(message: SettleRevocationProposalsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.accept !== false) {
+      writer.uint32(16).bool(message.accept);
+    }
+    for (const v of message.serials) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SettleRevocationProposalsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSettleRevocationProposalsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.accept = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.serials.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SettleRevocationProposalsRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      accept: isSet(object.accept) ? globalThis.Boolean(object.accept) : false,
+      serials: globalThis.Array.isArray(object?.serials) ? object.serials.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: SettleRevocationProposalsRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.accept !== false) {
+      obj.accept = message.accept;
+    }
+    if (message.serials?.length) {
+      obj.serials = message.serials;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SettleRevocationProposalsRequest>, I>>(
+    base?: I,
+  ): SettleRevocationProposalsRequest {
+    return SettleRevocationProposalsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SettleRevocationProposalsRequest>, I>>(
+    object: I,
+  ): SettleRevocationProposalsRequest {
+    const message = createBaseSettleRevocationProposalsRequest();
+    message.name = object.name ?? "";
+    message.accept = object.accept ?? false;
+    message.serials = object.serials?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSettleRevocationProposalsResponse(): SettleRevocationProposalsResponse {
+  return { serials: [] };
+}
+
+export const SettleRevocationProposalsResponse: MessageFns<SettleRevocationProposalsResponse> = {
+  encode(message: SettleRevocationProposalsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.serials) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SettleRevocationProposalsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSettleRevocationProposalsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serials.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SettleRevocationProposalsResponse {
+    return {
+      serials: globalThis.Array.isArray(object?.serials) ? object.serials.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: SettleRevocationProposalsResponse): unknown {
+    const obj: any = {};
+    if (message.serials?.length) {
+      obj.serials = message.serials;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SettleRevocationProposalsResponse>, I>>(
+    base?: I,
+  ): SettleRevocationProposalsResponse {
+    return SettleRevocationProposalsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SettleRevocationProposalsResponse>, I>>(
+    object: I,
+  ): SettleRevocationProposalsResponse {
+    const message = createBaseSettleRevocationProposalsResponse();
     message.serials = object.serials?.map((e) => e) || [];
     return message;
   },
@@ -2106,6 +2719,35 @@ export const SitesService = {
       Buffer.from(RevokeGatewayResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RevokeGatewayResponse => RevokeGatewayResponse.decode(value),
   },
+  /**
+   * What a gateway said to be revoked when it owned the site no more. It may have been so before its replacement, or be the word of whoever
+   * stole it: nothing of it holds until somebody accepts it.
+   */
+  listRevocationProposals: {
+    path: "/holdfast.v1.Sites/ListRevocationProposals" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRevocationProposalsRequest): Buffer =>
+      Buffer.from(ListRevocationProposalsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRevocationProposalsRequest => ListRevocationProposalsRequest.decode(value),
+    responseSerialize: (value: ListRevocationProposalsResponse): Buffer =>
+      Buffer.from(ListRevocationProposalsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListRevocationProposalsResponse =>
+      ListRevocationProposalsResponse.decode(value),
+  },
+  settleRevocationProposals: {
+    path: "/holdfast.v1.Sites/SettleRevocationProposals" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SettleRevocationProposalsRequest): Buffer =>
+      Buffer.from(SettleRevocationProposalsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SettleRevocationProposalsRequest =>
+      SettleRevocationProposalsRequest.decode(value),
+    responseSerialize: (value: SettleRevocationProposalsResponse): Buffer =>
+      Buffer.from(SettleRevocationProposalsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SettleRevocationProposalsResponse =>
+      SettleRevocationProposalsResponse.decode(value),
+  },
   /** Called by the gateway: the code's secret is the authentication, no token. */
   enrollGateway: {
     path: "/holdfast.v1.Sites/EnrollGateway" as const,
@@ -2134,6 +2776,12 @@ export interface SitesServer extends UntypedServiceImplementation {
    * codes then.
    */
   revokeGateway: handleUnaryCall<RevokeGatewayRequest, RevokeGatewayResponse>;
+  /**
+   * What a gateway said to be revoked when it owned the site no more. It may have been so before its replacement, or be the word of whoever
+   * stole it: nothing of it holds until somebody accepts it.
+   */
+  listRevocationProposals: handleUnaryCall<ListRevocationProposalsRequest, ListRevocationProposalsResponse>;
+  settleRevocationProposals: handleUnaryCall<SettleRevocationProposalsRequest, SettleRevocationProposalsResponse>;
   /** Called by the gateway: the code's secret is the authentication, no token. */
   enrollGateway: handleUnaryCall<EnrollGatewayRequest, EnrollGatewayResponse>;
 }
@@ -2247,6 +2895,40 @@ export interface SitesClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RevokeGatewayResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * What a gateway said to be revoked when it owned the site no more. It may have been so before its replacement, or be the word of whoever
+   * stole it: nothing of it holds until somebody accepts it.
+   */
+  listRevocationProposals(
+    request: ListRevocationProposalsRequest,
+    callback: (error: ServiceError | null, response: ListRevocationProposalsResponse) => void,
+  ): ClientUnaryCall;
+  listRevocationProposals(
+    request: ListRevocationProposalsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListRevocationProposalsResponse) => void,
+  ): ClientUnaryCall;
+  listRevocationProposals(
+    request: ListRevocationProposalsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListRevocationProposalsResponse) => void,
+  ): ClientUnaryCall;
+  settleRevocationProposals(
+    request: SettleRevocationProposalsRequest,
+    callback: (error: ServiceError | null, response: SettleRevocationProposalsResponse) => void,
+  ): ClientUnaryCall;
+  settleRevocationProposals(
+    request: SettleRevocationProposalsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SettleRevocationProposalsResponse) => void,
+  ): ClientUnaryCall;
+  settleRevocationProposals(
+    request: SettleRevocationProposalsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SettleRevocationProposalsResponse) => void,
   ): ClientUnaryCall;
   /** Called by the gateway: the code's secret is the authentication, no token. */
   enrollGateway(
