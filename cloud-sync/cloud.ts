@@ -1,5 +1,5 @@
 /** Wires the control plane together. Its parts know each other only by what is handed to them here. */
-import { mkdir } from 'node:fs/promises';
+
 import { join } from 'node:path';
 import { signOrders } from '@holdfast/provisioning/documents/orders';
 import { signPlanHead } from '@holdfast/provisioning/documents/plan';
@@ -8,6 +8,7 @@ import { formatAddress } from '@holdfast/provisioning/pki/claim-code';
 import type { Logger } from '@holdfast/provisioning/program/logger';
 import { openingPorts } from '@holdfast/provisioning/program/port-settings';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
+import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import { cronSchedule } from '@holdfast/provisioning/time/schedule';
 import { ensureAdminLogin } from './api/admin-login.js';
 import { openApiServer } from './api/api-server.js';
@@ -214,7 +215,7 @@ const layFoundation = async (
   { log, now, onClose }: CloudDependencies,
   { dataDir, configuration }: CloudOptions,
 ): Promise<Foundation> => {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  await makeFolder(dataDir, 0o700);
   const lock = await lockFolder(dataDir);
   onClose('data folder', () => lock.close());
   const authority = await openFleetAuthority({

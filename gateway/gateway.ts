@@ -1,11 +1,12 @@
 /** Wires the gateway together. Its parts know each other only by what is handed to them here. */
-import { mkdir } from 'node:fs/promises';
+
 import { join } from 'node:path';
 import type { GpioLines } from '@holdfast/devices/gpio/gpio-lines';
 import type { EntryBody, EntryKind } from '@holdfast/protos/link/journal-entries';
 import type { Logger } from '@holdfast/provisioning/program/logger';
 import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
+import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import type { MachineTime } from '@holdfast/provisioning/time/machine-time';
 import { cronSchedule, type Schedule } from '@holdfast/provisioning/time/schedule';
 import { readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
@@ -80,7 +81,7 @@ export const openGateway = async (
 ): Promise<OpenedGateway> => {
   const { log, onClose, schedule = cronSchedule } = deps;
   const { listen, services } = configuration;
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  await makeFolder(dataDir, 0o700);
   const lock = await lockFolder(dataDir);
   onClose('data folder', () => lock.close());
   const identity = await loadGatewayIdentity(

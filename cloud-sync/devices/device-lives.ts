@@ -63,7 +63,8 @@ export const decideLife = async (
   await writeLife(tx, {
     ...life,
     action,
-    decided_reason: reason,
+    // Said again without a reason, it is so for the reason before.
+    decided_reason: reason === '' && action === life.action ? life.decided_reason : reason,
     decided_by: actor,
     decided_wall: decidedAt.wall,
     decided_counter: decidedAt.counter,

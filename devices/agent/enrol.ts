@@ -6,8 +6,8 @@
  * gateway gives the same certificate. Errors: those of provisioning/pki's first contact and claim codes; the code the
  * gateway refuses with; `REQUEST_INVALID` when no address is known.
  */
+
 import { X509Certificate } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { type ErrorCode, errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
@@ -16,6 +16,7 @@ import { parseAddress, parseClaimCode } from '@holdfast/provisioning/pki/claim-c
 import { createRequest } from '@holdfast/provisioning/pki/csr';
 import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
 import { loadOrCreateKey } from '@holdfast/provisioning/pki/keys';
+import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import axios from 'axios';
 import * as v from 'valibot';
 import { type DeviceIdentity, keyPath, openIdentityRecord } from './identity.js';
@@ -57,7 +58,7 @@ export const enrol = async (
       `${code === undefined ? 'Nobody said where the gateway is' : 'The code has no address'}: add --gateway HOST:${enrolmentPort}`,
     );
   }
-  await mkdir(options.dataDir, { recursive: true });
+  await makeFolder(options.dataDir);
   const key = await loadOrCreateKey(keyPath(options.dataDir));
   const csr = toPem(await createRequest(key, { commonName: options.deviceId ?? 'device' }));
   const trust = { rootSha256, ...('cert' in proof && { client: proof }) };

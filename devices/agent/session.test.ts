@@ -112,3 +112,51 @@ t.test('goes over to the new certificate also when its connection breaks on the 
   await session.publish('dt/dev-1/telemetry/load', { value: 2 });
   t.same(lost, [], 'it was without a connection at no time');
 });
+
+t.test('says what to do when the gateway puts it out time after time', async (t) => {
+  const gateway = await TestGateway.open();
+  const directory = await makeDirectory();
+  const dataDir = join(directory.path, 'device');
+  await enrol({ log }, { dataDir, proof: { code: gateway.code }, deviceId: 'dev-1', model: 'pi' });
+  const { identity, ...credentials } = await loadCredentials(dataDir, log);
+  const warned: unknown[] = [];
+  let refusals = 0;
+  let told: () => void = () => undefined;
+  const enough = new Promise<void>((resolve) => {
+    told = resolve;
+  });
+  gateway.putsOut = true;
+  const session = new DeviceSession(
+    {
+      trust: new GatewayTrust({ identity, ...credentials }),
+      log: {
+        ...log,
+        info: (_, message) => {
+          if (message === 'not connected') refusals += 1;
+          if (refusals === 5) told();
+        },
+        warn: (details) => warned.push(details),
+      },
+      handlers: {
+        connected: () => undefined,
+        disconnected: () => undefined,
+        message: async () => undefined,
+      },
+    },
+    {
+      clientId: 'dev-1',
+      gateways: identity.gateways,
+      filters: [],
+      firstRetryMs: 1,
+      mostRetryMs: 1,
+    },
+  );
+  session.open();
+  t.teardown(async () => {
+    await session.close();
+    await gateway.close();
+    await directory.remove();
+  });
+  await enough;
+  t.match(warned, [{ next: /device enable dev-1.*device claim dev-1/ }], 'once');
+});

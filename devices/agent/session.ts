@@ -53,6 +53,8 @@ const connectTimeoutMs = 15_000;
 /** How long what is under way may take before the session goes over to another connection. */
 const drainTimeoutMs = 5_000;
 const endTimeoutMs = 1_000;
+/** So often in a row is no accident. */
+const telltaleTimes = 3;
 /** A connection that lasted this long was one; the next attempts begin early again. */
 const steadyAfterMs = 10_000;
 
@@ -72,6 +74,9 @@ export class DeviceSession {
   /** Ends the wait before the next attempt. */
   #hurry: () => void = () => undefined;
   #gateway: GatewayAddress;
+  /** Whether TLS stood in the last attempt, and no session came of it. */
+  #isVerified = false;
+  #timesPutOut = 0;
   #running: Promise<void> | null = null;
 
   constructor(deps: SessionDeps, options: SessionOptions) {
@@ -186,7 +191,7 @@ export class DeviceSession {
       // It goes on at once over the connection that is there.
       if (this.#heir !== null) continue;
       attempt += 1;
-      this.#deps.log.info({ reason, gateway: this.#gateway.host }, 'not connected');
+      this.#tellOf(reason);
       const hurried = new AbortController();
       this.#hurry = () => hurried.abort();
       const waiting = AbortSignal.any([signal, hurried.signal]);
@@ -209,10 +214,32 @@ export class DeviceSession {
     return { socket, shown };
   }
 
+  /** Away is usual. To be let in by TLS and put out again before the session is up, time after time, is not. */
+  #tellOf(reason: string): void {
+    const { log } = this.#deps;
+    const gateway = this.#gateway.host;
+    this.#timesPutOut = this.#isVerified ? this.#timesPutOut + 1 : 0;
+    if (this.#timesPutOut !== telltaleTimes) {
+      log.info({ reason, gateway }, 'not connected');
+      return;
+    }
+    const device = this.#options.clientId.split(':')[0] ?? '';
+    log.warn(
+      {
+        reason,
+        gateway,
+        next: `whether it is disabled, or its certificate revoked, says at the gateway: holdfast --gateway device list. Then: holdfast --gateway device enable ${device}, or a new code for it: holdfast --gateway device claim ${device}`,
+      },
+      'the gateway puts this device out before its session begins: it may be disabled, or its certificate revoked',
+    );
+  }
+
   /** One connection from its beginning to its end; gives why it ended. */
   async #connectOnce(heir: Dialled | null, signal: AbortSignal): Promise<string> {
     const { handlers } = this.#deps;
+    this.#isVerified = false;
     const { socket, shown } = heir ?? (await this.#dial(this.#gateway, signal));
+    this.#isVerified = true;
     const client = this.#speak(socket);
     let reason = 'the connection ended';
     const closed = new Promise<void>((resolve) => {
@@ -241,6 +268,7 @@ export class DeviceSession {
       );
       this.#shown = shown;
       this.#client = client;
+      this.#isVerified = false;
       handlers.connected();
       this.#dismissPredecessor();
       await Promise.race([closed, superseded]);

@@ -36,6 +36,8 @@ export class TestGateway {
   readonly #servers: { close(): unknown }[] = [];
   readonly ports = { mqtts: 0, https: 0 };
   connections = 0;
+  /** Ends every connection before its session, as one of a device that is disabled. */
+  putsOut = false;
   /** How long the certificates live that it gives. */
   lifetimeMs = 86_400_000;
   /** The time by which it certifies; epoch ms. */
@@ -194,6 +196,10 @@ export class TestGateway {
   #receive(socket: TLSSocket, packet: Packet): void {
     switch (packet.cmd) {
       case 'connect':
+        if (this.putsOut) {
+          socket.destroy();
+          break;
+        }
         // Whoever had the session is cut.
         this.#sessions.get(packet.clientId)?.destroy();
         this.#sessions.set(packet.clientId, socket);

@@ -2,10 +2,12 @@
  * Many simulated devices in one process, each with its own key, enrolment and session, kept in a folder of its own and found again by a
  * later start. Those with an odd number speak of updates over the jobs topics, those with an even one over the older set.
  */
-import { mkdir, readFile } from 'node:fs/promises';
+
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
+import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import { openRecord } from '@holdfast/provisioning/storage/record';
 import * as v from 'valibot';
 import type { Device } from '../agent/device.js';
@@ -39,7 +41,7 @@ export const openSimulation = async (
   deps: { readonly log: Log },
   options: SimulateOptions,
 ): Promise<Simulation> => {
-  await mkdir(options.dataDir, { recursive: true });
+  await makeFolder(options.dataDir);
   const codes = options.codesFile === undefined ? [] : await readCodes(options.codesFile);
   const ids = await rememberIds(deps, options, codes);
   const devices: Device[] = [];

@@ -100,8 +100,11 @@ const decided = (
 ): DeviceLifecycle | undefined => {
   const state = nextLifecycle(before.state, action);
   if (state === undefined) return undefined;
-  const since = state === before.state ? before.since : now;
-  return { state, since, reason, actor, decidedAt, decidedBy: actor };
+  const isSame = state === before.state;
+  const since = isSame ? before.since : now;
+  // Said again without a reason, it is so for the reason before.
+  const why = isSame && reason === '' ? before.reason : reason;
+  return { state, since, reason: why, actor, decidedAt, decidedBy: actor };
 };
 
 const mintAbove = (before: HybridTime, clock: ClockReading): HybridTime =>

@@ -173,6 +173,17 @@ t.test('of the decisions of cloud and site the later one counts', async (t) => {
   t.equal(state('pump'), 'provisioning', 'a new code overrules what it was made after');
 });
 
+t.test('what is decided again without a reason keeps the one it had', async (t) => {
+  const { admit, lifecycles } = await (await openSite(t))(new ManualClock(start));
+  await admit('pump');
+  const disable = { action: 'disable', actor: 'site:ann' } as const;
+  await lifecycles.decide('pump', { ...disable, reason: 'it leaks' });
+  t.match(await lifecycles.decide('pump', { ...disable, reason: '' }), { reason: 'it leaks' });
+  t.match(await lifecycles.decide('pump', { ...disable, reason: 'stolen' }), { reason: 'stolen' });
+  const enable = { action: 'enable', reason: '', actor: 'site:ann' } as const;
+  t.match(await lifecycles.decide('pump', enable), { reason: '' });
+});
+
 t.test('retiring takes the certificates with it, all in one commit', async (t) => {
   const open = await openSite(t);
   const site = await open(new ManualClock(start));

@@ -25,7 +25,7 @@ import { applySiteFile } from '../site-file/apply.js';
 import { planSiteFile } from '../site-file/plan.js';
 import { appliedFile } from '../site-file/run-gateway.js';
 import { becomeOwner } from './become-owner.js';
-import { showChanges, showFindings, showPlan, sumOf } from './show.js';
+import { showChanges, showFindings, showOverridden, showPlan, sumOf } from './show.js';
 
 export const installerFlags = {
   json: { type: 'boolean', description: 'One line of JSON instead of text' },
@@ -144,12 +144,13 @@ const apply: InstallerCommand = async ({ terminal, flags, dataDir, arguments: [p
   const applied = await applySiteFile({ log: quiet }, { file, dataDir, by, isDryRun });
   terminal.json(applied);
   showChanges(terminal, applied.changes);
+  showOverridden(terminal, applied.overridden);
   const tick = terminal.paint('green', '✓');
   terminal.line(
     {
       unchanged: `${tick} nothing to change: revision ${applied.revision} says the same`,
       would_change: 'Nothing was done (--dry-run).',
-      confirmed: `${tick} revision ${applied.revision}: the gateway is healthy with it`,
+      confirmed: `${tick} revision ${applied.revision}: the gateway is healthy with it${applied.overridden.length === 0 ? '' : ', but for what is overridden'}`,
       waits: `${tick} revision ${applied.revision} is taken at the next start of the gateway: it does not run`,
     }[applied.result],
   );

@@ -1,6 +1,7 @@
 /** What the installer sees of findings and plans: aligned lines that fit a terminal of 80 columns, coloured where there is one. */
 import type { Terminal } from '@holdfast/provisioning/cli/terminal';
 import type { Finding, Severity } from '../doctor/finding.js';
+import type { Applied } from '../site-file/apply.js';
 import type { Change } from '../site-file/compare.js';
 import type { SitePlan } from '../site-file/plan.js';
 
@@ -95,6 +96,19 @@ export const showChanges = (terminal: Terminal, changes: readonly Change[]): voi
   for (const { setting, from, to } of changes) {
     terminal.line(
       `  ${paint('yellow', '~')} ${setting}  ${paint('dim', shown(from))} → ${shown(to)}`,
+    );
+  }
+};
+
+/** What counts for nothing while a flag or a variable says something else. */
+export const showOverridden = (terminal: Terminal, overridden: Applied['overridden']): void => {
+  const { paint } = bind(terminal);
+  for (const { setting, wanted, running, because } of overridden) {
+    terminal.line(
+      `  ${paint('yellow', '!')} ${setting}: the file says ${shown(wanted)}, the gateway runs with ${shown(running)} all the same`,
+    );
+    terminal.line(
+      `      ${paint('cyan', `→ take ${because} from its unit or command line, and start it again`)}`,
     );
   }
 };

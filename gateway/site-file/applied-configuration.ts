@@ -5,11 +5,13 @@
  * A new one is on trial until the gateway was healthy with it. The gateway counts its attempts before it opens anything: one that was
  * tried and did not come to be healthy, for whatever reason, is rolled back by the next start.
  */
+
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileText } from '@holdfast/provisioning/program/configuration-file';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
+import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import { openRecord, type StoredRecord } from '@holdfast/provisioning/storage/record';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import * as v from 'valibot';
@@ -204,7 +206,7 @@ export class AppliedConfiguration {
 
   /** Changes what is on disk now: the gateway and `apply` both write here. */
   async #change(change: (state: State) => State | Promise<State>): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    await makeFolder(this.#folder, 0o700);
     const lock = await lockFolder(this.#folder);
     try {
       await this.refresh();

@@ -174,6 +174,27 @@ t.test(
   },
 );
 
+t.test('says what the file says and the gateway does not heed', async (t) => {
+  const folder = await enrolledFolder(t);
+  await apply(folder, quietYaml());
+  await startGateway(t, folder, ['--telemetry.budget-bytes', '3000000']);
+  await settled(folder, 1);
+  const file = quietYaml('telemetry: {budgetBytes: 2000000}\nfirmware: {quotaBytes: 2000000}\n');
+  const overridden = [
+    {
+      setting: 'telemetry.budgetBytes',
+      wanted: 2_000_000,
+      running: 3_000_000,
+      because: '--telemetry.budget-bytes',
+    },
+  ];
+  t.match(await apply(folder, file, { isDryRun: true }), { result: 'would_change', overridden });
+  const applied = await apply(folder, file);
+  t.match(applied, { result: 'confirmed', revision: 2 });
+  t.same(applied.overridden, overridden);
+  t.same((await apply(folder, file)).overridden, overridden, 'and again when nothing changes');
+});
+
 t.test('what is wrong in the file is told, and nothing is applied', async (t) => {
   const folder = t.testdir();
   await t.rejects(apply(folder, 'listen:\n  mqtts-port: 1\n'), {

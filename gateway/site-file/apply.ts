@@ -2,15 +2,16 @@
  * Applies a site file: puts it on trial, tells the running gateway to begin anew, and waits for its verdict. Whatever ends this
  * command, or the gateway, in the middle leaves the old or the new configuration, and a next start that is healthy.
  */
-import { mkdir } from 'node:fs/promises';
+
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { readConfiguration } from '@holdfast/provisioning/program/configuration';
 import type { FileText } from '@holdfast/provisioning/program/configuration-file';
 import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
+import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
-import { gatewayConfiguration } from '../configuration.js';
+import { type GatewayConfiguration, gatewayConfiguration } from '../configuration.js';
 import { AppliedConfiguration } from './applied-configuration.js';
 import { type Change, compareSettings } from './compare.js';
 import { isRunning, type RunningGateway, readRunning } from './running-record.js';
@@ -31,6 +32,16 @@ export interface Applied {
   readonly result: 'unchanged' | 'would_change' | 'confirmed' | 'waits';
   readonly revision: number | null;
   readonly changes: readonly Change[];
+  /** What the file says and the running gateway does not heed, since a flag or a variable says something else. */
+  readonly overridden: readonly Overridden[];
+}
+
+export interface Overridden {
+  readonly setting: string;
+  readonly wanted: unknown;
+  readonly running: unknown;
+  /** `HOLDFAST_LISTEN__HTTPS_PORT`, `--listen.https-port`. */
+  readonly because: string;
 }
 
 /** Longer than the gateway gives itself to be healthy, closing and opening included. */
@@ -57,10 +68,12 @@ export const applySiteFile = async (
     applied.onTrial === undefined &&
     isRunWith
   ) {
-    return { result: 'unchanged', revision, changes };
+    return { result: 'unchanged', revision, changes, overridden: overriddenIn(running, wanted) };
   }
-  if (isDryRun) return { result: 'would_change', revision, changes };
-  await mkdir(join(dataDir, 'site'), { recursive: true, mode: 0o700 });
+  if (isDryRun) {
+    return { result: 'would_change', revision, changes, overridden: overriddenIn(running, wanted) };
+  }
+  await makeFolder(join(dataDir, 'site'), 0o700);
   const lock = await lockFolder(join(dataDir, 'site'), { waitMs: 0, name: 'apply' }).catch(
     (error: unknown) => {
       if (!isHoldfastError(error, 'STORE_IN_USE')) throw error;
@@ -72,14 +85,28 @@ export const applySiteFile = async (
   );
   try {
     const begun = await applied.begin(file.text, by);
-    if (running === undefined) return { result: 'waits', revision: begun.revision, changes };
+    if (running === undefined) {
+      return { result: 'waits', revision: begun.revision, changes, overridden: [] };
+    }
     await beginAnew(applied, begun.revision, running);
     await verdict(applied, begun.revision, running, options);
-    return { result: 'confirmed', revision: begun.revision, changes };
+    const overridden = overriddenIn(await readRunning({ log }, dataDir), wanted);
+    return { result: 'confirmed', revision: begun.revision, changes, overridden };
   } finally {
     await lock.close();
   }
 };
+
+const overriddenIn = (
+  running: RunningGateway | undefined,
+  wanted: GatewayConfiguration,
+): Overridden[] =>
+  running === undefined
+    ? []
+    : compareSettings(running.configuration, wanted).flatMap(({ setting, from, to }) => {
+        const because = running.overrides[setting];
+        return because === undefined ? [] : [{ setting, wanted: to, running: from, because }];
+      });
 
 const requireNoNamedFile = (running: RunningGateway | undefined, file: FileText): void => {
   const named = running?.config_file ?? null;

@@ -2,7 +2,7 @@
  * Takes a site with a one-time code: makes the keys here, sends two certificate requests, keeps what comes back. A repetition with the
  * same code and data folder (the answer was lost, the power went) sends the same keys and gets the same certificates.
  */
-import { mkdir } from 'node:fs/promises';
+
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
@@ -18,6 +18,7 @@ import { createRequest } from '@holdfast/provisioning/pki/csr';
 import { fetchRoot, type ServerTrust } from '@holdfast/provisioning/pki/first-contact';
 import { loadOrCreateKey } from '@holdfast/provisioning/pki/keys';
 import { VerifiedChannel } from '@holdfast/provisioning/pki/verified-channel';
+import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { ConnectProxy } from '@holdfast/provisioning/transfer/connect-proxy';
@@ -62,7 +63,7 @@ export const enrollGateway = async (
       `${dataDirectory} is the gateway of site ${stored.data.site} already; enrol another one with another --data`,
     );
   }
-  await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+  await makeFolder(dataDirectory, 0o700);
   const gatewayKey = await loadOrCreateKey(join(dataDirectory, linkKeyFile));
   const siteCaKey = await createSiteCaKey({ dataDirectory, token });
   const address = claim.address ?? '';

@@ -1,11 +1,12 @@
 /** Who this gateway is: what its enrolment gave it. A readable record beside the keys, none of which ever leave the folder. */
-import { mkdir } from 'node:fs/promises';
+
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type Certificate, parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import type { Authority } from '@holdfast/provisioning/pki/issue';
 import { type KeyPair, readKeyFile } from '@holdfast/provisioning/pki/keys';
 import type { SigningKey } from '@holdfast/provisioning/pki/signing-key';
+import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import { openRecord, type StoredRecord } from '@holdfast/provisioning/storage/record';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import * as v from 'valibot';
@@ -56,7 +57,7 @@ export const openGatewayRecord = async (
   dataDirectory: string,
   log: StoreLog,
 ): Promise<StoredRecord<GatewayRecord | null>> => {
-  await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+  await makeFolder(dataDirectory, 0o700);
   return openRecord<GatewayRecord | null>({
     path: join(dataDirectory, 'identity.json'),
     parse: v.parser(v.nullable(schema)),

@@ -1,8 +1,9 @@
 /** A login: where an API is, which root vouches for it and the token it takes. Kept 0600 below the data folder. */
-import { mkdir } from 'node:fs/promises';
+
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import * as v from 'valibot';
+import { makeFolder } from '../storage/make-folder.js';
 import { openRecord, type StoredRecord } from '../storage/record.js';
 import type { StoreLog } from '../storage/store.js';
 
@@ -58,7 +59,7 @@ export const writeProfile = async (
   kind: ProfileKind,
   profile: Profile,
 ): Promise<void> => {
-  await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+  await makeFolder(dataDirectory, 0o700);
   const record = await openProfile(dataDirectory, kind);
   await record.update(() => profile);
 };

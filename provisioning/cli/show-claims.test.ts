@@ -89,3 +89,15 @@ t.test('says whose place a code takes', async (t) => {
   await showClaims(json.terminal, [claimFor('pump-1')], options);
   t.equal(JSON.parse(json.shown()).replaces, 'pump-1');
 });
+
+t.test('says which codes are open for the same id, and how to be rid of them', async (t) => {
+  const options = { isList: false, hasQr: false, labels: undefined, alsoOpen: ['ab12cd34'] };
+  const plain = terminalOf();
+  const claim = claimFor('pump-1', 'gateway.local:8443');
+  await showClaims(plain.terminal, [claim], options);
+  t.match(plain.shown(), /another code for pump-1 is open.*unclaim ab12cd34/);
+  t.equal(plain.shown().split(claim.code).length, 2, 'the code itself stands there once');
+  const json = terminalOf(true);
+  await showClaims(json.terminal, [claim], options);
+  t.same(JSON.parse(json.shown()).also_open, ['ab12cd34']);
+});

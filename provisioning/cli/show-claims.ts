@@ -22,25 +22,40 @@ export interface ShowOptions {
   readonly labels: LabelFiles | undefined;
   /** The device that is enrolled under the id of the code. */
   readonly replaced?: string | undefined;
+  /** Other codes that are open for the same id, as `device claims` calls them. */
+  readonly alsoOpen?: readonly string[];
 }
 
 export const showClaims = async (
   terminal: Terminal,
   claims: readonly ShownClaim[],
-  { isList, hasQr, labels, replaced }: ShowOptions,
+  { isList, hasQr, labels, replaced, alsoOpen = [] }: ShowOptions,
 ): Promise<void> => {
   const paths = await labels?.write(claims.map(labelOf));
   const [only, ...others] = claims;
   terminal.json(
-    isList ? { codes: claims, labels: paths } : { ...only, labels: paths, replaces: replaced },
+    isList
+      ? { codes: claims, labels: paths }
+      : {
+          ...only,
+          labels: paths,
+          replaces: replaced,
+          ...(alsoOpen.length > 0 && { also_open: alsoOpen }),
+        },
   );
   if (only === undefined) return;
   if (others.length === 0) showOne(terminal, only, hasQr);
+  else if (paths === undefined) for (const { code } of claims) terminal.line(code);
   if (replaced !== undefined) {
     terminal.line(
       `${terminal.paint('yellow', '!')} ${replaced} is enrolled: whoever uses this code takes its place, and its certificates are revoked`,
     );
-  } else if (paths === undefined) for (const { code } of claims) terminal.line(code);
+  }
+  for (const other of alsoOpen) {
+    terminal.line(
+      `${terminal.paint('yellow', '!')} another code for ${only.device} is open, and may be used as well; to delete it: holdfast device unclaim ${other}`,
+    );
+  }
   if (others.length > 0) {
     terminal.line(
       terminal.paint('dim', `${claims.length} codes, each valid once, ${untilOf(only)}`),

@@ -82,6 +82,17 @@ t.test('each end has its exit code', async (t) => {
   }
 });
 
+t.test('tells programs of errors in JSON', async (t) => {
+  const flag = await runChild({ bin, args: ['--json', '--nope'] });
+  t.equal(flag.code, 78);
+  t.match(JSON.parse(flag.stderr), { error: { code: 'CONFIGURATION_INVALID', message: /--nope/ } });
+  const command = await runChild({ bin, args: ['misconfigured', '--json'] });
+  t.equal(command.code, 78);
+  t.match(JSON.parse(command.stderr), {
+    error: { code: 'CONFIGURATION_INVALID', message: 'no such disk' },
+  });
+});
+
 t.test('losing what it cannot do without ends it in order', async (t) => {
   const { stderr } = await runChild({ bin, args: ['lose'] });
   t.same(messages(stderr).slice(1), ['lost the disk', 'closed server', 'closed first']);

@@ -52,7 +52,9 @@ export const runProgram = async <S extends ConfigurationSchema>(
   try {
     loaded = await loadConfiguration(program.schema, { ...program, argv, env: process.env });
   } catch (error) {
-    process.stderr.write(`${program.program}: ${messageOf(error)}\n`);
+    process.stderr.write(
+      argv.includes('--json') ? jsonOf(error) : `${program.program}: ${messageOf(error)}\n`,
+    );
     process.exit(
       isHoldfastError(error, 'CONFIGURATION_INVALID')
         ? exitCodes.configuration
@@ -64,6 +66,12 @@ export const runProgram = async <S extends ConfigurationSchema>(
 
 const printAndExit = (text: string): Promise<never> =>
   new Promise(() => process.stdout.write(text, () => process.exit(exitCodes.ok)));
+
+/** As every command with `--json` tells an error. */
+const jsonOf = (error: unknown): string => {
+  const { code, data } = isHoldfastError(error) ? error : { code: 'INTERNAL', data: {} };
+  return `${JSON.stringify({ error: { code, message: messageOf(error), data } })}\n`;
+};
 
 class Life<S extends ConfigurationSchema> {
   readonly #program: Program<S>;
@@ -144,6 +152,11 @@ class Life<S extends ConfigurationSchema> {
     this.#exitCode = isHoldfastError(error, 'CONFIGURATION_INVALID')
       ? exitCodes.configuration
       : exitCodes.failed;
+    if (process.argv.includes('--json') && !this.#isReady) {
+      process.stderr.write(jsonOf(error));
+      this.#stop.abort();
+      return;
+    }
     // A person at a terminal whose command failed wants a sentence, everybody else a line of the log.
     if (process.stderr.isTTY && !this.#isReady) {
       process.stderr.write(`${this.#program.program}: ${messageOf(error)}\n`);

@@ -1,11 +1,12 @@
 /** `npm start`: a fleet on this machine to try things on; and `npm run wan WORD`, which cuts and mends its WAN. */
-import { mkdir } from 'node:fs/promises';
+
 import { join, relative } from 'node:path';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { Terminal } from '../cli/terminal.js';
 import { LogStream } from '../program/log-stream.js';
 import { createLogger } from '../program/logger.js';
 import { type FolderLock, lockFolder } from '../storage/folder-lock.js';
+import { makeFolder } from '../storage/make-folder.js';
 import { aborted, wait } from '../time/wait.js';
 import { Fleet, model } from './fleet.js';
 import { LogFile } from './log-file.js';
@@ -38,7 +39,7 @@ const serve = async (): Promise<number> => {
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort());
   process.once('SIGTERM', () => stop.abort());
-  await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+  await makeFolder(dataDirectory, 0o700);
   const lock = await lockQuickstart(dataDirectory);
   const logPath = join(dataDirectory, 'quickstart.log');
   const logFile = new LogFile({

@@ -43,7 +43,7 @@ t.test(
       v.parse(people, await fleet.holdfast('--gateway', 'user', 'list'));
 
     const added = v.parse(
-      v.object({ password: v.string() }),
+      v.object({ password: v.string(), next: v.string() }),
       await fleet.holdfast('user', 'add', 'anna', '--site', site, '--generate'),
     );
     t.same(
@@ -59,6 +59,7 @@ t.test(
     });
     const fingerprint = stdout.trim();
     t.match(fingerprint, /^[0-9a-f]{64}$/);
+    t.equal(added.next, `holdfast gateway login HOST --user anna --root ${fingerprint}`);
     const address = `127.0.0.1:${fleet.port('console')}`;
     const login = ['gateway', 'login', address, '--user', 'anna'];
     t.match(

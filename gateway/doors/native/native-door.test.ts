@@ -204,3 +204,40 @@ t.test('a session is told, and then what is desired of the device', async (t) =>
   ]);
   t.same(connected, ['pump']);
 });
+
+t.test('a session that the disk did not take is told again until it is over', async (t) => {
+  let isFull = true;
+  // The door's own timers keep no process.
+  const alive = setInterval(() => undefined, 1_000);
+  t.teardown(() => clearInterval(alive));
+  let told: () => void = () => undefined;
+  const again = new Promise<void>((resolve) => {
+    told = resolve;
+  });
+  const { door, events, connected } = openDoor(({ type }) => {
+    if (type !== 'session') return undefined;
+    if (isFull) throw new HoldfastError('STORE_FULL', 'the disk is full');
+    told();
+    return undefined;
+  });
+  const session = { device: 'pump', clientId: 'pump', sessionId: 's', at: 1 };
+  door.onSession({ ...session, connected: true });
+  await new Promise(setImmediate);
+  t.same(connected, []);
+  isFull = false;
+  await again;
+  await new Promise(setImmediate);
+  t.equal(events.length, 2);
+  t.same(connected, ['pump'], 'and what is desired comes with it');
+
+  isFull = true;
+  door.onSession({ ...session, connected: true });
+  door.onSession({ ...session, connected: false });
+  await new Promise(setImmediate);
+  const seen = events.length;
+  isFull = false;
+  door.onSession({ ...session, sessionId: 's2', connected: false });
+  await new Promise(setImmediate);
+  t.same(events.at(-1), { type: 'session', device: 'pump', session: 's2', connected: false });
+  t.equal(events.length, seen + 1);
+});

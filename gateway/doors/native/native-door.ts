@@ -2,6 +2,7 @@
  * Translates the native topics and the older set into device events, and answers into topics. It has no rules of its own: what a
  * publish owes is committed by the service that takes its event, and only then is it acknowledged.
  */
+import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { parseCommandResponse } from '@holdfast/protos/mqtt/command-payload';
 import { nextJob, parseJobGet, parseJobUpdate } from '@holdfast/protos/mqtt/job-payload';
 import { parseJson, type Rejection } from '@holdfast/protos/mqtt/json-payload';
@@ -10,6 +11,7 @@ import { parseTelemetry } from '@holdfast/protos/mqtt/telemetry-payload';
 import type { TimeNowPayload } from '@holdfast/protos/mqtt/time-payload';
 import { buildTopic, isUpTopic, parseTopic, type UpTopic } from '@holdfast/protos/mqtt/topics';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import { backoff } from '@holdfast/provisioning/time/backoff';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { InboundMessage, OutboundMessage, SessionEvent } from '../../broker/broker.js';
 import type { DispatchDeviceEvent, JobAnswer } from '../../devices/device-events.js';
@@ -45,6 +47,8 @@ type TelemetryTopic = UpTopic & { readonly kind: 'telemetry' };
 export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
   const { dispatch, publish, clock, log } = deps;
   let refusedMessages = 0;
+  /** By session, what is to be told of it and may have to be told again. */
+  const latest = new Map<string, () => Promise<void>>();
 
   /** A payload that nothing can be made of is acknowledged all the same: sent again, it would be no better. */
   const refuse = (topic: UpTopic, { reason }: Pick<Rejection, 'reason'>): undefined => {
@@ -177,9 +181,23 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
         await dispatch({ type: 'session', device, session, connected });
         if (connected) await deps.shadows.connected(device);
       };
-      told().catch((error: unknown) =>
-        log.warn({ err: error, device, connected }, 'a session could not be taken up'),
-      );
+      // What becomes of the session next takes the place of what could not be told of it.
+      latest.set(session, told);
+      const tell = (delays: Iterator<number, void>): void => {
+        if (latest.get(session) !== told) return;
+        const done = (): void => {
+          if (latest.get(session) === told) latest.delete(session);
+        };
+        told().then(done, (error: unknown) => {
+          log.warn({ err: error, device, connected }, 'a session could not be taken up');
+          // As on a full disk; what waits for the device comes with it.
+          const delay =
+            isHoldfastError(error) && error.isRetryable ? delays.next().value : undefined;
+          if (delay === undefined) done();
+          else setTimeout(tell, delay, delays).unref();
+        });
+      };
+      tell(backoff({ firstMs: 500, mostMs: 30_000 }));
     },
   };
 };

@@ -58,6 +58,7 @@ export const addClaimCommands = (device: Command, context: () => CommandContext)
       const { terminal, asksGateway, gateway, cloud } = context();
       const named = id === undefined ? undefined : parseDevice(id, options.site);
       if (asksGateway && id !== undefined) await deviceAtGateway(await gateway(), id, options.site);
+      const alsoOpen = named && (await findOpen(context(), named, options.site));
       const replaced = named && (await findEnrolled(context(), named, options.site));
       const wishes = wishesOf(named?.device, options);
       const labels =
@@ -78,6 +79,7 @@ export const addClaimCommands = (device: Command, context: () => CommandContext)
         hasQr: options.qr ?? terminal.isTerminal,
         labels,
         replaced,
+        ...(alsoOpen && { alsoOpen }),
       });
     });
 
@@ -126,6 +128,20 @@ export const addClaimCommands = (device: Command, context: () => CommandContext)
         `${terminal.paint('green', '✓')} the code for ${purposeOf(deleted)} is deleted`,
       );
     });
+};
+
+/** The codes that are open for this name already. */
+const findOpen = async (
+  { asksGateway, gateway, cloud }: CommandContext,
+  { site, device }: { readonly site?: string | undefined; readonly device: string },
+  option: string | undefined,
+): Promise<string[]> => {
+  const client = asksGateway ? undefined : await cloud();
+  const rows =
+    client === undefined
+      ? await (await gateway()).listClaims()
+      : await openClaims(client, await resolveSite(client, site ?? option));
+  return rows.filter((row) => row.device === device).map(({ claim }) => claim);
 };
 
 /** The id of the device that a code for this name would replace; undefined where none is enrolled. */

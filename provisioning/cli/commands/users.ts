@@ -3,8 +3,10 @@ import { randomInt } from 'node:crypto';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type Role, roles } from '@holdfast/protos/local/people';
 import { type Command, Option } from 'commander';
+import { parseCertificate } from '../../pki/certificate.js';
 import { hashPassword } from '../../pki/password-hash.js';
 import { type CommandContext, collect, eachPage } from '../context.js';
+import { readProfile } from '../profile.js';
 import { idOf } from './sites.js';
 
 export interface UserRow {
@@ -17,6 +19,16 @@ export interface UserRow {
 interface SiteOption {
   readonly site?: string;
 }
+
+/** How he signs in the first time. The root vouches for the gateway, and is the fleet's, whoever was asked. */
+const loginOf = async (
+  { asksGateway, dataDirectory }: CommandContext,
+  user: string,
+): Promise<string> => {
+  const { address, root_pem } = await readProfile(dataDirectory, asksGateway ? 'gateway' : 'cloud');
+  const host = asksGateway ? address : 'HOST';
+  return `holdfast gateway login ${host} --user ${user} --root ${parseCertificate(root_pem).sha256}`;
+};
 
 export const addUserCommands = (program: Command, context: () => CommandContext): void => {
   const user = program
@@ -45,10 +57,11 @@ export const addUserCommands = (program: Command, context: () => CommandContext)
         });
       }
       const drawn = options.generate === true ? { password } : {};
-      terminal.json({ user: name, role: options.role, ...drawn });
+      const next = await loginOf(context(), name);
+      terminal.json({ user: name, role: options.role, ...drawn, next });
       terminal.line(`${terminal.paint('green', '✓')} ${name} is a ${options.role}`);
       if (options.generate === true) terminal.line(`  password, shown once: ${password}`);
-      terminal.line(`  next: holdfast gateway login HOST --user ${name}`);
+      terminal.line(`  next: ${next}`);
     });
 
   user
