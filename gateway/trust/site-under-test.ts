@@ -61,6 +61,8 @@ export interface SiteUnderTest extends RunningSite {
 
 export interface RunningSite {
   readonly folder: string;
+  /** Of the program that runs now. */
+  readonly pid: number;
   port(door: 'mqtts' | 'https' | 'console'): number;
   /** Asks the people's door, as the operator. */
   ask(method: string, path: string, body?: object): Promise<Answer>;
@@ -82,6 +84,8 @@ export interface RunningSite {
   read<T>(sql: string, params?: readonly string[], file?: 'site.db' | 'telemetry.db'): Promise<T[]>;
   /** Ends the program with this signal and starts it again over the same folder. */
   restart(how: 'stop' | 'kill'): Promise<void>;
+  /** The same with something in between; resolves with how long the start took until it was ready, ms. */
+  whileStopped(work: () => Promise<void>): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -96,7 +100,7 @@ export const openSiteUnderTest = async (
   const fleet = await createTestFleet();
   await enrol(fleet, folder);
   const ca = fleet.root.certificate.pem;
-  return { ...(await runSite({ folder, ca, token: 'nobody' }, settings)), fleet };
+  return Object.assign(await runSite({ folder, ca, token: 'nobody' }, settings), { fleet });
 };
 
 /** The folder goes with it when it is closed. */
@@ -118,6 +122,9 @@ export const runSite = async (
 
   const site: RunningSite = {
     folder,
+    get pid() {
+      return child.pid;
+    },
     port: portOf,
     ask,
     askAsDevice: (path, credentials, agent) =>
@@ -167,6 +174,13 @@ export const runSite = async (
     async restart(how) {
       await (how === 'kill' ? child.kill() : child.stop());
       child = await start(folder, settings);
+    },
+    async whileStopped(work) {
+      await child.stop();
+      await work();
+      const begun = performance.now();
+      child = await start(folder, settings);
+      return performance.now() - begun;
     },
     async close() {
       await child.kill();

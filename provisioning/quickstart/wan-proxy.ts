@@ -22,6 +22,8 @@ export class WanProxy {
   readonly #pairs = new Set<readonly [Socket, Socket]>();
   #state: WanState = 'up';
   #connections = 0;
+  /** Of connections that are over. */
+  #bytes = 0;
 
   private constructor(target: WanProxyOptions['target']) {
     this.#target = target;
@@ -46,6 +48,13 @@ export class WanProxy {
   /** Connections that were passed on since the start. */
   get connections(): number {
     return this.#connections;
+  }
+
+  /** Bytes that came from either side since the start. */
+  get bytes(): number {
+    let bytes = this.#bytes;
+    for (const [near, far] of this.#pairs) bytes += near.bytesRead + far.bytesRead;
+    return bytes;
   }
 
   set(state: WanState): void {
@@ -78,7 +87,7 @@ export class WanProxy {
     const end = (): void => {
       near.destroy();
       far.destroy();
-      this.#pairs.delete(pair);
+      if (this.#pairs.delete(pair)) this.#bytes += near.bytesRead + far.bytesRead;
     };
     // Either side breaking breaks both; what broke is the business of the two ends.
     let open = 2;
