@@ -222,10 +222,12 @@ export class RawClient {
   readonly closed: Promise<void>;
   #wake: (() => void) | undefined;
   #isClosed = false;
+  readonly #options: { readonly protocolVersion: 4 | 5 };
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, protocolVersion: 4 | 5 = 4) {
     this.socket = socket;
-    const reader = parser();
+    this.#options = { protocolVersion };
+    const reader = parser(this.#options);
     reader.on('packet', (packet) => {
       this.packets.push(packet);
       this.#wake?.();
@@ -242,7 +244,7 @@ export class RawClient {
   }
 
   send(...packets: Packet[]): void {
-    this.socket.write(Buffer.concat(packets.map((packet) => generate(packet))));
+    this.socket.write(Buffer.concat(packets.map((packet) => generate(packet, this.#options))));
   }
 
   /** The first packet of this kind, now or later; undefined when the connection closes without one. */
@@ -285,7 +287,12 @@ export class RawClient {
   }
 }
 
-export async function rawDevice(t: Test, site: Site, device: string): Promise<RawClient> {
+export async function rawDevice(
+  t: Test,
+  site: Site,
+  device: string,
+  version: 4 | 5 = 4,
+): Promise<RawClient> {
   const { tls } = await site.fleet.device(device);
   const socket = connectTls({
     port: site.broker.ports.mqtts ?? 0,
@@ -295,14 +302,14 @@ export async function rawDevice(t: Test, site: Site, device: string): Promise<Ra
   });
   t.teardown(() => socket.destroy());
   await once(socket, 'secureConnect');
-  return new RawClient(socket);
+  return new RawClient(socket, version);
 }
 
-export async function rawService(t: Test, site: Site): Promise<RawClient> {
+export async function rawService(t: Test, site: Site, version: 4 | 5 = 4): Promise<RawClient> {
   const socket = connectTcp({ port: site.broker.ports.services ?? 0, host: '127.0.0.1' });
   t.teardown(() => socket.destroy());
   await once(socket, 'connect');
-  return new RawClient(socket);
+  return new RawClient(socket, version);
 }
 
 /** A service that has connected with its password. */
