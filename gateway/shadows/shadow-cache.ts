@@ -8,42 +8,75 @@ import {
   selectShadow,
 } from './stored-shadow.js';
 
-/** The shadows that were used last, as they are committed; bounded, the others are read again. */
+/** The shadows that were used last, as they are committed; bounded by what they take, the others are read again. */
 export class ShadowCache {
   readonly #read: Database;
-  readonly #maxShadows: number;
+  readonly #maxBytes: number;
   /** In the order of their last use. */
-  readonly #shadows = new Map<string, StoredShadow>();
+  readonly #shadows = new Map<string, { readonly shadow: StoredShadow; readonly bytes: number }>();
+  #bytes = 0;
 
-  constructor(read: Database, maxShadows: number) {
+  constructor(read: Database, maxBytes: number) {
     this.#read = read;
-    this.#maxShadows = maxShadows;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** What the shadows held take, about. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** `noShadow` when there is none. */
   async load(key: ShadowKey): Promise<StoredShadow> {
-    const cached = this.#shadows.get(textOf(key));
-    const shadow =
-      cached ?? readShadow(await this.#read.get<ShadowRow>(selectShadow, [key.device, key.name]));
+    const text = textOf(key);
+    const cached = this.#shadows.get(text);
+    if (cached !== undefined) {
+      this.#shadows.delete(text);
+      this.#shadows.set(text, cached);
+      return cached.shadow;
+    }
+    const row = await this.#read.get<ShadowRow>(selectShadow, [key.device, key.name]);
+    const shadow = readShadow(row);
     if (shadow !== noShadow) this.remember(key, shadow);
     return shadow;
   }
 
   /** Call after the commit. */
   remember(key: ShadowKey, shadow: StoredShadow): void {
-    const text = textOf(key);
-    this.#shadows.delete(text);
-    this.#shadows.set(text, shadow);
-    if (this.#shadows.size <= this.#maxShadows) return;
-    const [oldest] = this.#shadows.keys();
-    if (oldest !== undefined) this.#shadows.delete(oldest);
+    this.forget(key);
+    const bytes = bytesOf(shadow);
+    this.#shadows.set(textOf(key), { shadow, bytes });
+    this.#bytes += bytes;
+    for (const [oldest, { bytes }] of this.#shadows) {
+      if (this.#bytes <= this.#maxBytes) return;
+      this.#shadows.delete(oldest);
+      this.#bytes -= bytes;
+    }
   }
 
   /** Call when a commit failed: whatever is on disk then is read again. */
   forget(key: ShadowKey): void {
-    this.#shadows.delete(textOf(key));
+    const text = textOf(key);
+    this.#bytes -= this.#shadows.get(text)?.bytes ?? 0;
+    this.#shadows.delete(text);
   }
 }
+
+/** What objects, maps and texts of a leaf take beside its value, measured: 16 numbers are 8 KiB. */
+const leafBytes = 500;
+const shadowBytes = 500;
+
+const bytesOf = ({ state }: StoredShadow): number => {
+  let bytes = shadowBytes;
+  for (const operations of [state.leaves, state.lost]) {
+    for (const { value, over = [] } of operations.values()) {
+      bytes += leafBytes * (1 + over.length);
+      if (typeof value === 'string') bytes += 2 * value.length;
+      else if (typeof value === 'object') bytes += 8 * JSON.stringify(value).length;
+    }
+  }
+  return bytes;
+};
 
 /** Neither ids nor names of shadows hold a slash. */
 export const textOf = ({ device, name }: ShadowKey): string => `${device}/${name}`;

@@ -145,7 +145,7 @@ t.test('a device that floods its shadow holds up no order of the control plane',
 });
 
 t.test('holds few shadows in memory and all on disk', async (t) => {
-  const site = await openSite(t, await openFolder(t), { maxCached: 2 });
+  const site = await openSite(t, await openFolder(t), { maxCachedBytes: 2_000 });
   const names = [...Array(10).keys()].map((n) => `shadow-${n}`);
   for (const name of names) await site.shadows.request(update({ reported: { name } }, { name }));
   for (const name of names) {

@@ -52,8 +52,8 @@ export interface ShadowsDeps {
 }
 
 export interface ShadowsOptions extends Partial<ShadowLimits> {
-  /** Shadows held in memory. */
-  readonly maxCached?: number;
+  /** What shadows may take in memory; the others are read when they are asked for. */
+  readonly maxCachedBytes?: number;
   /** Requests about one shadow that wait; the next is answered 429. */
   readonly maxWaiting?: number;
   /** Bytes of history. */
@@ -94,12 +94,12 @@ export class Shadows {
     { seen, history }: { readonly seen: HybridTime; readonly history: ShadowHistory },
     options: ShadowsOptions = {},
   ) {
-    const { maxCached = 1_000, maxWaiting = 32, ...limits } = options;
+    const { maxCachedBytes = defaultCachedBytes, maxWaiting = 32, ...limits } = options;
     this.#deps = deps;
     this.history = history;
     this.#seen = seen;
     this.#limits = { ...defaultShadowLimits, ...limits };
-    this.#cache = new ShadowCache(deps.site.read, maxCached);
+    this.#cache = new ShadowCache(deps.site.read, maxCachedBytes);
     this.#turns = new Turns(maxWaiting);
     this.#replica = deps.log.slice(0, 12);
   }
@@ -285,6 +285,7 @@ export const openShadows = async (
 };
 
 const defaultHistoryBytes = 268_435_456;
+const defaultCachedBytes = 33_554_432;
 
 /** Whoever settles a conflict writes again what the device had reported. */
 const isDeviceOrSettler = (device: string, writer: string): boolean =>

@@ -50,7 +50,7 @@ export const withState = (
   return { version, exists, state, time: laterOf(before.time, latest) };
 };
 
-/** `wall` and `counter` come first: the highest of all is read at each start. `state` is `{leaves, lost}`. */
+/** `state` is `{leaves, lost}`. */
 export const shadowSchema = `
 CREATE TABLE shadows (
   device TEXT NOT NULL,

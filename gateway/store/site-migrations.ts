@@ -22,6 +22,7 @@ import { renewals } from './migrations/0016-renewals.js';
 import { certificateTurns } from './migrations/0017-certificate-turns.js';
 import { mqttFive } from './migrations/0018-mqtt-five.js';
 import { shadowHistory } from './migrations/0019-shadow-history.js';
+import { shadowsByTime } from './migrations/0020-shadows-by-time.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -43,6 +44,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   certificateTurns,
   mqttFive,
   shadowHistory,
+  shadowsByTime,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({
