@@ -3,6 +3,7 @@ import type { SitePolicy } from '@holdfast/protos/link/site-policy';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { Schedule } from '@holdfast/provisioning/time/schedule';
+import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
 import type { GatewayConfiguration } from '../configuration.js';
 import type { SiteStore } from '../store/site-store.js';
 import { ShadowUpkeep } from './shadow-upkeep.js';
@@ -13,7 +14,7 @@ export interface SiteShadowsDeps {
   /** The log of the site's store. */
   readonly storeLog: string;
   readonly policy: () => Pick<SitePolicy, 'shadowConflicts'>;
-  readonly clock: Clock;
+  readonly clock: Clock & Pick<TrustedClock, 'onCorrected'>;
   readonly schedule: Schedule;
   readonly log: StoreLog;
   readonly onClose: (name: string, close: () => Promise<void> | void) => void;
@@ -34,6 +35,7 @@ export const openSiteShadows = async (
     { historyMs: historyDays * dayMs, conflictMs: conflictDays * dayMs, maxConflicts },
   );
   await upkeep.open();
+  clock.onCorrected((correction) => void upkeep.correct(correction));
   onClose('upkeep of shadows', () => upkeep.close());
   return shadows;
 };

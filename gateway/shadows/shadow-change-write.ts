@@ -36,12 +36,13 @@ export const changeWrite = (
   answer: (ShadowAsker & ShadowAnswer) | undefined,
 ): ChangeWrite => {
   const { shadow, applied, settled, dropped } = decision;
-  const { now } = at;
+  const { now, trusted } = at;
   const conflicts = conflictChanges(key, before.state, shadow.state, {
     applied,
     settled,
     forgotten: dropped,
     now,
+    trusted,
   });
   const history = historyAppends(key, before, shadow, applied, at);
   return {

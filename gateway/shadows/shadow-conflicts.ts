@@ -121,6 +121,7 @@ export const conflictChanges = (
     settled,
     forgotten,
     now,
+    trusted,
   }: {
     /** What was written between the two. */
     readonly applied: readonly ShadowOperation[];
@@ -128,6 +129,8 @@ export const conflictChanges = (
     /** Ids of losers. */
     readonly forgotten: ReadonlySet<string>;
     readonly now: number;
+    /** Whether that is to be believed. */
+    readonly trusted: boolean;
   },
 ): ConflictChanges => {
   if (before.lost.size + after.lost.size + settled.length === 0)
@@ -142,14 +145,14 @@ export const conflictChanges = (
     const conflict = withWinner(found, applied);
     if (known === undefined) added += 1;
     else if (conflict.winner === undefined || isSameWinner(known, conflict)) continue;
-    statements.push(upsert({ device, name, id, conflict, now }));
+    statements.push(upsert({ device, name, id, conflict, now, trusted }));
   }
   for (const [id, { conflict: found, kept, by }] of ended) {
     if (is.has(id) || forgotten.has(id)) continue;
     const conflict = was.has(id) ? found : withWinner(found, applied);
     if (!was.has(id)) added += 1;
     const settlement = { kept, by: by?.stamp.writer ?? '' };
-    statements.push(upsert({ device, name, id, conflict, now, settlement }));
+    statements.push(upsert({ device, name, id, conflict, now, trusted, settlement }));
   }
   for (const id of was.keys()) {
     if (is.has(id) || ended.has(id)) continue;
@@ -168,21 +171,34 @@ interface ChangedRow extends ShadowKey {
   readonly id: string;
   readonly conflict: ShadowConflict;
   readonly now: number;
+  readonly trusted: boolean;
   readonly settlement?: { readonly kept: ConflictKept; readonly by: string };
 }
 
+/** Of the age of a conflict: it is counted from when the time is known. */
+export const timeUnknown = -1;
+
 /** What won may have changed since; when it was noticed has not. */
-const upsert = ({ device, name, id, conflict, now, settlement }: ChangedRow): Statement => ({
+const upsert = ({
+  device,
+  name,
+  id,
+  conflict,
+  now,
+  trusted,
+  settlement,
+}: ChangedRow): Statement => ({
   sql: `INSERT INTO shadow_conflicts (device, name, id, detected_at, since, conflict, settled_at, settlement)
-      VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7)
+      VALUES (?1, ?2, ?3, ?4, ?9, ?5, ?6, ?7)
     ON CONFLICT (device, name, id) DO UPDATE SET
       conflict = CASE WHEN ?8 THEN excluded.conflict ELSE shadow_conflicts.conflict END,
       settled_at = excluded.settled_at, settlement = excluded.settlement,
-      since = coalesce(excluded.settled_at, shadow_conflicts.detected_at)`,
+      since = CASE WHEN excluded.settled_at IS NULL THEN shadow_conflicts.since ELSE excluded.since END`,
   params: [
     ...[device, name, id, now, JSON.stringify(conflict)],
     ...(settlement === undefined ? [null, null] : [now, JSON.stringify(settlement)]),
     conflict.winner === undefined ? 0 : 1,
+    trusted ? now : timeUnknown,
   ],
 });
 

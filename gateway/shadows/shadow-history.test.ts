@@ -134,6 +134,60 @@ t.test('keeps the history for its days, and says since which version it is whole
   await upkeep.close();
 });
 
+t.test(
+  'what was put down while nobody knew the time gets it, and does not go for its looks',
+  async (t) => {
+    const site = await openSite(t, await openFolder(t));
+    const upkeep = await upkeepOf(site);
+    site.trusted = false;
+    await site.shadows.request(update({ desired: { level: 4 } }, ann));
+    await site.order(cloudWrites(emptyShadow, 7_000, desired(9)));
+    site.trusted = true;
+    site.now = 5_000 + 400 * dayMs;
+    await upkeep.run();
+    t.equal((await changesOf(site)).length, 2, 'it only seems to be old');
+    t.equal((await site.shadows.conflicts()).conflicts.length, 1);
+    await site.shadows.request(update({ reported: { level: 4 } }));
+    const at = site.now - 60_000;
+    await upkeep.correct({ from: 4_000, to: 6_000, step: at - 5_000 });
+    t.match(await changesOf(site), [
+      { trusted: true },
+      { at, trusted: true },
+      { at, trusted: true },
+    ]);
+    site.now += 31 * dayMs;
+    await upkeep.run();
+    t.same(await changesOf(site), []);
+    t.equal((await site.shadows.conflicts()).conflicts.length, 1);
+    site.now += 61 * dayMs;
+    await upkeep.run();
+    t.same((await site.shadows.conflicts({ settled: true })).conflicts, []);
+    await upkeep.close();
+  },
+);
+
+t.test('what nobody could ever date goes with what came after it', async (t) => {
+  const site = await openSite(t, await openFolder(t));
+  const upkeep = await upkeepOf(site);
+  for (const [n, trusted] of [
+    [1, true],
+    [2, false],
+    [3, true],
+    [4, false],
+  ] as const) {
+    site.trusted = trusted;
+    await site.shadows.request(update({ reported: { n } }));
+  }
+  site.trusted = true;
+  site.now += 31 * dayMs;
+  await upkeep.run();
+  t.same(
+    (await changesOf(site)).map(({ version }) => version),
+    [4],
+  );
+  await upkeep.close();
+});
+
 t.test('a full history lets go what devices reported first, and counts it', async (t) => {
   const site = await openSite(t, await openFolder(t), { historyBytes: 20_000 });
   const upkeep = await upkeepOf(site);

@@ -6,6 +6,7 @@
 import { changesBelow } from '@holdfast/protos/semantics/shadow-history';
 import type { ShadowPath } from '@holdfast/protos/semantics/shadow-merge';
 import type { Statement } from '@holdfast/provisioning/storage/write';
+import type { ClockCorrection } from '@holdfast/provisioning/time/trusted-clock';
 import type { SiteStore } from '../store/site-store.js';
 import { textOf } from './shadow-cache.js';
 import {
@@ -45,6 +46,7 @@ const mostRowsLookedAt = 10_000;
 const prunedAtOnce = 500;
 /** A history that was full is pruned to this share, so that it is not pruned at every commit. */
 const prunedTo = 0.95;
+const selectPruned = 'SELECT seq, device, name, version, at, bytes FROM shadow_changes';
 
 export class ShadowHistory {
   readonly #site: SiteStore;
@@ -142,22 +144,44 @@ export class ShadowHistory {
     return readLosses(this.#site.read, 'changes');
   }
 
-  /** Lets go what was committed before; returns how many rows went. */
+  /**
+   * Lets go what was committed before; returns how many rows went. What was committed while nobody knew the time goes with the first after
+   * it whose time was known.
+   */
   async pruneOlder(at: number): Promise<number> {
     let pruned = 0;
+    let last = 0;
     for (const lasting of [0, 1]) {
-      for (;;) {
-        const rows = await this.#site.read.all<PrunedRow>(
-          `SELECT seq, device, name, version, at, bytes FROM shadow_changes
-            WHERE lasting = ? AND at < ? ORDER BY at, seq LIMIT ${prunedAtOnce}`,
-          [lasting, at],
-        );
-        await this.#forget(rows, []);
+      const sql = `${selectPruned} WHERE lasting = ? AND at < ? AND trusted = 1
+        ORDER BY at, seq LIMIT ${prunedAtOnce}`;
+      await this.#forgetAll(sql, [lasting, at], (rows) => {
         pruned += rows.length;
-        if (rows.length < prunedAtOnce) break;
-      }
+        last = Math.max(last, ...rows.map(({ seq }) => seq));
+      });
     }
+    const sql = `${selectPruned} WHERE seq < ? AND trusted = 0 ORDER BY seq LIMIT ${prunedAtOnce}`;
+    await this.#forgetAll(sql, [last], (rows) => {
+      pruned += rows.length;
+    });
     return pruned;
+  }
+
+  /** What was put down while nobody knew the time gets its time. */
+  async correct({ from, to, step }: ClockCorrection): Promise<void> {
+    const sql = `SELECT seq FROM shadow_changes
+      WHERE seq > ? AND trusted = 0 AND at BETWEEN ? AND ? ORDER BY seq LIMIT ${prunedAtOnce}`;
+    for (let after = 0; ; ) {
+      const rows = await this.#site.read.all<{ seq: number }>(sql, [after, from, to]);
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      await this.#site.commit([
+        {
+          sql: `UPDATE shadow_changes SET at = at + ?, trusted = 1 WHERE seq IN (${rows.map(() => '?').join()})`,
+          params: [step, ...rows.map(({ seq }) => seq)],
+        },
+      ]);
+      after = last.seq;
+    }
   }
 
   /** Lets go as much as is too much, and counts it; returns how many rows went. */
@@ -192,8 +216,7 @@ export class ShadowHistory {
   async #oldestToGo(excessBytes: number): Promise<PrunedRow[]> {
     for (const lasting of [0, 1]) {
       const rows = await this.#site.read.all<PrunedRow>(
-        `SELECT seq, device, name, version, at, bytes FROM shadow_changes
-          WHERE lasting = ? ORDER BY at, seq LIMIT ${prunedAtOnce}`,
+        `${selectPruned} WHERE lasting = ? ORDER BY at, seq LIMIT ${prunedAtOnce}`,
         [lasting],
       );
       if (rows.length === 0) continue;
@@ -205,6 +228,19 @@ export class ShadowHistory {
       });
     }
     return [];
+  }
+
+  async #forgetAll(
+    sql: string,
+    params: readonly number[],
+    onForgotten: (rows: readonly PrunedRow[]) => void,
+  ): Promise<void> {
+    for (;;) {
+      const rows = await this.#site.read.all<PrunedRow>(sql, params);
+      await this.#forget(rows, []);
+      onForgotten(rows);
+      if (rows.length < prunedAtOnce) return;
+    }
   }
 
   async #forget(rows: readonly PrunedRow[], more: readonly Statement[]): Promise<void> {

@@ -5,10 +5,11 @@
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { Schedule, Scheduled } from '@holdfast/provisioning/time/schedule';
+import type { ClockCorrection } from '@holdfast/provisioning/time/trusted-clock';
 import type { SiteStore } from '../store/site-store.js';
 import { textOf } from './shadow-cache.js';
 import { droppedWrite } from './shadow-change-write.js';
-import { removal } from './shadow-conflicts.js';
+import { removal, timeUnknown } from './shadow-conflicts.js';
 import type { Shadows } from './shadows.js';
 import type { ShadowKey } from './stored-shadow.js';
 
@@ -75,6 +76,23 @@ export class ShadowUpkeep {
     return this.#running;
   }
 
+  /** What was put down while nobody knew the time gets its time. Never rejects: what fails keeps the time it has. */
+  async correct(correction: ClockCorrection): Promise<void> {
+    const { shadows, site, log } = this.#deps;
+    const { from, to, step } = correction;
+    const dated = (column: string) => ({
+      sql: `UPDATE shadow_conflicts SET ${column} = ${column} + ?
+        WHERE since = ? AND ${column} BETWEEN ? AND ?`,
+      params: [step, timeUnknown, from, to],
+    });
+    try {
+      await site.commit([dated('detected_at'), dated('settled_at')]);
+      await shadows.history.correct(correction);
+    } catch (error) {
+      log.error({ err: error }, 'what changed in shadows could not be given its time');
+    }
+  }
+
   /** Idempotent. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -91,10 +109,17 @@ export class ShadowUpkeep {
       await this.#dropConflicts();
       if (!clock.trusted) return;
       await shadows.history.pruneOlder(clock.now() - historyMs);
+      await this.#dateConflicts(clock.now());
       await this.#pruneConflicts(clock.now() - conflictMs);
     } catch (error) {
       log.error({ err: error }, 'conflicts and history of shadows could not be pruned');
     }
+  }
+
+  /** The age of what came up while nobody knew the time is counted from now on. */
+  async #dateConflicts(now: number): Promise<void> {
+    const sql = 'UPDATE shadow_conflicts SET since = ? WHERE since = ?';
+    await this.#deps.site.commit([{ sql, params: [now, timeUnknown] }]);
   }
 
   async #pruneConflicts(before: number): Promise<void> {
@@ -113,7 +138,7 @@ export class ShadowUpkeep {
     this.#conflicts = await this.#count();
     if (this.#conflicts <= maxConflicts) return;
     const sql = `SELECT device, name, id, settled_at FROM shadow_conflicts
-      ORDER BY settled_at IS NULL, since LIMIT ?`;
+      ORDER BY settled_at IS NULL, rowid LIMIT ?`;
     for (;;) {
       const excess = Math.ceil(this.#conflicts - maxConflicts * prunedTo);
       if (excess <= 0) return;

@@ -6,7 +6,7 @@ export const shadowHistory = {
   sql: `
 ALTER TABLE shadow_conflicts ADD COLUMN settled_at INTEGER;
 ALTER TABLE shadow_conflicts ADD COLUMN settlement TEXT;
--- What its age is counted from: when it was settled, else when it was found.
+-- What its age is counted from: when it was settled, else when it was found; -1 as long as nobody knows the time.
 ALTER TABLE shadow_conflicts ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
 UPDATE shadow_conflicts SET since = detected_at;
 CREATE INDEX shadow_conflicts_by_age ON shadow_conflicts (since, settled_at);

@@ -58,5 +58,14 @@ const betweenVersions = async (
       { data: { next: `--from ${completeAfter}, or a later one` } },
     );
   }
+  if (changes.length === 0 && fromVersion > 0) {
+    const { version } = await source.get(choiceOf(device, options));
+    if (fromVersion > version) {
+      throw new HoldfastError(
+        'RESOURCE_NOT_FOUND',
+        `there is no version ${fromVersion} yet: it is ${version}`,
+      );
+    }
+  }
   return foldChanges(changes.flatMap((change) => change.changes));
 };
