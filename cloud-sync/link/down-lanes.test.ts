@@ -81,6 +81,7 @@ const openLink = async (t: { teardown(end: () => unknown): unknown }) => {
   };
   const append = (...ids: string[]) =>
     engine.write((tx) => orders.append(tx, 'a', ids.map(command)));
+  const seal = () => engine.write((tx) => orders.seal(tx, 'a', 10));
   const read = async ({ jws }: OrderBatch) => {
     const trust = { root: root.certificate, at: now(), site: 'a' };
     const batch = await verifyOrders(jws, trust);
@@ -90,7 +91,7 @@ const openLink = async (t: { teardown(end: () => unknown): unknown }) => {
     const [order] = await readOrders(engine.read, 'a', { after: seq - 1, maxBytes: 1 });
     return Buffer.from(order?.chain ?? '', 'hex');
   };
-  return { dial, append, read, chainAt, root: root.certificate };
+  return { dial, append, seal, read, chainAt, root: root.certificate };
 };
 
 const command = (id: string): NewOrder => ({
@@ -99,8 +100,9 @@ const command = (id: string): NewOrder => ({
 });
 
 t.test('sends orders signed, from where the site stands, and again what it lost', async (t) => {
-  const { dial, append, read, chainAt } = await openLink(t);
+  const { dial, append, seal, read, chainAt } = await openLink(t);
   await append('1', '2');
+  await seal();
   const ordersChain = await chainAt(1);
   const first = dial();
   first.hello();

@@ -8,6 +8,7 @@ import type { Signals } from '../bus/signals.js';
 import type { SqlEngine } from '../store/sql-engine.js';
 import { type OrderLane, type Orders, readOrders } from './orders.js';
 import type { LinkStream } from './stream.js';
+import { isWaiting } from './waiting-orders.js';
 
 export interface DownLanesDependencies {
   readonly engine: SqlEngine;
@@ -35,6 +36,8 @@ const mostWanted = 20_000;
 const documentsMessageBytes = 512 * 1024;
 const orderBatchBytes = 256 * 1024;
 const leastWindowBytes = 4 * 1024;
+/** Orders that may be under way: a site stores each by itself, so these are what a command may have to wait for. */
+const mostUnderWay = 128;
 
 export class DownLanes {
   readonly #deps: DownLanesDependencies;
@@ -47,7 +50,11 @@ export class DownLanes {
   readonly #sendPlan: Coalesced;
   readonly #stopListening: (() => void)[] = [];
   readonly #wanted: string[] = [];
-  readonly #underWay: { readonly lastSeq: number; readonly bytes: number }[] = [];
+  readonly #underWay: {
+    readonly lastSeq: number;
+    readonly bytes: number;
+    readonly count: number;
+  }[] = [];
   #plan: { readonly generation: number; readonly revision: number };
   #isPlanSent = false;
   #log: string;
@@ -166,7 +173,10 @@ export class DownLanes {
       });
       const first = orders[0];
       const last = orders.at(-1);
-      if (first === undefined || last === undefined) return;
+      if (first === undefined || last === undefined) {
+        if (await this.#sealed()) continue;
+        return;
+      }
       const jws = await this.#deps.signOrders({
         site: this.#site,
         log: this.#log,
@@ -180,7 +190,7 @@ export class DownLanes {
         })) as OrderBatchPayload['orders'],
       });
       if (jws.length > room && this.#underWay.length > 0) return;
-      this.#underWay.push({ lastSeq: last.seq, bytes: jws.length });
+      this.#underWay.push({ lastSeq: last.seq, bytes: jws.length, count: orders.length });
       this.#sentSeq = last.seq;
       this.#sentChain = last.chain;
       await this.#stream.send({
@@ -188,6 +198,14 @@ export class DownLanes {
         value: { log: this.#log, firstSeq: BigInt(first.seq), lastSeq: BigInt(last.seq), jws },
       });
     }
+  }
+
+  /** Gives the next orders their numbers, if there are any and not too many are under way: a command that comes now goes after those. */
+  async #sealed(): Promise<boolean> {
+    const { engine, orders } = this.#deps;
+    const most = mostUnderWay - this.#underWay.reduce((sum, { count }) => sum + count, 0);
+    if (most <= 0 || !(await isWaiting(engine.read, this.#site))) return false;
+    return (await engine.write((tx) => orders.seal(tx, this.#site, most))) > 0;
   }
 
   #failed(error: unknown): void {

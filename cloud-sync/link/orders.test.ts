@@ -23,8 +23,11 @@ const open = async (t: { teardown(end: () => unknown): unknown }) => {
   const signals = new Signals();
   const orders = new Orders({ signals, now: () => 1 });
   await engine.write((tx) => insertSite(tx, { site: 'a', displayName: 'a', now: 1 }));
-  const append = (...ids: string[]) =>
-    engine.write((tx) => orders.append(tx, 'a', ids.map(command)));
+  const seal = (most = 500) => engine.write((tx) => orders.seal(tx, 'a', most));
+  const append = async (...ids: string[]) => {
+    await engine.write((tx) => orders.append(tx, 'a', ids.map(command)));
+    await seal();
+  };
   const owed = async () =>
     (await readOrders(engine.read, 'a', { after: 0, maxBytes: 1e6 })).map(({ seq, body }) => [
       seq,
@@ -32,9 +35,12 @@ const open = async (t: { teardown(end: () => unknown): unknown }) => {
     ]);
   const chainAt = async (seq: number) =>
     (await readOrders(engine.read, 'a', { after: seq - 1, maxBytes: 1 }))[0]?.chain ?? '';
-  const meet = (gateway: { log: string; seq: number; chain?: string }) =>
-    engine.write((tx) => orders.meet(tx, 'a', { chain: '', ...gateway }));
-  return { engine, signals, orders, append, owed, chainAt, meet };
+  const meet = async (gateway: { log: string; seq: number; chain?: string }) => {
+    const lane = await engine.write((tx) => orders.meet(tx, 'a', { chain: '', ...gateway }));
+    await seal();
+    return lane;
+  };
+  return { seal, engine, signals, orders, append, owed, chainAt, meet };
 };
 
 t.test(
@@ -86,7 +92,7 @@ t.test('a site that lost what it had gets a new log and is resupplied', async (t
   await meet({ log, seq: 2, chain: await chainAt(2) });
   const anew = await meet({ log: '', seq: 0 });
   t.not(anew.log, log);
-  t.match(anew, { acknowledgedSeq: 0, lastSeq: 2 });
+  t.match(anew, { acknowledgedSeq: 0, lastSeq: 1 });
   t.same(
     await owed(),
     [
@@ -124,5 +130,80 @@ t.test(
     const last = await chainAt(4);
     t.match(await meet({ log: anew.log, seq: 4, chain: last }), { log: anew.log });
     t.same(await owed(), []);
+  },
+);
+
+const edit = (device: string, leaf: string, value: number, more: object = {}): NewOrder => ({
+  kind: 'shadow',
+  body: {
+    device,
+    shadow: '-',
+    operations: [
+      {
+        path: ['desired', leaf],
+        value,
+        stamp: { wall: value, counter: 0, replica: 'cloud', writer: 'cloud:ann' },
+      },
+    ],
+    ...more,
+  },
+});
+
+t.test('a site that is away gets what came of many edits, once', async (t) => {
+  const { engine, orders, seal } = await open(t);
+  const add = (...added: NewOrder[]) => engine.write((tx) => orders.append(tx, 'a', added));
+  const shown = async () =>
+    (await readOrders(engine.read, 'a', { after: 0, maxBytes: 1e6 })).map(({ kind, body }) => {
+      const { device, operations, ...rest } = JSON.parse(body);
+      return kind === 'command'
+        ? `command to ${device}`
+        : [
+            device,
+            ...operations.map(
+              ({ path, value }: { path: string[]; value: number }) => `${path[1]}=${value}`,
+            ),
+            ...Object.keys(rest).filter((key) => key !== 'shadow'),
+          ].join(' ');
+    });
+  for (let value = 1; value <= 50; value += 1) {
+    await add(edit('d', 'mode', value), edit('e', value % 2 ? 'odd' : 'even', value));
+  }
+  // What an order lets the site forget is forgotten before what follows is merged.
+  await add(edit('f', 'a', 1, { dead: [] }), edit('f', 'a', 2), edit('f', 'b', 3));
+  await add(edit('g', 'a', 1, { deleted: true }), edit('g', 'a', 2));
+  await seal();
+  t.same(await shown(), ['d mode=50', 'e odd=49 even=50', 'f a=1 dead', 'f a=2 b=3', 'g a=2']);
+  await add(edit('d', 'mode', 51));
+  await seal();
+  t.equal((await shown()).at(-1), 'd mode=51', 'what has its number is changed no more');
+});
+
+t.test(
+  'commands go before what waits, after what was made before them for their device',
+  async (t) => {
+    const { engine, orders, seal, owed, chainAt } = await open(t);
+    const add = (...added: NewOrder[]) => engine.write((tx) => orders.append(tx, 'a', added));
+    for (let at = 1; at <= 20; at += 1) await add(edit(`x${at}`, 'a', at));
+    await add(edit('d', 'mode', 30), command('1'), edit('d', 'mode', 31), edit('d', 'mode', 32));
+    await seal(3);
+    const first = await readOrders(engine.read, 'a', { after: 0, maxBytes: 1e6 });
+    t.match(
+      first.map(({ body }) => JSON.parse(body)),
+      [{ device: 'd', operations: [{ value: 30 }] }, { command: '1' }, { device: 'x1' }],
+    );
+    await add(command('2'));
+    while ((await seal(7)) > 0);
+    const all = await readOrders(engine.read, 'a', { after: 0, maxBytes: 1e6 });
+    t.match(
+      all.slice(3, 5).map(({ body }) => JSON.parse(body)),
+      [{ device: 'd', operations: [{ value: 32 }] }, { command: '2' }],
+    );
+    t.equal(all.length, 24);
+    t.same(
+      all.map(({ seq }) => seq),
+      all.map((_, at) => at + 1),
+    );
+    t.equal((await owed()).length, 24);
+    t.equal(new Set(await Promise.all(all.map(({ seq }) => chainAt(seq)))).size, 24);
   },
 );

@@ -1,15 +1,16 @@
 /**
- * The down lane of each site: desired edits and commands, numbered and chained here, kept until the site has committed them. An order is
- * appended in the transaction of the change that it carries, so that neither is ever there without the other.
+ * The down lane of each site: desired edits and commands, kept until the site has committed them. An order is appended in the transaction
+ * of the change that it carries, so that neither is ever there without the other. It is numbered and chained when it is first read for
+ * sending (decisions/0001): until then orders of one shadow are merged, and commands are put before them.
  */
 import { randomBytes } from 'node:crypto';
 import type { Order } from '@holdfast/protos/link/orders';
-import { canonicalJson } from '@holdfast/protos/semantics/canonical-json';
 import { chainAfter } from '@holdfast/protos/semantics/journal-chain';
 import type { Kysely } from 'kysely';
 import type { Signals } from '../bus/signals.js';
 import type { Schema } from '../store/schema.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
+import { addWaiting, nextWaiting, removeWaiting } from './waiting-orders.js';
 
 /** An order before it has its number. */
 export type NewOrder = Order extends infer O ? (O extends Order ? Omit<O, 'seq'> : never) : never;
@@ -30,6 +31,8 @@ export interface OrderLane {
   /** The hash chain at each of the two, hexadecimal. */
   readonly lastChain: string;
   readonly acknowledgedChain: string;
+  /** The last position of those that have no number yet. */
+  readonly lastWaiting: number;
 }
 
 /**
@@ -58,30 +61,55 @@ export class Orders {
     this.#resupplies.set(kind, resupply);
   }
 
-  /** Numbers orders for a site, within the caller's transaction; they leave after its commit. */
+  /** Has orders wait for a site, within the caller's transaction; they leave after its commit. */
   async append(tx: WriteTransaction, site: string, orders: readonly NewOrder[]): Promise<void> {
     if (orders.length === 0) return;
-    const { lastSeq, lastChain } = await this.lane(tx, site);
-    const numbered = orders.map(({ kind, body }, index) => ({
-      seq: lastSeq + 1 + index,
-      kind,
-      body: canonicalJson(body),
-    }));
-    const stored = chained(lastChain, numbered);
-    const createdAt = this.#now();
-    const rows = stored.map((order) => ({ site_id: site, ...order, created_at: createdAt }));
-    for (let at = 0; at < rows.length; at += rowsAtOnce) {
+    const before = (await this.lane(tx, site)).lastWaiting;
+    let last = before;
+    for (const order of orders) {
+      const hasTaken = await addWaiting(tx.db, site, order, {
+        position: last + 1,
+        now: this.#now(),
+      });
+      if (hasTaken) last += 1;
+    }
+    if (last > before) {
       await tx.db
-        .insertInto('orders')
-        .values(rows.slice(at, at + rowsAtOnce))
+        .updateTable('order_lanes')
+        .set({ last_waiting: last })
+        .where('site_id', '=', site)
         .execute();
     }
+    tx.afterCommit(() => this.#signals.publish(`orders:${site}`));
+  }
+
+  /** Numbers and chains what goes next, so many at most; returns how many. From then on nothing of it changes. */
+  async seal(tx: WriteTransaction, site: string, most: number): Promise<number> {
+    const next = await nextWaiting(tx.db, site, Math.min(most, rowsAtOnce));
+    if (next.length === 0) return 0;
+    const { lastSeq, lastChain } = await this.lane(tx, site);
+    const numbered = next.map(({ kind, body }, index) => ({
+      seq: lastSeq + 1 + index,
+      kind,
+      body,
+    }));
+    const sealed = chained(lastChain, numbered);
+    await tx.db
+      .insertInto('orders')
+      .values(
+        sealed.map((order, index) => ({
+          ...{ site_id: site, ...order },
+          created_at: next[index]?.created_at ?? this.#now(),
+        })),
+      )
+      .execute();
+    await removeWaiting(tx.db, site, next);
     await tx.db
       .updateTable('order_lanes')
-      .set({ last_seq: lastSeq + orders.length, last_chain: stored.at(-1)?.chain ?? lastChain })
+      .set({ last_seq: lastSeq + next.length, last_chain: sealed.at(-1)?.chain ?? lastChain })
       .where('site_id', '=', site)
       .execute();
-    tx.afterCommit(() => this.#signals.publish(`orders:${site}`));
+    return next.length;
   }
 
   /** Where the lane stands; made at its first use. */
@@ -94,9 +122,11 @@ export class Orders {
       .values({
         ...{ site_id: site, log },
         ...{ last_seq: 0, last_chain: '', acknowledged_seq: 0, acknowledged_chain: '' },
+        last_waiting: 0,
       })
       .execute();
-    return { log, lastSeq: 0, lastChain: '', acknowledgedSeq: 0, acknowledgedChain: '' };
+    const empty = { lastSeq: 0, lastChain: '', acknowledgedSeq: 0, acknowledgedChain: '' };
+    return { log, ...empty, lastWaiting: 0 };
   }
 
   /**
@@ -133,7 +163,14 @@ export class Orders {
 
   /** For a site that lost what it had, in the log that it has met. */
   async resupply(tx: WriteTransaction, site: string): Promise<void> {
-    for (const resupply of this.#resupplies.values()) await resupply(tx, site);
+    for (const [kind, resupply] of this.#resupplies) {
+      await tx.db
+        .deleteFrom('waiting_orders')
+        .where('site_id', '=', site)
+        .where('kind', '=', kind)
+        .execute();
+      await resupply(tx, site);
+    }
   }
 
   /** The site has committed everything up to `seq`: those orders are done with. Anything else than the lane's log is ignored. */
@@ -222,6 +259,7 @@ export const readLane = async (
       log: row.log,
       ...{ lastSeq: row.last_seq, lastChain: row.last_chain },
       ...{ acknowledgedSeq: row.acknowledged_seq, acknowledgedChain: row.acknowledged_chain },
+      lastWaiting: row.last_waiting,
     }
   );
 };

@@ -2,6 +2,7 @@
 import type { Compilable, SchemaModule } from 'kysely';
 import type { TelemetryStampColumns } from './clock-tables.js';
 import type { PortableMigration } from './migration.js';
+import type { WaitingOrdersColumns } from './waiting-orders-tables.js';
 
 export interface LinkTables {
   plans: {
@@ -43,7 +44,8 @@ export interface LinkTables {
     /** The hash chain at `last_seq` and at `acknowledged_seq`, hexadecimal. */
     last_chain: string;
     acknowledged_chain: string;
-  };
+  } & WaitingOrdersColumns;
+  /** Those that have their number: they have left, or may have. */
   orders: {
     site_id: string;
     seq: number;

@@ -14,6 +14,7 @@ import { revocationProposalTables } from './revocation-proposal-tables.js';
 import { revocationTables } from './revocation-tables.js';
 import { shadowHistoryTables } from './shadow-history-tables.js';
 import { shadowTables } from './shadow-tables.js';
+import { waitingOrdersTables } from './waiting-orders-tables.js';
 
 export const migrations: readonly PortableMigration[] = [
   registryTables,
@@ -30,4 +31,5 @@ export const migrations: readonly PortableMigration[] = [
   clockTables,
   shadowHistoryTables,
   revocationProposalTables,
+  waitingOrdersTables,
 ];

@@ -12,6 +12,7 @@ import type { RevocationProposalTables } from './revocation-proposal-tables.js';
 import type { RevocationTables } from './revocation-tables.js';
 import type { ShadowHistoryTables } from './shadow-history-tables.js';
 import type { ShadowTables } from './shadow-tables.js';
+import type { WaitingOrdersTables } from './waiting-orders-tables.js';
 
 export interface Schema
   extends RegistryTables,
@@ -26,4 +27,5 @@ export interface Schema
     RevocationProposalTables,
     RevocationTables,
     ShadowHistoryTables,
-    ShadowTables {}
+    ShadowTables,
+    WaitingOrdersTables {}
