@@ -124,6 +124,19 @@ export const renewalOf = async (
   return row?.pem;
 };
 
+/** How many certificates a device was given since then, epoch ms. */
+export const issuedSince = async (
+  read: Database,
+  device: string,
+  since: number,
+): Promise<number> => {
+  const row = await read.get<{ n: number }>(
+    'SELECT count(*) AS n FROM device_certificates WHERE device_id = ? AND issued_at > ?',
+    [device, since],
+  );
+  return row?.n ?? 0;
+};
+
 /** Those with which a device has authenticated and that may still be shown, by serial number. */
 export const usedSerials = async (read: Database, endedAfter: number): Promise<string[]> => {
   const rows = await read.all<{ serial: string }>(

@@ -21,6 +21,7 @@ import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
 import {
   certificateOf,
+  issuedSince,
   publicKeySha256,
   registerCertificate,
   renewalOf,
@@ -43,6 +44,8 @@ export interface ShownCertificate {
   readonly certificate: Certificate;
 }
 
+/** One would do; a device may fail between asking and keeping many times. */
+const mostInHalfALife = 50;
 /** Requests of one device at once. */
 const mostWaiting = 4;
 
@@ -59,7 +62,8 @@ export class DeviceRenewal {
 
   /**
    * `csr` is PKCS#10 in DER or PEM. Errors: CERTIFICATE_EXPIRED (too long ago), SITE_CA_EXPIRED, CERTIFICATE_REQUEST_INVALID,
-   * REQUEST_INVALID (another name), PEER_REFUSED (revoked meanwhile), RESOURCE_STATE_WRONG (the device is out of service), GATEWAY_FENCED, those of the store.
+   * REQUEST_INVALID (another name), PEER_REFUSED (revoked meanwhile), RESOURCE_STATE_WRONG (the device is out of service), TOO_MANY_ATTEMPTS,
+   * GATEWAY_FENCED, those of the store.
    */
   async renew(shown: ShownCertificate, csr: Uint8Array | string): Promise<Certificate> {
     this.#deps.requireWritable();
@@ -87,12 +91,14 @@ export class DeviceRenewal {
     if (before !== undefined && (!clock.trusted || clock.now() < renewalAt(before))) return before;
     const renews = await this.#renews(shown.certificate);
     const { renewingMs, otherMs } = this.#deps.policy().deviceCertificates;
+    const lifetimeMs = renews ? renewingMs : otherMs;
+    await this.#requireFew(device, lifetimeMs);
     // A clock that has lost its time must not make a certificate that was never valid.
     const at = Math.max(clock.now(), siteCa.certificate.notBefore);
     const certificate = await issueDevice(siteCa, publicKey, {
       device,
       now: at,
-      lifetimeMs: renews ? renewingMs : otherMs,
+      lifetimeMs,
     });
     const write: Write = [
       registerCertificate({ device, certificate, at, replaces: shown.certificate, renews }),
@@ -131,6 +137,18 @@ export class DeviceRenewal {
       { device: undefined, model: undefined, publicKeySha256 },
     );
     if (decision.kind === 'refused') throw new HoldfastError(decision.code, decision.message);
+  }
+
+  /** Each leaves rows and an entry that is never dropped: a device that was taken over must not fill the disk with them. */
+  async #requireFew(device: string, lifetimeMs: number): Promise<void> {
+    const { site, clock } = this.#deps;
+    const since = clock.now() - lifetimeMs / 2;
+    if ((await issuedSince(site.read, device, since)) < mostInHalfALife) return;
+    throw new HoldfastError(
+      'TOO_MANY_ATTEMPTS',
+      `${device} was given ${mostInHalfALife} certificates in the time in which it needs one`,
+      { data: { retryAfterMs: lifetimeMs / 100 } },
+    );
   }
 
   async #renews({ serial, notBefore, notAfter }: Certificate): Promise<boolean> {

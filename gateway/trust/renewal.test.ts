@@ -187,6 +187,19 @@ t.test('two requests for the same key at the same time get one certificate', asy
   t.equal((await certificatesOf(site.read, 'pump')).length, 2);
 });
 
+t.test('a device that asks again and again is told to wait', async (t) => {
+  const { clock, enrolled, renew } = await openSite(t);
+  const { certificate } = await enrolled(true);
+  for (let given = 1; given < 50; given += 1) await renew(certificate, await createKey());
+  const key = await createKey();
+  await t.rejects(renew(certificate, key), {
+    code: 'TOO_MANY_ATTEMPTS',
+    data: { retryAfterMs: 7 * 864_000 },
+  });
+  clock.advance(3.5 * dayMs);
+  t.ok(await renew(certificate, key), 'and gets one when it needs it');
+});
+
 t.test('a certificate that was revoked while it asked gets its device no other', async (t) => {
   const { enrolled, renew, revocations, site } = await openSite(t);
   const { certificate } = await enrolled(true);
