@@ -2,6 +2,7 @@ import { createPrivateKey } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
+import { formatClaimCode, parseClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { issueDevice } from '@holdfast/provisioning/pki/issue';
 import { createKey, privatePem, writeKeyFile } from '@holdfast/provisioning/pki/keys';
 import t, { type Test } from 'tap';
@@ -27,7 +28,16 @@ const setUp = async (t: Test) => {
   });
   const keyFiles = async () =>
     (await readdir(dataDir)).filter((name) => name.includes('.key')).sort();
-  return { dataDir, certify, keyFiles, open: () => DeviceKeys.open(dataDir, log) };
+  const enrolWith = (code: string) =>
+    enrol({ log }, { dataDir, proof: { code }, deviceId: 'dev-1', model: 'pi' });
+  return {
+    gateway,
+    enrolWith,
+    dataDir,
+    certify,
+    keyFiles,
+    open: () => DeviceKeys.open(dataDir, log),
+  };
 };
 
 t.test('asks with the same key until it has the certificate for it', async (t) => {
@@ -62,3 +72,24 @@ t.test('forgets keys that no record names, and those before the one before', asy
   const certificate = parseCertificate(identity.certificate);
   t.ok(certificate.x509.checkPrivateKey(createPrivateKey(key)));
 });
+
+t.test(
+  'a device that enrols anew has another key, and the same again for the same code',
+  async (t) => {
+    const { gateway, open, certify, enrolWith, keyFiles } = await setUp(t);
+    const first = (await (await open()).credentials()).key;
+    await enrolWith(gateway.code);
+    t.equal((await (await open()).credentials()).key, first, 'the answer was lost, say');
+    const code = parseClaimCode(gateway.code);
+    const other = formatClaimCode({ ...code, secret: 'fedcba9876543210' });
+    await enrolWith(other);
+    const keys = await open();
+    const second = (await keys.credentials()).key;
+    t.not(second, first, 'the one before may have been stolen');
+    await enrolWith(other);
+    t.equal((await (await open()).credentials()).key, second);
+    t.equal((await keyFiles()).length, 1, 'and the one before is gone');
+    await keys.adopt(await certify(await keys.prepare()));
+    t.not((await keys.credentials()).key, second);
+  },
+);

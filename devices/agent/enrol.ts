@@ -3,12 +3,14 @@
  * with the certificate of its manufacturer, and keeps the answer.
  *
  * First contact trusts nothing but the root whose fingerprint it was told. Repeated after a break it uses the same key, so that the
- * gateway gives the same certificate. Errors: those of provisioning/pki's first contact and claim codes; the code the
- * gateway refuses with; `REQUEST_INVALID` when no address is known.
+ * gateway gives the same certificate; a device that enrols anew with another proof gets another key, since the one before may be why.
+ *
+ * Errors: those of provisioning/pki's first contact and claim codes; the code the gateway refuses with; `REQUEST_INVALID` when no
+ * address is known.
  */
-
-import { X509Certificate } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
+import { join } from 'node:path';
 import { type ErrorCode, errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { type EnrolmentAnswer, enrolmentAnswer } from '@holdfast/protos/local/enrolment';
@@ -19,7 +21,7 @@ import { loadOrCreateKey } from '@holdfast/provisioning/pki/keys';
 import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import axios from 'axios';
 import * as v from 'valibot';
-import { type DeviceIdentity, keyPath, openIdentityRecord } from './identity.js';
+import { type DeviceIdentity, firstKeyFile, openIdentityRecord } from './identity.js';
 import type { Log } from './log.js';
 
 /** The certificate that the device was made with, and whom to trust, which no code says then. */
@@ -59,7 +61,13 @@ export const enrol = async (
     );
   }
   await makeFolder(options.dataDir);
-  const key = await loadOrCreateKey(keyPath(options.dataDir));
+  const record = await openIdentityRecord(options.dataDir, deps.log);
+  const mark = markOf('cert' in proof ? proof.cert : (code?.secret ?? ''));
+  const { keyFile = firstKeyFile } =
+    record.data === null || record.data.proof === mark
+      ? (record.data ?? {})
+      : { keyFile: `device-${mark}.key` };
+  const key = await loadOrCreateKey(join(options.dataDir, keyFile));
   const csr = toPem(await createRequest(key, { commonName: options.deviceId ?? 'device' }));
   const trust = { rootSha256, ...('cert' in proof && { client: proof }) };
   const answer = await ask(address, trust, {
@@ -82,11 +90,16 @@ export const enrol = async (
     siteCa: answer.site_ca,
     root: answer.root,
     gateways: [{ host: parseAddress(address).host, ...answer.ports }],
+    ...(keyFile !== firstKeyFile && { keyFile }),
+    proof: mark,
   };
-  const record = await openIdentityRecord(options.dataDir, deps.log);
   await record.update(() => identity);
   return identity;
 };
+
+/** Tells one proof from another, and nothing of a code, which is used up besides. */
+const markOf = (proof: string): string =>
+  createHash('sha256').update(proof).digest('hex').slice(0, 12);
 
 /** Where gateways enrol devices unless their configuration says otherwise. */
 const enrolmentPort = 8443;

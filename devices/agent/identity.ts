@@ -28,6 +28,8 @@ const identitySchema = v.object({
   root: pem,
   /** The file with its key: `device.key` until the certificate was renewed for the first time. */
   keyFile: v.exactOptional(fileName),
+  /** Which proof it was enrolled with, by the beginning of its hash. */
+  proof: v.exactOptional(v.pipe(v.string(), v.regex(/^[0-9a-f]{12}$/))),
   /** The file with the key that a new certificate is being asked for. */
   nextKeyFile: v.exactOptional(fileName),
   /** The certificate before the last renewal, and its key. */
