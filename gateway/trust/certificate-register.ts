@@ -3,7 +3,8 @@ import { createHash, type KeyObject } from 'node:crypto';
 import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
 import type { Database } from '@holdfast/provisioning/storage/database';
-import type { Statement, Write } from '@holdfast/provisioning/storage/write';
+import type { Statement } from '@holdfast/provisioning/storage/write';
+import type { SiteStore } from '../store/site-store.js';
 
 export interface IssuedCertificate {
   readonly device: string;
@@ -71,10 +72,7 @@ export const registerCertificate = (
 });
 
 /** Certificates from before the register noted who issued them: it can only have been the first authority of this site. */
-export const nameIssuer = async (
-  site: { readonly read: Database; commit(write: Write): Promise<void> },
-  issuerKeyId: string,
-): Promise<void> => {
+export const nameIssuer = async (site: SiteStore, issuerKeyId: string): Promise<void> => {
   const nameless = "issuer_key_id = ''";
   const sql = `SELECT 1 FROM device_certificates WHERE ${nameless} LIMIT 1`;
   if ((await site.read.get(sql)) === undefined) return;
@@ -122,6 +120,33 @@ export const renewalOf = async (
     [device, publicKeySha256, replaces, now],
   );
   return row?.pem;
+};
+
+/**
+ * Takes out what was revoked before then, epoch ms, but for the newest of each device; returns how many, at most `limit`. That they hold no
+ * longer stands in the revocations, which are kept for ever: while the time is not known, no date would keep an old certificate out.
+ */
+export const pruneRegister = async (
+  site: SiteStore,
+  { revokedBefore, limit }: { readonly revokedBefore: number; readonly limit: number },
+): Promise<number> => {
+  const rows = await site.read.all<{ serial: string }>(
+    `SELECT c.serial FROM device_certificates c
+     JOIN revocations r ON r.issuer_key_id = c.issuer_key_id AND r.serial = c.serial
+     WHERE r.revoked_at < ? AND EXISTS (
+       SELECT 1 FROM device_certificates later
+       WHERE later.device_id = c.device_id AND later.turn > c.turn)
+     LIMIT ?`,
+    [revokedBefore, limit],
+  );
+  if (rows.length === 0) return 0;
+  await site.commit(
+    rows.map(({ serial }) => ({
+      sql: 'DELETE FROM device_certificates WHERE serial = ?',
+      params: [serial],
+    })),
+  );
+  return rows.length;
 };
 
 /** How many certificates a device was given since then, epoch ms. */

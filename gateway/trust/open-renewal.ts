@@ -36,6 +36,7 @@ export interface OpenedRenewal {
 }
 
 const everyMinute = '* * * * *';
+const daily = '53 3 * * *';
 
 export const openRenewal = async (
   deps: RenewalDependencies,
@@ -46,7 +47,9 @@ export const openRenewal = async (
     ...(supersededAfterMs !== undefined && { afterMs: supersededAfterMs }),
   });
   const check = schedule(everyMinute, () => supersession.check());
+  const pruning = schedule(daily, () => supersession.prune());
   onClose('superseded certificates', async () => {
+    await pruning.stop();
     await check.stop();
     await supersession.close();
   });

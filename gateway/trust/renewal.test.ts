@@ -187,6 +187,37 @@ t.test('two requests for the same key at the same time get one certificate', asy
   t.equal((await certificatesOf(site.read, 'pump')).length, 2);
 });
 
+t.test('the register forgets what was revoked long ago, and refuses it for ever', async (t) => {
+  const { clock, enrolled, renew, openSupersession, revocations, site } = await openSite(t);
+  const supersession = await openSupersession();
+  const { certificate: first } = await enrolled(true);
+  clock.advance(4 * dayMs);
+  const second = await renew(first, await createKey());
+  supersession.used(second.serial);
+  await supersession.check();
+  clock.advance(2 * dayMs);
+  await supersession.check();
+  const serials = async () => (await certificatesOf(site.read, 'pump')).map(({ serial }) => serial);
+  await supersession.prune();
+  t.same(await serials(), [second.serial, first.serial]);
+  clock.advance(91 * dayMs);
+  clock.trusted = false;
+  await supersession.prune();
+  t.equal((await serials()).length, 2, 'not by a doubtful clock');
+  clock.trusted = true;
+  await supersession.prune();
+  t.same(await serials(), [second.serial]);
+  await revocations.revoke(await certificatesOf(site.read, 'pump'), {
+    ...{ reason: 'cessation_of_operation', actor: 'site:ann' },
+  });
+  clock.advance(91 * dayMs);
+  await supersession.prune();
+  t.same(await serials(), [second.serial], 'the newest tells how it ended');
+  const { authorityKeyId = '' } = first.extensions;
+  t.ok(revocations.isRevoked(authorityKeyId, first.serial));
+  await t.rejects(renew(first, await createKey()));
+});
+
 t.test('a device that asks again and again is told to wait', async (t) => {
   const { clock, enrolled, renew } = await openSite(t);
   const { certificate } = await enrolled(true);

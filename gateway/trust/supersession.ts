@@ -7,7 +7,12 @@ import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { SiteStore } from '../store/site-store.js';
-import { certificateUsed, supersededCertificates, usedSerials } from './certificate-register.js';
+import {
+  certificateUsed,
+  pruneRegister,
+  supersededCertificates,
+  usedSerials,
+} from './certificate-register.js';
 import { reEnrolmentGraceMs } from './decide-enrolment.js';
 import type { Revocations } from './revocations.js';
 
@@ -25,6 +30,8 @@ export interface SupersessionOptions {
 
 /** Revocations of one commit. */
 const mostAtOnce = 200;
+/** How long a certificate that was revoked is still shown. */
+const keptRevokedMs = 90 * 86_400_000;
 /** Of those that were used; beyond it, those that are worth nothing any more are forgotten: to note one again changes nothing. */
 const mostUsed = 10_000;
 
@@ -77,6 +84,17 @@ export class Supersession {
       if (due.length === 0) return;
       await revocations.revoke(due, { reason: 'superseded', actor: 'site:renewal' });
       if (due.length === mostAtOnce) queueMicrotask(() => void this.check());
+    });
+  }
+
+  /** To be called daily: takes out of the register what nobody asks for any more. Never rejects. */
+  async prune(): Promise<void> {
+    await this.#queue(async () => {
+      const { site, clock } = this.#deps;
+      if (!clock.trusted) return;
+      const what = { revokedBefore: clock.now() - keptRevokedMs, limit: mostAtOnce };
+      let pruned = mostAtOnce;
+      while (pruned === mostAtOnce) pruned = await pruneRegister(site, what);
     });
   }
 
