@@ -15,6 +15,8 @@ export const shadowWriteRow = v.object({
   trusted: v.optional(v.boolean(), true),
   /** JSON text; empty for a deletion. */
   value_json: v.string(),
+  /** Where it was written, if that is above the conflict's place or below it. */
+  path: v.optional(path),
 });
 
 export const shadowConflictRow = v.object({

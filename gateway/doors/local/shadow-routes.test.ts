@@ -161,6 +161,17 @@ t.test(
   },
 );
 
+t.test('says where the winner stands if it is not the very leaf', async (t) => {
+  const door = await openDoor(t);
+  await door.shadows.request(update({ desired: { net: { a: 1 } } }, { writer: 'site:ann' }));
+  await door.site.order(
+    cloudWrites(emptyShadow, 7_000, { path: ['desired', 'net'], value: 'off' }),
+  );
+  t.match((await door.ask('viewer', 'GET', '/conflicts')).json.conflicts, [
+    { path: ['desired', 'net', 'a'], winner: { value_json: '"off"', path: ['desired', 'net'] } },
+  ]);
+});
+
 t.test('pages through what changed, and says how far back it goes', async (t) => {
   const door = await openDoor(t);
   for (let n = 1; n <= 5; n += 1) await door.shadows.request(update({ reported: { n } }));

@@ -248,11 +248,15 @@ const conflictRow = (conflict: ListedConflict): ShadowConflictRow => ({
   conflict: conflict.conflictId,
   shadow: `devices/${conflict.device}/shadows/${conflict.name}`,
   path: [...conflict.path],
-  winner: writeRow(conflict.winner),
+  winner: { ...writeRow(conflict.winner), ...elsewhere(conflict) },
   loser: writeRow(conflict.loser),
   detected_at: conflict.detectedAt,
   settlement: conflict.settlement ?? null,
 });
+
+/** A write above a leaf or below it may have won. */
+const elsewhere = ({ path, winner }: ListedConflict): { path?: string[] } =>
+  winner === undefined || winner.path.length === path.length ? {} : { path: [...winner.path] };
 
 /** Nothing stands for a deletion that is forgotten. */
 const writeRow = (operation: ShadowOperation | undefined): ShadowConflictRow['loser'] => ({

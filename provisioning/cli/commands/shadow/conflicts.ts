@@ -71,7 +71,8 @@ const settledColumn: Column<ConflictRow> = {
 const sideText = (write: WriteRow, now: number): string => {
   const who = write.writer === '' ? '' : ` by ${write.writer}`;
   const when = shortWhen(write.time, write.trusted, now);
-  return `${shortValue(write.value_json)}${who}${when === '' ? '' : `, ${when}`}`;
+  const where = write.path === undefined ? '' : ` at ${pathText(write.path)}`;
+  return `${shortValue(write.value_json)}${where}${who}${when === '' ? '' : `, ${when}`}`;
 };
 
 /** `devices/pump-1/shadows/-` as `pump-1`, `devices/pump-1/shadows/net` as `pump-1 net`; with the site where there is one. */

@@ -135,11 +135,18 @@ const conflictOf = (row: ShadowConflictRow): ConflictRow => ({
     : undefined,
 });
 
-const writeOf = ({ writer, at, trusted, value_json }: ShadowConflictRow['loser']): WriteRow => ({
+const writeOf = ({
+  writer,
+  at,
+  trusted,
+  value_json,
+  path,
+}: ShadowConflictRow['loser']): WriteRow => ({
   writer,
   time: at === null ? undefined : new Date(at),
   trusted,
   value_json,
+  ...(path === undefined ? {} : { path }),
 });
 
 const changeOf = (row: ShadowChangeRow): ChangeRow => ({

@@ -26,6 +26,8 @@ export interface WriteRow {
   readonly trusted: boolean;
   /** Empty for a deletion. */
   readonly value_json: string;
+  /** Where that was, if above the conflict's place or below it. */
+  readonly path?: readonly string[] | undefined;
 }
 
 export interface ConflictRow {
