@@ -62,7 +62,7 @@ export class DrillSite {
   }
 
   /** Asks the door for people, as the operator. */
-  async ask<T>(method: 'GET' | 'POST', path: string, body?: object): Promise<T> {
+  async ask<T>(method: 'GET' | 'PATCH' | 'POST', path: string, body?: object): Promise<T> {
     const { rootPem, operatorToken } = this.#options;
     const httpsAgent = new Agent({ ca: rootPem, rejectUnauthorized: false });
     const { data } = await axios.request<T>({

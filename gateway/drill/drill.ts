@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog } from '@holdfast/devices/agent/log';
-import { openCloudClient } from '@holdfast/provisioning/cli/cloud-client';
+import { type CloudClient, openCloudClient } from '@holdfast/provisioning/cli/cloud-client';
 import { formatAddress, parseAddress } from '@holdfast/provisioning/pki/claim-code';
 import { fetchRoot } from '@holdfast/provisioning/pki/first-contact';
 import { parseLoginCode } from '@holdfast/provisioning/pki/login-code';
@@ -38,6 +38,8 @@ export interface Drill {
   enrol(id: string): Promise<DrillDevice>;
   /** Every device but these is connected, and has nothing to do before time passes. */
   settled(but?: readonly DrillDevice[]): Promise<void>;
+  /** The control plane's API, as long as it runs. */
+  openApi(): CloudClient;
   stopCloud(): Promise<void>;
   /** At the time of the world. */
   startCloud(): Promise<void>;
@@ -74,8 +76,11 @@ export const openDrill = async (t: Test, options: DrillOptions): Promise<Drill> 
   const wan = await TestWan.open(cloud.ports.link ?? 0);
   t.teardown(() => wan.close());
 
-  const address = formatAddress({ host: '127.0.0.1', port: cloud.ports.grpc ?? 0 });
-  const api = openCloudClient({ address, root_pem: root.pem, token: login.token });
+  const openApi = (): CloudClient => {
+    const address = formatAddress({ host: '127.0.0.1', port: cloud.ports.grpc ?? 0 });
+    return openCloudClient({ address, root_pem: root.pem, token: login.token });
+  };
+  const api = openApi();
   await api.call(api.sites, api.sites.createSite, { siteId: 'a', site: undefined });
   const { code } = await api.call(api.sites, api.sites.createGatewayCode, {
     ...{ name: 'sites/a', replace: false, lifetimeSeconds: 0 },
@@ -100,7 +105,7 @@ export const openDrill = async (t: Test, options: DrillOptions): Promise<Drill> 
     for (const device of devices) await device.close();
   });
   return {
-    ...{ time, wan, site, devices, dataDir },
+    ...{ time, wan, site, devices, dataDir, openApi },
     async enrol(id) {
       const made = await site.ask<{ code: string }>('POST', 'claims', { device_id: id });
       const where = { dataDir: join(folder, id), id, code: made.code };
