@@ -37,7 +37,7 @@ export const addWaiting = async (
     .insertInto('waiting_orders')
     .values({
       ...{ site_id: site, position, kind: order.kind, device_id: device },
-      shadow: order.kind === 'shadow' ? order.body.shadow : '',
+      shadow: order.kind === 'shadow' ? order.body.shadow : noShadow,
       ...{ body: canonicalJson(order.body), created_at: now },
     })
     .execute();
@@ -50,21 +50,24 @@ const lastOfShadow = async (
   site: string,
   { device, shadow }: { readonly device: string; readonly shadow: string },
 ): Promise<WaitingOrder | undefined> => {
-  const last = await db
+  const ofDevice = db
     .selectFrom('waiting_orders')
     .selectAll()
     .where('site_id', '=', site)
     .where('device_id', '=', device)
     .orderBy('position', 'desc')
-    .limit(mostLookedAt)
-    .execute();
-  const isCommand = last.findIndex(({ kind }) => kind === 'command');
-  const since = isCommand < 0 ? last : last.slice(0, isCommand);
-  return since.find((row) => row.shadow === shadow);
+    .limit(1);
+  const last = await ofDevice.where('shadow', '=', shadow).executeTakeFirst();
+  if (last === undefined) return undefined;
+  const command = await ofDevice
+    .where('shadow', '=', noShadow)
+    .where('position', '>', last.position)
+    .executeTakeFirst();
+  return command === undefined ? last : undefined;
 };
 
-/** Shadows of one device that have orders: more than any has. */
-const mostLookedAt = 32;
+/** A command's. */
+const noShadow = '';
 
 /** Those that go next: commands with what was made before them for their devices, then the others in order. */
 export const nextWaiting = async (
@@ -85,13 +88,9 @@ export const nextWaiting = async (
   for (const { device_id, position } of commands) {
     if (chosen.has(position)) continue;
     if (chosen.size >= most) break;
+    const ofDevice = await all.where('device_id', '=', device_id).execute();
     choose(
-      await all
-        .where('device_id', '=', device_id)
-        .where('position', '<=', position)
-        .orderBy('position')
-        .limit(most)
-        .execute(),
+      ofDevice.filter((row) => row.position <= position).sort((a, b) => a.position - b.position),
     );
   }
   if (chosen.size < most) choose(await all.orderBy('position').limit(most).execute());

@@ -45,12 +45,14 @@ export const listChanges = async (
       .selectFrom('shadow_changes')
       .selectAll()
       .where('site_id', '=', filter.site)
-      .where('position', '<', next)
-      .where('position', '>', range.above);
+      // No lower bound: with both, SQLite would rather read everything of the site than what is of the device.
+      .where('position', '<', next);
     if (filter.device !== undefined) query = query.where('device_id', '=', filter.device);
     const found = await query.orderBy('position', 'desc').limit(rowsAtOnce).execute();
     for (const row of found) {
-      if (isBeforeRange(row, filter)) return { rows, next: undefined };
+      if (row.position <= range.above || isBeforeRange(row, filter)) {
+        return { rows, next: undefined };
+      }
       const changes = matchingChanges(row, filter);
       if (changes !== undefined) {
         if (rows.length === limit) return { rows, next };

@@ -112,12 +112,8 @@ const resupply = async (
       .selectFrom('shadows')
       .selectAll()
       .where('site_id', '=', site)
-      .where((eb) =>
-        eb.or([
-          eb('device_id', '>', device),
-          eb.and([eb('device_id', '=', device), eb('shadow', '>', shadow)]),
-        ]),
-      )
+      // As one value: a chain of alternatives would read the site's shadows from the first on each time.
+      .where((eb) => eb(eb.refTuple('device_id', 'shadow'), '>', eb.tuple(device, shadow)))
       .orderBy('device_id')
       .orderBy('shadow')
       .limit(200)

@@ -40,7 +40,7 @@ export const waitingOrdersTables: PortableMigration = {
     schema
       .createIndex('waiting_orders_by_device')
       .on('waiting_orders')
-      .columns(['site_id', 'device_id', 'position']),
+      .columns(['site_id', 'device_id', 'shadow', 'position']),
     schema
       .createIndex('waiting_orders_by_kind')
       .on('waiting_orders')
