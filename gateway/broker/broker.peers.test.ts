@@ -1,46 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
-import { openSite, type Site } from './broker-fixture.js';
+import { openSite } from './broker-fixture.js';
+import { filesOf, mosquittoArguments } from './foreign-clients.js';
 
 const run = promisify(execFile);
-
-/** Files of a device's certificate, as foreign clients take them. */
-async function filesOf(site: Site, device: string) {
-  const { tls } = await site.fleet.device(device);
-  const files = {
-    ca: join(site.folder, 'ca.pem'),
-    cert: join(site.folder, `${device}.pem`),
-    key: join(site.folder, `${device}.key`),
-  };
-  await writeFile(files.ca, site.fleet.root.certificate.pem);
-  await writeFile(files.cert, tls.cert);
-  await writeFile(files.key, tls.key);
-  return files;
-}
-
-async function mosquittoArguments(site: Site, device: string): Promise<string[]> {
-  const { ca, cert, key } = await filesOf(site, device);
-  const port = `${site.broker.ports.mqtts ?? 0}`;
-  return [
-    '-h',
-    '127.0.0.1',
-    '-p',
-    port,
-    '-i',
-    device,
-    '--cafile',
-    ca,
-    '--cert',
-    cert,
-    '--key',
-    key,
-  ];
-}
 
 t.test('mosquitto_pub and mosquitto_sub work with a device certificate', async (t: Test) => {
   const site = await openSite(t);
