@@ -3,9 +3,10 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
@@ -131,11 +132,11 @@ const startMosquitto = async (parent: string, persistence: string): Promise<Peer
   const config = join(await mkdtemp(join(parent, 'mosquitto-')), 'mosquitto.conf');
   await writeFile(
     config,
-    `listener ${port} 127.0.0.1\nallow_anonymous true\nlog_type none\nuser root\n${persistence}`,
+    `listener ${port} 127.0.0.1\nallow_anonymous true\nlog_dest stderr\nlog_type information\nconnection_messages false\nuser root\n${persistence}`,
   );
   const from = performance.now();
-  const child = spawn('mosquitto', ['-c', config], { stdio: 'ignore' });
-  await reachable(port);
+  const child = spawn('mosquitto', ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+  await isRunning(child.stderr);
   const startMs = performance.now() - from;
   return { port, process: child, startMs, topic: 'load', stop: () => stop(child) };
 };
@@ -164,19 +165,15 @@ const freePort = async (): Promise<number> => {
   return typeof address === 'object' && address !== null ? address.port : 0;
 };
 
-async function reachable(port: number): Promise<void> {
-  for (let tries = 0; tries < 500; tries += 1) {
-    const socket = connect(port, '127.0.0.1');
-    const isOpen = await new Promise<boolean>((resolve) => {
-      socket.once('connect', () => resolve(true));
-      socket.once('error', () => resolve(false));
-    });
-    socket.destroy();
-    if (isOpen) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`nothing listens on ${port}`);
-}
+/** mosquitto says so when it listens; what it says later is read and forgotten. */
+const isRunning = (said: Readable): Promise<void> =>
+  new Promise((resolve, reject) => {
+    createInterface(said)
+      .on('line', (line) => {
+        if (line.endsWith(' running')) resolve();
+      })
+      .once('close', () => reject(new Error('mosquitto ended')));
+  });
 
 /** Resident memory, MiB. */
 export const residentMiB = ({ process: { pid = 0 } }: Peer): number =>
