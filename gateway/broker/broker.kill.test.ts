@@ -14,6 +14,16 @@ t.test(
   },
 );
 
+t.test('the same in MQTT 5', async (t) => {
+  const run = await prepareKillRun();
+  t.teardown(() => run.close());
+  for (const killAfterAcks of [7, 23]) {
+    const outcome = await runKilled(run, { killAfterAcks, version: 5 });
+    t.match(outcome, { wasKilled: true }, `after ${killAfterAcks}`);
+    t.same([outcome.lost, outcome.wrong], [[], []]);
+  }
+});
+
 t.test('a broker that acknowledges before it commits is found out', async (t) => {
   const run = await prepareKillRun();
   t.teardown(() => run.close());

@@ -24,6 +24,8 @@ export interface KillOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** How many messages are under way at a time; 4 unless given. */
   readonly lanes?: number;
+  /** Of the protocol, in which the load is said; 4 unless given. */
+  readonly version?: 4 | 5;
 }
 
 export interface KillOutcome {
@@ -62,6 +64,9 @@ export async function runKilled(run: KillRun, options: KillOptions): Promise<Kil
     clientId: 'writer',
     clean: false,
     reconnectPeriod: 20,
+    ...(options.version === 5 && {
+      ...{ protocolVersion: 5, properties: { sessionExpiryInterval: 3_600 } },
+    }),
   });
   writer.on('error', () => undefined);
   try {

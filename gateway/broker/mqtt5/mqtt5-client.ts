@@ -256,11 +256,12 @@ export class Mqtt5Client {
     if (packet === undefined || session === undefined) return;
     const { packetId, code } = packet;
     if (type === packetType.pubrel) {
-      const isKnown = await session.inbox.settled(packetId);
-      if (isKnown) await this.#deps.sessions.queues.completed(session, packetId);
+      if (await session.inbox.settled(packetId)) {
+        await this.#deps.sessions.queues.completed(session, packetId);
+      }
       this.#unfinished.delete(packetId);
-      const answer = isKnown ? reason.success : reason.packetIdNotFound;
-      this.#outlet?.answer(acknowledgement('pubcomp', packetId, answer));
+      // One that is not known came before: its PUBCOMP was lost, and clients take a reason for a failure.
+      this.#outlet?.answer(acknowledgement('pubcomp', packetId));
     } else if (type === packetType.pubrec && code < firstRefusal) {
       const isKnown = await this.#deps.sessions.queues.released(session, packetId);
       const answer = isKnown ? reason.success : reason.packetIdNotFound;

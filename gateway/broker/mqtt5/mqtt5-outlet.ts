@@ -36,7 +36,8 @@ export class ClientOutlet implements Mqtt5Outlet {
     const known = this.#aliases.of(topic);
     const publish = {
       ...fields,
-      wireTopic: known?.isKnown === true ? '' : topic,
+      // With QoS 2 a client keeps the packet until PUBREL, and mqtt.js (5.x) then no longer knows what its alias stood for.
+      wireTopic: known?.isKnown === true && fields.qos < 2 ? '' : topic,
       topicAlias: known?.alias,
       expiryS: expiresAt === undefined ? undefined : this.#secondsTo(expiresAt),
     };
