@@ -151,6 +151,36 @@ t.test('revokes what a device has, and tells its site and the next gateway of it
   t.match(then.certificates.at(-1), { serial: 'ad', actor: 'site:ann', at: 7 });
 });
 
+t.test('what a site renewed before it heard of a revocation goes the same way', async (t) => {
+  const { cloud, devices, report, plan } = await open(t);
+  const again = (replaces: string, serial: string) => ({
+    ...renewed,
+    body: { ...renewed.body, replaces, serial },
+  });
+  await report('audit', enrolled);
+  const request = { name, serial: '', reason: 'key_compromise' };
+  t.same(await cloud.call(devices, devices.revokeDeviceCertificates, request), { serials: ['ab'] });
+  await plan();
+  // It was cut off meanwhile, and the device renewed twice.
+  await report('audit', again('ab', 'ac'), again('ac', 'ad'));
+  const { certificates } = (await plan()).get('revocations/revocations') as RevocationsBody;
+  t.match(
+    certificates.map(({ serial, reason, actor }) => [serial, reason, actor]),
+    ['ab', 'ac', 'ad'].map((serial) => [serial, 'key_compromise', 'cloud:admin']),
+  );
+  const superseded = {
+    ...{ device: 'pump', issuer_key_id: 'cafe', serial: 'b0', expires_at: null },
+    ...{ reason: 'superseded', actor: 'site:renewal', revoked_at: 7 },
+  };
+  await report('audit', { kind: 'certificate_revoked', body: superseded }, again('b0', 'b1'));
+  const asked = { parent: name, pageSize: 0, pageToken: '' };
+  const listed = await cloud.call(devices, devices.listDeviceCertificates, asked);
+  t.match(
+    listed.certificates.filter(({ serial }) => serial === 'b1'),
+    [{ revokedBy: '' }],
+  );
+});
+
 t.test('a deleted device is gone here at once, and for good when its site says so', async (t) => {
   const { cloud, devices, report, plan, device } = await open(t);
   await report('audit', enrolled);

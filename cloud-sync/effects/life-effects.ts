@@ -1,11 +1,14 @@
 /** What the journal says of the lives and the certificates of devices. */
+import type { EntryBody } from '@holdfast/protos/link/journal-entries';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
+import type { RevocationReason } from '@holdfast/protos/semantics/revocation-reason';
 import { proposeRevocations } from '../certificates/revocation-proposals.js';
 import { recordRevocation } from '../certificates/revocations.js';
 import { recordCertificate } from '../devices/device-certificates.js';
 import { forgetLife, isOfForgotten, takeLifecycle } from '../devices/device-lives.js';
 import { deleteDevice, ensureDevice } from '../devices/device-records.js';
 import type { PlanPublisher } from '../sites/plan-publisher.js';
+import type { WriteTransaction } from '../store/sql-engine.js';
 import type { EffectRegistry, EntryProblem } from './effect-registry.js';
 
 export interface LifeEffectsDependencies {
@@ -14,7 +17,8 @@ export interface LifeEffectsDependencies {
 }
 
 export const registerLifeEffects = ({ effects, plans }: LifeEffectsDependencies): void => {
-  effects.register('audit', 'certificate_issued', async ({ tx, site }, entries) => {
+  effects.register('audit', 'certificate_issued', async ({ tx, site, now }, entries) => {
+    let isTold = false;
     for (const { at, body } of entries) {
       await recordCertificate(tx, {
         ...{ site, device: body.device, issuedAt: at },
@@ -22,7 +26,9 @@ export const registerLifeEffects = ({ effects, plans }: LifeEffectsDependencies)
         serial: body.serial,
         expiresAt: body.expires_at,
       });
+      isTold = (await revokeWith(tx, site, body, now)) || isTold;
     }
+    if (isTold) await plans.request(tx, [site]);
     return undefined;
   });
 
@@ -83,5 +89,34 @@ export const registerLifeEffects = ({ effects, plans }: LifeEffectsDependencies)
     }
     await plans.request(tx, [site]);
     return undefined;
+  });
+};
+
+/**
+ * A site that was cut off renewed a certificate that had been revoked here: whoever holds that one's key has the new one, so it goes the same
+ * way. Whether it is new that it does.
+ */
+const revokeWith = async (
+  tx: WriteTransaction,
+  site: string,
+  body: EntryBody<'audit', 'certificate_issued'>,
+  now: number,
+): Promise<boolean> => {
+  const revoked = await tx.db
+    .selectFrom('revocations')
+    .select(['reason', 'actor'])
+    .where('serial', '=', body.replaces)
+    .where('device_id', '=', body.device)
+    .where((eb) => eb.or([eb('site_id', '=', site), eb('site_id', 'is', null)]))
+    .where('reason', '!=', 'superseded')
+    .executeTakeFirst();
+  if (revoked === undefined) return false;
+  return recordRevocation(tx, {
+    ...{ site, device: body.device, at: now, actor: revoked.actor },
+    issuerKeyId: body.issuer_key_id,
+    serial: body.serial,
+    // Only `recordRevocation` writes it.
+    reason: revoked.reason as RevocationReason,
+    expiresAt: body.expires_at,
   });
 };
