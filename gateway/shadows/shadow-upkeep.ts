@@ -137,19 +137,31 @@ export class ShadowUpkeep {
     const { maxConflicts } = this.#options;
     this.#conflicts = await this.#count();
     if (this.#conflicts <= maxConflicts) return;
-    const sql = `SELECT device, name, id, settled_at FROM shadow_conflicts
-      ORDER BY settled_at IS NULL, rowid LIMIT ?`;
     for (;;) {
       const excess = Math.ceil(this.#conflicts - maxConflicts * prunedTo);
       if (excess <= 0) return;
       const limit = Math.min(excess, conflictsAtOnce);
-      const rows = await this.#deps.site.read.all<ConflictRow>(sql, [limit]);
+      const rows = await this.#oldestToGo(limit);
       if (rows.length === 0) return;
       await this.#forget(rows, true);
       const open = rows.filter(({ settled_at }) => settled_at === null).length;
       this.#deps.log.warn({ conflicts: rows.length, open }, 'there were too many conflicts');
       this.#conflicts = await this.#count();
     }
+  }
+
+  async #oldestToGo(limit: number): Promise<ConflictRow[]> {
+    const { read } = this.#deps.site;
+    const columns = 'SELECT device, name, id, settled_at FROM shadow_conflicts';
+    const settled = await read.all<ConflictRow>(
+      `${columns} WHERE settled_at IS NOT NULL ORDER BY settled_at LIMIT ?`,
+      [limit],
+    );
+    if (settled.length > 0) return settled;
+    return read.all<ConflictRow>(
+      `${columns} WHERE settled_at IS NULL ORDER BY detected_at LIMIT ?`,
+      [limit],
+    );
   }
 
   async #forget(rows: readonly ConflictRow[], isLoss: boolean): Promise<void> {

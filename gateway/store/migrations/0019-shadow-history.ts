@@ -12,5 +12,6 @@ UPDATE shadow_conflicts SET since = detected_at;
 CREATE INDEX shadow_conflicts_by_age ON shadow_conflicts (since, settled_at);
 CREATE INDEX shadow_conflicts_in_order ON shadow_conflicts (detected_at);
 CREATE INDEX shadow_conflicts_open ON shadow_conflicts (detected_at) WHERE settled_at IS NULL;
+CREATE INDEX shadow_conflicts_settled ON shadow_conflicts (settled_at) WHERE settled_at IS NOT NULL;
 ${historySchema}`,
 };
