@@ -42,6 +42,12 @@ export const registerSiteEffects = ({ effects, orders, log }: SiteEffectsDepende
     }
     return undefined;
   });
+  effects.register('audit', 'shadow_conflicts_dropped', async ({ tx, site }, entries) => {
+    for (const { body } of entries) {
+      tx.afterCommit(() => log.warn({ site, ...body }, 'a site has no room for conflicts'));
+    }
+    return undefined;
+  });
   // Nothing to do: their numbers are accounted for by being taken in.
   effects.register('state', 'compacted', async () => undefined);
 };

@@ -88,13 +88,25 @@ const settleRow = async (
   { conflict, kept, by }: ConflictSettlement,
   now: number,
 ): Promise<void> => {
+  const id = conflictId(conflict);
+  if (by === undefined) {
+    // Nobody wrote over it: it had to go, since too much has lost in this shadow.
+    await db
+      .deleteFrom('shadow_conflicts')
+      .where('site_id', '=', site)
+      .where('device_id', '=', device)
+      .where('shadow', '=', shadow)
+      .where('conflict_id', '=', id)
+      .execute();
+    return;
+  }
   await db
     .updateTable('shadow_conflicts')
-    .set({ is_open: 0, settled_at: now, settled_by: by?.stamp.writer ?? '', kept })
+    .set({ is_open: 0, settled_at: now, settled_by: by.stamp.writer, kept })
     .where('site_id', '=', site)
     .where('device_id', '=', device)
     .where('shadow', '=', shadow)
-    .where('conflict_id', '=', conflictId(conflict))
+    .where('conflict_id', '=', id)
     .where('is_open', '=', 1)
     .execute();
 };

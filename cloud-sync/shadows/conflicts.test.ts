@@ -259,3 +259,26 @@ t.test('a watch over the API tells what was committed, whoever wrote it', async 
   t.match(listed, { changes: [{ version: 3n }, { version: 2n }], completeAfterVersion: 0n });
   t.not(listed.nextPageToken, '');
 });
+
+t.test('more losers than a shadow may have go, the oldest first', async (t) => {
+  const store = await storeUnderTest(t, { now: () => 10_000 });
+  registerShadowEffects(store);
+  await store.engine.write((tx) => ensureDevice(tx, 'a', 'd'));
+  const key = { site: 'a', device: 'd', shadow: '-', writer: 'cloud:ann' };
+  await store.engine.write((tx) =>
+    changeShadow(store, tx, key, (before, context) =>
+      writePatch(before, { desired: { a: 0 } }, context),
+    ),
+  );
+  const operations = Array.from({ length: 1_003 }, (_, at) => ({
+    path: ['desired', 'a'],
+    value: at,
+    stamp: { wall: 20_000 + at, counter: 0, replica: `s${at}`, writer: 'site:ann' },
+  }));
+  const body = { device: 'd', shadow: '-', operations };
+  await store.ingest(await new StandInLog('state').batch([{ kind: 'shadow', body }]));
+  t.equal((await readShadow(store.engine.read, key)).state.lost.size, 1_000);
+  const rows = await store.engine.read.selectFrom('shadow_conflicts').select('conflict').execute();
+  t.equal(rows.length, 1_000);
+  t.notOk(rows.some(({ conflict }) => JSON.parse(conflict).loser.stamp.wall === 10_000));
+});

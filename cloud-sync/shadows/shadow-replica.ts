@@ -2,7 +2,7 @@
  * One shadow as this end keeps it, and what becomes of it: the control plane is one of the two replicas of the merge in
  * protos/semantics, the site is the other. Pure.
  */
-import { deadFromOthers } from '@holdfast/protos/semantics/forget-operations';
+import { deadFromOthers, withinLosers } from '@holdfast/protos/semantics/forget-operations';
 import { type HybridTime, laterOf, zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
 import { collectInCloud } from '@holdfast/protos/semantics/shadow-collection';
 import {
@@ -10,6 +10,7 @@ import {
   renderShadow,
   type ShadowPatch,
 } from '@holdfast/protos/semantics/shadow-document';
+import { mostLosers } from '@holdfast/protos/semantics/shadow-limits';
 import {
   applyOperations,
   emptyShadow,
@@ -111,7 +112,8 @@ export const mergeReceived = (
   replica: string,
 ): ShadowChange | undefined => {
   const merged = applyOperations(before.state, operations);
-  const rest = collectInCloud(before.state, merged, dead, replica);
+  const collected = collectInCloud(before.state, merged, dead, replica);
+  const rest = { ...collected, ...withinLosers(collected.state, mostLosers) };
   if (rest.state === before.state && !(isDeletion && before.exists)) return undefined;
   const { desired, reported } = renderShadow(rest.state).state;
   const holds = desired !== undefined || reported !== undefined;
@@ -120,6 +122,7 @@ export const mergeReceived = (
   const shadow = withState(before, rest.state, {
     exists: holds || (before.exists && !isDeletion),
     version: isVisible ? before.version + 1 : before.version,
+    held: merged,
   });
   return { shadow, operations: [], dead: rest.dead };
 };
@@ -165,9 +168,16 @@ const minted = (
 const withState = (
   before: ShadowReplica,
   state: ShadowState,
-  { version, exists }: Pick<ShadowReplica, 'version' | 'exists'>,
+  {
+    version,
+    exists,
+    held = state,
+  }: Pick<ShadowReplica, 'version' | 'exists'> & {
+    /** What it was before anything was forgotten: that had its time too. */
+    readonly held?: ShadowState;
+  },
 ): ShadowReplica => {
-  const latest = latestTime([...state.leaves.values(), ...state.lost.values()]);
+  const latest = latestTime([...held.leaves.values(), ...held.lost.values()]);
   return { version, exists, state, time: laterOf(before.time, latest) };
 };
 

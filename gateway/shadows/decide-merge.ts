@@ -1,15 +1,9 @@
 /** What becomes of a shadow by what the control plane wrote, and by the age of what lost. Pure. */
 import { settledBetween } from '@holdfast/protos/semantics/conflict-settlement';
-import { forgetLost } from '@holdfast/protos/semantics/forget-operations';
-import { compareTimes } from '@holdfast/protos/semantics/hybrid-clock';
+import { forgetLost, withinLosers } from '@holdfast/protos/semantics/forget-operations';
 import { collectAtSite } from '@holdfast/protos/semantics/shadow-collection';
 import { renderShadow } from '@holdfast/protos/semantics/shadow-document';
-import {
-  applyOperations,
-  conflictsOf,
-  idOf,
-  type ShadowState,
-} from '@holdfast/protos/semantics/shadow-merge';
+import { applyOperations, type ShadowState } from '@holdfast/protos/semantics/shadow-merge';
 import { takeLost } from '@holdfast/protos/semantics/shadow-resupply';
 import { settleByPolicy } from './settle-by-policy.js';
 import {
@@ -56,25 +50,6 @@ export const decideMerge = (
     ],
     dropped,
   });
-};
-
-/** The oldest losers go where there are too many; those whose conflicts are over first. */
-const withinLosers = (
-  state: ShadowState,
-  maxLosers: number,
-): { readonly state: ShadowState; readonly dropped: ReadonlySet<string> } => {
-  const excess = state.lost.size - maxLosers;
-  if (excess <= 0) return { state, dropped: new Set() };
-  const open = new Set(conflictsOf(state).map(({ loser }) => idOf(loser)));
-  const oldest = [...state.lost.entries()]
-    .sort(([, a], [, b]) => compareTimes(a.stamp, b.stamp))
-    .map(([id]) => id);
-  const losers = [...oldest.filter((id) => !open.has(id)), ...oldest.filter((id) => open.has(id))];
-  const going = losers.slice(0, excess);
-  return {
-    state: forgetLost(state, new Set(going)),
-    dropped: new Set(going.filter((id) => open.has(id))),
-  };
 };
 
 const visibleText = (state: ShadowState): string => JSON.stringify(renderShadow(state));

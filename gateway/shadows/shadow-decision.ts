@@ -7,6 +7,7 @@ import type {
 } from '@holdfast/protos/semantics/conflict-settlement';
 import type { ClockReading, HybridTime } from '@holdfast/protos/semantics/hybrid-clock';
 import { type ShadowPatch, shadowBytes } from '@holdfast/protos/semantics/shadow-document';
+import { mostLosers } from '@holdfast/protos/semantics/shadow-limits';
 import type {
   ShadowOperation,
   ShadowPath,
@@ -64,7 +65,7 @@ export const defaultShadowLimits: ShadowLimits = {
   maxDocumentBytes: shadowBytes.default,
   maxDepth: maxShadowDepth,
   maxLeaves: 1_000,
-  maxLosers: 1_000,
+  maxLosers: mostLosers,
 };
 
 export interface ShadowContext {

@@ -2,6 +2,7 @@
  * What a replica of a shadow may forget: deletions that everybody has, and losers of conflicts that are over or too old. Nothing that is
  * visible depends on either, so replicas that forget at different times still agree; and forgetting opens no conflict again. Pure.
  */
+import { compareTimes } from './hybrid-clock.js';
 import { conflictsOf, idOf, keyOf, type ShadowState, type ShadowWriteId } from './shadow-merge.js';
 import { compareStamps } from './shadow-stamp.js';
 
@@ -32,6 +33,25 @@ export const forgetLost = (state: ShadowState, losers: ReadonlySet<string>): Sha
   const lost = without(state.lost, losers);
   if (lost.size === state.lost.size) return state;
   return { leaves: state.leaves, lost: stillOver(state, { leaves: state.leaves, lost }) };
+};
+
+/** The oldest losers go where there are too many; those whose conflicts are over first. */
+export const withinLosers = (
+  state: ShadowState,
+  maxLosers: number,
+): { readonly state: ShadowState; readonly dropped: ReadonlySet<string> } => {
+  const excess = state.lost.size - maxLosers;
+  if (excess <= 0) return { state, dropped: new Set() };
+  const open = new Set(conflictsOf(state).map(({ loser }) => idOf(loser)));
+  const oldest = [...state.lost.entries()]
+    .sort(([, a], [, b]) => compareTimes(a.stamp, b.stamp))
+    .map(([id]) => id);
+  const losers = [...oldest.filter((id) => !open.has(id)), ...oldest.filter((id) => open.has(id))];
+  const going = losers.slice(0, excess);
+  return {
+    state: forgetLost(state, new Set(going)),
+    dropped: new Set(going.filter((id) => open.has(id))),
+  };
 };
 
 /** What is lost after something was forgotten: less the losers whose conflicts only what is forgotten knew to be over. */

@@ -38,5 +38,8 @@ export const faultOfGrowth = (
 export const faultOfEdits = (edits: number, { maxLeaves }: ShadowLimits): string | undefined =>
   edits > maxLeaves ? tooManyLeaves(maxLeaves) : undefined;
 
+/** What lost in one shadow and is kept: the oldest go, those first whose conflicts are over. */
+export const mostLosers = 1_000;
+
 const tooManyLeaves = (maxLeaves: number): string =>
   `The shadow would have more than ${maxLeaves} leaves, deletions that are not confirmed yet among them`;
