@@ -37,7 +37,7 @@ const documentsMessageBytes = 512 * 1024;
 const orderBatchBytes = 256 * 1024;
 const leastWindowBytes = 4 * 1024;
 /** Orders that may be under way: a site stores each by itself, so these are what a command may have to wait for. */
-const mostUnderWay = 128;
+const mostUnderWay = 64;
 
 export class DownLanes {
   readonly #deps: DownLanesDependencies;
