@@ -72,7 +72,13 @@ const maintenanceWindow = v.strictObject({
   /** How long it is open. */
   minutes: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(longestMinutes)),
   /** What may begin in it. */
-  for: v.optional(v.pipe(v.array(v.picklist(windowUses)), v.minLength(1)), [...windowUses]),
+  for: v.optional(
+    v.pipe(
+      v.array(v.picklist(windowUses, `must be ${windowUses.join(' or ')}`)),
+      v.minLength(1, 'must name something, or be left out'),
+    ),
+    [...windowUses],
+  ),
   /** With neither models nor devices it is for all of them. */
   models: v.optional(v.array(v.string()), []),
   devices: v.optional(v.array(deviceId), []),

@@ -40,6 +40,7 @@ import { openSite } from './store/site.js';
 import { loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openTrust, type Trust } from './trust/open-trust.js';
 import { openPeople } from './trust/people/open-people.js';
+import { gatewayHost } from './trust/server-certificate.js';
 import { followClock, openSiteClock } from './trust/site-clock.js';
 import { SiteWindows } from './updates/site-windows.js';
 import { Updates } from './updates/updates.js';
@@ -110,7 +111,7 @@ export const openGateway = async (
       plan.current()?.documents.device.get(device)?.body.lifecycle.decided_at,
   });
   onClose('devices', () => devices.close());
-  const host = configuration.names.hosts[0] ?? '127.0.0.1';
+  const host = gatewayHost(configuration);
   const ports: GatewayPorts = { mqtts: 0, https: 0, console: 0 };
   const trust = await openTrust(
     { ...deps, identity, site, clock, schedule, plan, fence, devices },

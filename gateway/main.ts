@@ -8,7 +8,11 @@ import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { formatAddress } from '@holdfast/provisioning/pki/claim-code';
 import { formatLoginCode } from '@holdfast/provisioning/pki/login-code';
 import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
-import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/run-program';
+import {
+  type ProgramContext,
+  runProgram,
+  unknownCommand,
+} from '@holdfast/provisioning/program/run-program';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import { readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { type GatewayConfiguration, gatewayConfiguration, tokenOf } from './configuration.js';
@@ -23,7 +27,7 @@ import {
   whoseCode,
 } from './trust/enroll-gateway.js';
 import { openGatewayRecord } from './trust/gateway-identity.js';
-import { machineAddress } from './trust/server-certificate.js';
+import { gatewayHost } from './trust/server-certificate.js';
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
 
@@ -77,7 +81,10 @@ export const main = async (): Promise<never> => {
       if (work === undefined) {
         throw new HoldfastError(
           'CONFIGURATION_INVALID',
-          `There is no command "${command}" here: holdfast-gateway --help (the command stands before the flags)`,
+          unknownCommand('holdfast-gateway', command, [
+            ...commands.keys(),
+            ...Object.keys(installerCommands).map((words) => words.split(' ')[0] ?? ''),
+          ]),
         );
       }
       // What root enrols belongs to the user of the service.
@@ -153,7 +160,7 @@ const showLogin = async (
   { configuration, flags: given }: Context,
   { operatorToken, rootSha256 }: EnrolledGateway,
 ): Promise<void> => {
-  const host = configuration.names.hosts[0] ?? machineAddress();
+  const host = gatewayHost(configuration);
   const login = formatLoginCode({
     kind: 'gateway',
     address: formatAddress({ host, port: configuration.listen.consolePort }),

@@ -3,7 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { type ProgramContext, runProgram } from '@holdfast/provisioning/program/run-program';
+import {
+  type ProgramContext,
+  runProgram,
+  unknownCommand,
+} from '@holdfast/provisioning/program/run-program';
 import { aborted } from '@holdfast/provisioning/time/wait';
 import type * as v from 'valibot';
 import { openSerialSimulator } from '../simulator/serial-simulator.js';
@@ -62,7 +66,10 @@ export const runDevice = (): Promise<never> =>
       const [command = 'run', argument] = context.positionals;
       const work = commands.get(command);
       if (work !== undefined) return work(context, argument);
-      throw new HoldfastError('CONFIGURATION_INVALID', `There is no command "${command}"`);
+      throw new HoldfastError(
+        'CONFIGURATION_INVALID',
+        unknownCommand('holdfast-device', command, [...commands.keys()]),
+      );
     },
   });
 

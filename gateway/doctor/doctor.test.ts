@@ -152,6 +152,16 @@ t.test('clock: below what is known, off, alone, without a battery', async (t) =>
   ]);
 });
 
+t.test('ports: two settings that want one', async (t) => {
+  const wanted = ['listen.mqttsPort', 'listen.httpsPort'].map((setting) => ({
+    ...{ setting, host: '127.0.0.1', port: 18_883 },
+  }));
+  t.match(await checkListenPorts({ holderOf: async () => undefined }, { wanted, gatewayPid: 1 }), [
+    { severity: 'failure', text: /httpsPort, too/ },
+    { severity: 'failure' },
+  ]);
+});
+
 t.test('ports: free, taken by whom, served by this gateway, not ours to have', async (t) => {
   const port = await listen(t, createServer());
   const wanted = (host: string, port: number) => [{ setting: 'listen.httpsPort', host, port }];

@@ -30,6 +30,13 @@ export const checkListenPorts = (
   Promise.all(
     wanted.map(async ({ setting, host, port }) => {
       if (port === 0) return ok(`${setting}: any free port`);
+      const other = wanted.find((one) => one.port === port && one.setting !== setting);
+      if (other !== undefined) {
+        return failure(
+          `${setting}: port ${port} is that of ${other.setting}, too`,
+          'give each a port of its own',
+        );
+      }
       const code = await tryPort(host, port);
       if (code === undefined) return ok(`${setting}: port ${port} is free`);
       if (code === 'EADDRNOTAVAIL') {

@@ -12,6 +12,7 @@ import type { GatewayIdentity } from '../trust/gateway-identity.js';
 import type { Trust } from '../trust/open-trust.js';
 import { watchOperatorToken } from '../trust/operator-token.js';
 import type { People } from '../trust/people/open-people.js';
+import { gatewayHost } from '../trust/server-certificate.js';
 import type { PeopleClock } from '../trust/site-clock.js';
 import { estRoutes } from './est/est-routes.js';
 import { clockRoutes } from './local/clock-routes.js';
@@ -99,7 +100,7 @@ export const openDoors = async (
       ],
       codeOf: (secret) => {
         const address = formatAddress({
-          host: names.hosts[0] ?? '127.0.0.1',
+          host: gatewayHost({ names, listen }),
           port: ports.https,
         });
         return formatClaimCode({ kind: 'device', secret, rootSha256: root.sha256, address });

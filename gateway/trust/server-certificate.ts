@@ -140,7 +140,19 @@ export const machineHosts = (): string[] => {
   return ['localhost', '127.0.0.1', '::1', name, local, ...machineAddresses()];
 };
 
+/** The name or address by which devices and people on site reach this gateway. */
+export const gatewayHost = ({
+  names,
+  listen,
+}: {
+  readonly names: { readonly hosts: readonly string[] };
+  readonly listen: { readonly host: string };
+}): string =>
+  names.hosts[0] ??
+  // One that listens on one address is reached there alone.
+  (['0.0.0.0', '::', ''].includes(listen.host) ? machineAddress() : listen.host);
+
 /** The address under which others on site reach this machine; loopback when there is none. */
-export const machineAddress = (): string =>
+const machineAddress = (): string =>
   machineAddresses().find((address) => /^\d+\./.test(address) && !address.startsWith('127.')) ??
   '127.0.0.1';

@@ -33,6 +33,12 @@ t.test('tells a device with its site from one without', async (t) => {
   }
 });
 
+t.test('says of an id that is none what one is', async (t) => {
+  for (const id of ['bad id', 'farm/pump#1', 'x'.repeat(65)]) {
+    t.throws(() => parseDevice(id, undefined), { message: /is no device id/ }, id);
+  }
+});
+
 t.test('reads counts and JSON objects, or says what they have to be', async (t) => {
   t.equal(parseCount('retries')('3'), 3);
   t.throws(() => parseCount('retries')('-1'), /whole number from 0/);

@@ -1,5 +1,6 @@
 /** What people type, parsed. Each throws REQUEST_INVALID with what to type instead. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 
 export type JsonObject = { [key: string]: unknown };
 
@@ -86,6 +87,13 @@ export const parseDevice = (
   site: string | undefined,
 ): { site: string | undefined; device: string } => {
   const parts = text.split('/');
+  const id = parts.at(-1) ?? '';
+  if (parts.length <= 2 && id !== '' && !isDeviceId(id)) {
+    throw new HoldfastError(
+      'REQUEST_INVALID',
+      `'${id}' is no device id: it is 1 to 64 of A-Z a-z 0-9 _ -`,
+    );
+  }
   if (parts.length === 2 && parts[0] && parts[1]) return { site: parts[0], device: parts[1] };
   if (parts.length === 1 && text !== '') return { site, device: text };
   throw new HoldfastError('REQUEST_INVALID', `'${text}' is no device: write SITE/DEVICE`);

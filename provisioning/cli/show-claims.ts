@@ -24,12 +24,14 @@ export interface ShowOptions {
   readonly replaced?: string | undefined;
   /** Other codes that are open for the same id, as `device claims` calls them. */
   readonly alsoOpen?: readonly string[];
+  /** Whether they were made at a gateway. */
+  readonly isAtGateway?: boolean;
 }
 
 export const showClaims = async (
   terminal: Terminal,
   claims: readonly ShownClaim[],
-  { isList, hasQr, labels, replaced, alsoOpen = [] }: ShowOptions,
+  { isList, hasQr, labels, replaced, alsoOpen = [], isAtGateway = false }: ShowOptions,
 ): Promise<void> => {
   const paths = await labels?.write(claims.map(labelOf));
   const [only, ...others] = claims;
@@ -53,7 +55,7 @@ export const showClaims = async (
   }
   for (const other of alsoOpen) {
     terminal.line(
-      `${terminal.paint('yellow', '!')} another code for ${only.device} is open, and may be used as well; to delete it: holdfast device unclaim ${other}`,
+      `${terminal.paint('yellow', '!')} another code for ${only.device} is open, and may be used as well; to delete it: holdfast${isAtGateway ? ' --gateway' : ''} device unclaim ${other}`,
     );
   }
   if (others.length > 0) {

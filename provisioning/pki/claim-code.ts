@@ -118,4 +118,6 @@ const checksum = (kind: ClaimKind, body: Uint8Array): Buffer =>
   createHash('sha256').update(prefixes[kind]).update(body).digest().subarray(0, checksumBytes);
 
 const invalid = (why: string) =>
-  new HoldfastError('CLAIM_CODE_INVALID', `This code cannot be used: ${why}.`);
+  new HoldfastError('CLAIM_CODE_INVALID', `This code cannot be used: ${why}.`, {
+    data: { next: 'copy the whole code again, or ask for a new one' },
+  });

@@ -8,6 +8,7 @@ import { Closers } from './closers.js';
 import { type Loaded, type LoadOptions, loadConfiguration } from './configuration.js';
 import { LogStream } from './log-stream.js';
 import { createLogger, type Logger } from './logger.js';
+import { nearestName } from './nearest-name.js';
 import { formatReadyLine, type ReadyPorts } from './ready.js';
 import { type Usage, usageText } from './reference.js';
 import type { ConfigurationSchema } from './settings.js';
@@ -38,6 +39,18 @@ export interface ProgramContext<C> extends Omit<Loaded<C>, 'logLevel' | 'warning
   /** Ends the program because something it cannot do without has failed. */
   fail(error: unknown): void;
 }
+
+/** What to say of a command that there is not. */
+export const unknownCommand = (
+  program: string,
+  written: string,
+  known: readonly string[],
+): string => {
+  const near = nearestName(written, known);
+  return near === undefined
+    ? `There is no command "${written}" here: ${program} --help (the command stands before the flags)`
+    : `There is no command "${written}": do you mean "${near}"?`;
+};
 
 /** Runs the program and ends the process. */
 export const runProgram = async <S extends ConfigurationSchema>(

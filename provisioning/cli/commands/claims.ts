@@ -80,6 +80,7 @@ export const addClaimCommands = (device: Command, context: () => CommandContext)
         labels,
         replaced,
         ...(alsoOpen && { alsoOpen }),
+        isAtGateway: asksGateway,
       });
     });
 
