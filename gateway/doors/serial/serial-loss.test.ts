@@ -10,6 +10,9 @@ import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import t from 'tap';
 import { folderOf, openSerialSite } from './test-serial-site.js';
 
+// Whatever is lost is sent again after a while, and a busy machine takes its time for each.
+t.setTimeout(120_000);
+
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const pump = 'pump-1';
 

@@ -11,6 +11,7 @@ import type {
 } from '@holdfast/protos/link/plan-documents';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import type { Test } from 'tap';
+import type { DispatchDeviceEvent } from '../../devices/device-events.js';
 import { openDevices } from '../../devices/devices.js';
 import { createDispatch } from '../../devices/dispatch.js';
 import { Lifecycles } from '../../devices/lifecycles.js';
@@ -22,6 +23,7 @@ import { shadowChanged } from '../../shadows/shadow-change.js';
 import { performShadowChanges } from '../../shadows/shadow-effects.js';
 import { openShadows } from '../../shadows/shadows.js';
 import { openSite } from '../../store/site.js';
+import type { SiteStore } from '../../store/site-store.js';
 import type { AccessRefusal } from '../../trust/access-log.js';
 import { Revocations } from '../../trust/revocations.js';
 import { Updates } from '../../updates/updates.js';
@@ -59,13 +61,28 @@ export const openSerialSite = async (
   const closers: (() => Promise<void>)[] = [];
   const onClose = (_name: string, close: () => Promise<void>) => void closers.unshift(close);
   const fail = (error: unknown) => t.fail(String(error));
-  const { site, outbox, telemetry, store } = await openSite(
+  /** How much has happened so far, and who waits for more. */
+  let happened = 0;
+  const waiting = new Set<() => void>();
+  const note = (): void => {
+    happened += 1;
+    for (const wake of waiting) wake();
+    waiting.clear();
+  };
+  const opened = await openSite(
     { log, clock, onClose, fail },
     { dataDir, telemetryBudgetBytes: 64 * 1024 * 1024 },
   );
+  const { outbox, telemetry, store } = opened;
+  const site: SiteStore = {
+    read: opened.site.read,
+    // After those who committed have seen it.
+    commit: (write) => opened.site.commit(write).finally(() => setImmediate(note)),
+  };
   const fence = await openFence({ store: site, clock }, 1);
   const devices = await openDevices({ site, clock, log }, { writeAfterMs: 20 });
   onClose('devices', () => devices.close());
+  devices.onChange(note);
   const revocations = await Revocations.open({ site, clock, log });
   const lifecycles = new Lifecycles({
     ...{ site, devices, revocations, clock, log },
@@ -105,7 +122,8 @@ export const openSerialSite = async (
     },
     { httpsAddress: () => '' },
   );
-  const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
+  const inner = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
+  const dispatch: DispatchDeviceEvent = (event) => inner(event).finally(() => setImmediate(note));
   const refused: AccessRefusal[] = [];
   const door = new SerialDoor(
     {
@@ -149,12 +167,17 @@ export const openSerialSite = async (
     /** Changes an image on the disk, behind the back of the cache. */
     damage: (image: Buffer, bytes: Buffer) =>
       writeFile(join(dataDir, 'firmware', sha256Of(image)), bytes),
-    /** Resolves as soon as `look` finds something; looked at after every commit that could show it, and in between. */
+    /** Resolves as soon as `look` finds something; looked at after whatever devices say and whatever is committed. */
     until: async <T>(look: () => Promise<T | undefined> | T | undefined): Promise<T> => {
       for (;;) {
+        const before = happened;
         const found = await look();
         if (found !== undefined) return found;
-        await new Promise((resolve) => setTimeout(resolve, 10));
+        if (happened === before) {
+          await new Promise<void>((resolve) => {
+            waiting.add(resolve);
+          });
+        }
       }
     },
     /** Every point on disk, as the journal would tell it. */
@@ -208,10 +231,10 @@ const campaignBody = (firmware: string, state: CampaignBody['state']): CampaignB
   policy: {
     site_concurrency: 10,
     retries: 0,
-    offer_timeout_ms: 20_000,
-    download_timeout_ms: 20_000,
-    install_timeout_ms: 20_000,
-    confirm_timeout_ms: 20_000,
+    offer_timeout_ms: 120_000,
+    download_timeout_ms: 120_000,
+    install_timeout_ms: 120_000,
+    confirm_timeout_ms: 120_000,
   },
 });
 
