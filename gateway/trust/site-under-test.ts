@@ -64,8 +64,8 @@ export interface RunningSite {
   /** Of the program that runs now. */
   readonly pid: number;
   port(door: 'mqtts' | 'https' | 'console'): number;
-  /** Asks the people's door, as the operator. */
-  ask(method: string, path: string, body?: object): Promise<Answer>;
+  /** Asks the people's door, as the operator; a body of bytes is sent as it is. */
+  ask(method: string, path: string, body?: object | Uint8Array): Promise<Answer>;
   /** Asks the devices' door; over `agent` where one is given. */
   askAsDevice(path: string, credentials?: DeviceCredentials, agent?: Agent): Promise<Answer>;
   agent(credentials: DeviceCredentials): Agent;
@@ -257,7 +257,7 @@ const exchange = (options: object, body?: object): Promise<Answer> =>
       });
     });
     asked.once('error', reject);
-    asked.end(body === undefined ? undefined : JSON.stringify(body));
+    asked.end(body === undefined || body instanceof Uint8Array ? body : JSON.stringify(body));
   });
 
 const reading = async <T>(path: string, work: (database: Database) => Promise<T>): Promise<T> => {

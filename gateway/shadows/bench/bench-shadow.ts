@@ -5,6 +5,7 @@
 import { loadavg } from 'node:os';
 import { openSiteWithCloud } from '../site-with-cloud.js';
 import { type Figure, tableOf } from './figures.js';
+import { measureDisk } from './measure-disk.js';
 import { measureLatency } from './measure-latency.js';
 import { measureLink } from './measure-link.js';
 import { measureMemory } from './measure-memory.js';
@@ -22,7 +23,7 @@ const say = (text: string): void => {
   if (!isJson) process.stderr.write(`${text}\n`);
 };
 
-const figures: Figure[] = [];
+const figures: Figure[] = await measureDisk();
 say(`${crowd} devices enrol and connect …`);
 const both = await openSiteWithCloud();
 try {
@@ -43,5 +44,7 @@ figures.push(...(await measureMemory(shadows)));
 
 const machine = { loadavg: loadavg(), node: process.version, crowd, shadows };
 process.stdout.write(
-  isJson ? `${JSON.stringify({ machine, figures })}\n` : `${tableOf(figures)}\n`,
+  isJson
+    ? `${JSON.stringify({ machine, figures })}\n`
+    : `${tableOf(figures)}\nload of the machine: ${machine.loadavg.map((load) => load.toFixed(1)).join(', ')}\n`,
 );

@@ -10,6 +10,7 @@ import { type Delta, report, type ShadowDevice } from './shadow-devices.js';
 /** Changes begun a second, whether the ones before are through or not. */
 const perSecond = 20;
 const watched = 10;
+const warmUp = 40;
 const limitMs = 30_000;
 
 export const measureLatency = async (
@@ -17,6 +18,8 @@ export const measureLatency = async (
   devices: readonly ShadowDevice[],
   samples: number,
 ): Promise<Figure[]> => {
+  // What both ends do for the first time they do slower.
+  await paced(warmUp, (turn) => toDevice(both, deviceOf(devices, turn), -1 - turn));
   const down = await paced(samples, (turn) => toDevice(both, deviceOf(devices, turn), turn));
   const watchers = await Promise.all(devices.slice(0, watched).map((one) => watch(both, one)));
   const up = await paced(samples, (turn) => watchers[turn % watchers.length]?.(turn) ?? never());
