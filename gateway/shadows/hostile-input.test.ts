@@ -41,6 +41,7 @@ const hostile: Readonly<Record<string, Uint8Array>> = {
     `{${Array.from({ length: 2_000 }, (_, at) => `"k${at}":1`).join()}}`,
   ),
   'null within an array': inDesired('{"a":[null]}'),
+  'a key twice': inDesired('{"a":1,"b":{"a":1},"a":2}'),
   'nothing but a brace': bytesOf('{'),
   'a text': bytesOf('"text"'),
   'an array': bytesOf('[]'),

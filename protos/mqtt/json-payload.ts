@@ -27,8 +27,9 @@ export const defaultJsonLimits: JsonLimits = { maxBytes: 16_384, maxDepth: 16 };
 
 /**
  * Reads one JSON value out of a payload. Depth is checked on the bytes before anything is built, so that no nesting
- * costs more than a scan; refused besides: invalid UTF-8, half characters (`"\ud800"`), `__proto__` as a key, numbers that
- * are no finite double (`1e999` would be written back as `null`).
+ * costs more than a scan; refused besides: invalid UTF-8, half characters (`"\ud800"`), `__proto__` as a key, a key that
+ * one object has twice (readers differ in which of them counts), numbers that are no finite double (`1e999` would be
+ * written back as `null`).
  */
 export const parseJson = (
   payload: Uint8Array,
@@ -37,7 +38,8 @@ export const parseJson = (
   if (payload.byteLength > limits.maxBytes) {
     return tooLarge(`The payload has ${payload.byteLength} bytes, ${limits.maxBytes} are allowed`);
   }
-  if (isDeeperThan(payload, limits.maxDepth)) {
+  const members = countMembers(payload, limits.maxDepth);
+  if (members === undefined) {
     return invalid(`The JSON is nested deeper than ${limits.maxDepth} levels`);
   }
   if (!isUtf8(payload)) return invalid('The payload is not UTF-8');
@@ -48,7 +50,8 @@ export const parseJson = (
   } catch {
     return invalid('The payload is not valid JSON');
   }
-  const fault = findFault(value);
+  const found = { members: 0 };
+  const fault = findFault(value, found) ?? (found.members < members ? twice : undefined);
   return fault === undefined ? { ok: true, value } : invalid(fault);
 };
 
@@ -85,9 +88,16 @@ const textOf = (payload: Uint8Array): string =>
 const quote = 34;
 const backslash = 92;
 
-/** Counts brackets outside strings. Bytes of multi-byte characters are all above 127, so bytes suffice. */
-export const isDeeperThan = (payload: Uint8Array, maxDepth: number): boolean => {
+const colon = 58;
+const twice = 'An object has a key twice';
+
+/**
+ * How many members all objects have together, those of one key counted each; undefined where brackets nest deeper than that. Bytes of
+ * multi-byte characters are all above 127, so bytes suffice.
+ */
+const countMembers = (payload: Uint8Array, maxDepth: number): number | undefined => {
   let depth = 0;
+  let members = 0;
   let isInString = false;
   for (let at = 0; at < payload.length; at += 1) {
     const byte = payload[at];
@@ -95,20 +105,24 @@ export const isDeeperThan = (payload: Uint8Array, maxDepth: number): boolean => 
       if (byte === backslash) at += 1;
       else if (byte === quote) isInString = false;
     } else if (byte === quote) isInString = true;
+    else if (byte === colon) members += 1;
     else if (byte === 123 || byte === 91) {
       depth += 1;
-      if (depth > maxDepth) return true;
+      if (depth > maxDepth) return undefined;
     } else if (byte === 125 || byte === 93) depth -= 1;
   }
-  return false;
+  return members;
 };
+
+export const isDeeperThan = (payload: Uint8Array, maxDepth: number): boolean =>
+  countMembers(payload, maxDepth) === undefined;
 
 /** Half a pair has no UTF-8 to be stored or signed as. */
 const faultOfText = (text: string): string | undefined =>
   text.isWellFormed() ? undefined : 'A text has half a surrogate pair';
 
-/** Recursion is safe here: the depth was checked. */
-const findFault = (value: JsonValue): string | undefined => {
+/** Counts members as it goes. Recursion is safe here: the depth was checked. */
+const findFault = (value: JsonValue, found: { members: number }): string | undefined => {
   if (typeof value === 'number') {
     return Number.isFinite(value) ? undefined : 'A number is out of range';
   }
@@ -116,15 +130,16 @@ const findFault = (value: JsonValue): string | undefined => {
   if (typeof value !== 'object' || value === null) return undefined;
   if (Array.isArray(value)) {
     for (const item of value as readonly JsonValue[]) {
-      const fault = findFault(item);
+      const fault = findFault(item, found);
       if (fault !== undefined) return fault;
     }
     return undefined;
   }
   const object = value as JsonObject;
   for (const key of Object.keys(object)) {
+    found.members += 1;
     if (key === '__proto__') return 'The key __proto__ is not allowed';
-    const fault = faultOfText(key) ?? findFault(object[key] ?? null);
+    const fault = faultOfText(key) ?? findFault(object[key] ?? null, found);
     if (fault !== undefined) return fault;
   }
   return undefined;

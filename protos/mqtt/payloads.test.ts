@@ -71,6 +71,20 @@ t.test('counts depth outside strings only, and takes exactly what is allowed', a
   t.match(parseJson(new Uint8Array(1_001), limits), { ok: false, code: 413 });
 });
 
+t.test('refuses a key that one object has twice, however it is written', async (t) => {
+  for (const text of ['{"a":1,"a":2}', '{"a":1,"\\u0061":1}', '[{"b":{"a":1,"c":0,"a":1}}]']) {
+    t.match(reasonOf(parseJson(bytes(text))), /twice/, text);
+  }
+  const fair = { a: { a: 1, b: ':"{,' }, b: { a: [':', { a: 1 }] }, ':': '\\":', '': {} };
+  t.same(read(parseJson(bytes(fair))), fair);
+  await fc.assert(
+    fc.asyncProperty(fc.jsonValue(), async (value) => {
+      const parsed = parseJson(bytes(JSON.stringify(value)));
+      if (!parsed.ok && /twice/.test(parsed.reason)) throw new Error(parsed.reason);
+    }),
+  );
+});
+
 t.test('reads telemetry as a number, an object or a batch', async (t) => {
   t.same(read(parseTelemetry(bytes('21.5'))), [{ value: 21.5 }]);
   t.same(read(parseTelemetry(bytes({ value: 21.5, ts: 1_700_000_000_000.4, boot: 7, seq: 3 }))), [
