@@ -70,18 +70,15 @@ export interface WillRow {
 /** What a queued message counts for beside its payload and topic: row and bookkeeping. */
 export const queuedOverheadBytes = 64;
 
-const queue = appendTable('mqtt_queue', [
-  'seq',
-  'session',
-  'packet_id',
-  'state',
-  'qos',
-  'retain',
-  'topic',
-  'payload',
-  'properties',
-  'expires_at',
-  'share',
+const queueColumns = [
+  ...['seq', 'session', 'packet_id', 'state', 'qos', 'retain'],
+  ...['topic', 'payload'],
+];
+const queue = appendTable('mqtt_queue', queueColumns);
+/** For copies that have more to them: every bound value costs, and most copies have none. */
+const wholeQueue = appendTable('mqtt_queue', [
+  ...queueColumns,
+  ...['properties', 'expires_at', 'share'],
 ]);
 const inbox = appendTable('mqtt_inbox', ['session', 'packet_id'], { onConflict: 'replace' });
 const retained = appendTable(
@@ -141,22 +138,18 @@ export const enqueue = (row: {
   readonly properties?: Uint8Array | undefined;
   readonly expiresAt?: number | undefined;
   readonly share?: string | undefined;
-}): Append => ({
-  into: queue,
-  row: [
-    row.seq,
-    row.session,
-    row.packetId,
-    0,
-    row.qos,
-    row.retain ? 1 : 0,
-    row.topic,
-    row.payload,
-    row.properties ?? null,
-    row.expiresAt ?? null,
-    row.share ?? null,
-  ],
-});
+}): Append => {
+  const { seq, session, packetId, qos, retain, topic, payload } = row;
+  const { properties, expiresAt, share } = row;
+  const plain = [seq, session, packetId, 0, qos, retain ? 1 : 0, topic, payload];
+  if (properties === undefined && expiresAt === undefined && share === undefined) {
+    return { into: queue, row: plain };
+  }
+  return {
+    into: wholeQueue,
+    row: [...plain, properties ?? null, expiresAt ?? null, share ?? null],
+  };
+};
 
 export const saveQueueState = (seq: number, packetId: number | null, state: number): Statement => ({
   sql: 'UPDATE mqtt_queue SET packet_id = ?, state = ? WHERE seq = ?',

@@ -2,7 +2,8 @@
 import type { ClientStream } from './client-stream.js';
 import type { Connection } from './connection.js';
 import type { Mqtt5Limits } from './mqtt5/connect.js';
-import { Mqtt5Client, type Mqtt5Dependencies } from './mqtt5/mqtt5-client.js';
+import { Mqtt5Client } from './mqtt5/mqtt5-client.js';
+import type { Mqtt5Dependencies } from './mqtt5/peer.js';
 import { versionOf } from './packet-guard.js';
 import { openProtocol, type Protocol } from './protocol.js';
 import type { PersistenceDependencies } from './site-persistence.js';

@@ -155,7 +155,7 @@ static void send_connect(struct client *client) {
   unsigned char body[512], header[8] = {0x10};
   char id[64];
   size_t length = put_text(body, "MQTT");
-  snprintf(id, sizeof id, "load-%d-%d", getpid(), client->number);
+  snprintf(id, sizeof id, "bench:load-%d-%d", getpid(), client->number);
   body[length++] = 4;
   body[length++] = (unsigned char)(2 | (options.user ? 128 : 0) | (options.password ? 64 : 0));
   body[length++] = 0;

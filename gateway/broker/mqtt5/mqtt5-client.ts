@@ -1,18 +1,12 @@
 /**
  * The protocol of one MQTT 5 client, on the broker's own messages and sessions as Aedes is for MQTT 3: its packets in their order,
- * the handshakes of CONNECT, SUBSCRIBE and the QoS levels, keepalive, and a reason for whatever is refused.
+ * keepalive, and a reason for whatever ends the connection.
  */
-import { isUtf8 } from 'node:buffer';
-import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { ClientStream } from '../client-stream.js';
 import type { Connection } from '../connection.js';
-import type { ProtocolHooks, PublishRequest } from '../protocol.js';
-import type { SessionRegistry } from '../session-registry.js';
 import { type Accepted, answerConnect, type Mqtt5Limits } from './connect.js';
-import type { ClientOutlet } from './mqtt5-outlet.js';
 import {
   type Parsed,
-  type PublishPacket,
   parseAcknowledgement,
   parseDisconnect,
   parsePublish,
@@ -20,34 +14,23 @@ import {
   parseUnsubscribe,
   sessionExpiryOf,
 } from './packets-in.js';
-import { acknowledgement, subscriptionAnswer } from './packets-out.js';
-import { firstRefusal, packetType, type Reason, reason } from './reason.js';
-import { InboundAliases } from './topic-aliases.js';
+import type { Mqtt5Dependencies, Peer } from './peer.js';
+import { Publishing } from './publishing.js';
+import { packetType, type Reason, reason } from './reason.js';
+import { subscribe, unsubscribe } from './subscribing.js';
 
-export interface Mqtt5Dependencies {
-  readonly hooks: ProtocolHooks<Connection>;
-  readonly sessions: SessionRegistry;
-  /** The broker's elapsed time. */
-  readonly now: () => number;
-}
-
-export class Mqtt5Client {
+export class Mqtt5Client implements Peer {
+  readonly connection: Connection;
   readonly #deps: Mqtt5Dependencies;
   readonly #limits: Mqtt5Limits;
-  readonly #connection: Connection;
   readonly #stream: ClientStream;
-  readonly #aliases: InboundAliases;
-  /** QoS 2 messages of this connection without their PUBCOMP. */
-  readonly #unfinished = new Set<number>();
+  readonly #publishing: Publishing;
   #accepted: Accepted | undefined;
   #keepalive: NodeJS.Timeout | undefined;
   #isWorking = false;
+  /** DISCONNECT came, and its will is not to be published. */
   #isOrderly = false;
   #isOver = false;
-  /** Publishes that are being worked on, and whom to tell when none is any more. */
-  #underWay = 0;
-  #underWayOfQoS1 = 0;
-  #idle: (() => void) | undefined;
 
   constructor(
     deps: Mqtt5Dependencies,
@@ -57,43 +40,48 @@ export class Mqtt5Client {
   ) {
     this.#deps = deps;
     this.#limits = limits;
-    this.#connection = connection;
+    this.connection = connection;
     this.#stream = stream;
-    this.#aliases = new InboundAliases(limits.topicAliasMaximum);
+    this.#publishing = new Publishing(deps, limits, this);
   }
 
   /** With the first packet of the connection, a CONNECT of version 5. */
   async begin(connect: Buffer): Promise<void> {
-    const { hooks, now } = this.#deps;
-    this.#stream.once('close', () => this.#closed());
-    this.#accepted = await answerConnect(
-      { hooks, now },
-      this.#limits,
-      this.#connection,
-      this.#stream,
-      connect,
-    );
+    const { connection } = this;
+    const stream = this.#stream;
+    stream.once('close', () => this.#closed());
+    this.#accepted = await answerConnect(this.#deps, this.#limits, connection, stream, connect);
     if (this.#accepted === undefined) return;
     const { keepaliveS } = this.#accepted;
     if (keepaliveS > 0) {
-      const onSilence = (): void => this.#stream.cut('KEEPALIVE_TIMEOUT');
+      const onSilence = (): void => stream.cut('KEEPALIVE_TIMEOUT');
       // One and a half times what was agreed (3.1.2.10).
       this.#keepalive = setTimeout(onSilence, keepaliveS * 1_500);
     }
-    this.#stream.on('readable', () => this.#next());
-    hooks.ready(this.#connection);
+    stream.on('readable', () => this.#next());
+    this.#deps.hooks.ready(connection);
     this.#next();
   }
 
+  answer(packet: Buffer): void {
+    this.#accepted?.outlet.answer(packet);
+  }
+
+  leave(code: Reason, why: string): void {
+    this.#isOver = true;
+    this.#accepted?.outlet.leave(code, why);
+    this.#stream.cut(why);
+  }
+
   #closed(): void {
+    const { hooks } = this.#deps;
     this.#isOver = true;
     clearTimeout(this.#keepalive);
-    this.#idle?.();
-    const { hooks } = this.#deps;
+    this.#publishing.stop();
     if (this.#accepted !== undefined && !this.#isOrderly) {
-      hooks.will(this.#connection).catch((error: unknown) => hooks.failed(this.#connection, error));
+      hooks.will(this.connection).catch((error: unknown) => hooks.failed(this.connection, error));
     }
-    hooks.gone(this.#connection, this.#isOrderly);
+    hooks.gone(this.connection, this.#isOrderly);
   }
 
   /** Works on a batch, when there is one and the one before is done. */
@@ -109,8 +97,8 @@ export class Mqtt5Client {
         this.#next();
       },
       (error: unknown) => {
-        this.#deps.hooks.failed(this.#connection, error);
-        this.#leave(reason.serverBusy, 'it could not be stored');
+        this.#deps.hooks.failed(this.connection, error);
+        this.leave(reason.serverBusy, 'it could not be stored');
       },
     );
   }
@@ -131,195 +119,79 @@ export class Mqtt5Client {
       const done = this.#take(batch, first, at, start);
       if (done !== undefined) await done;
     }
-    if (this.#underWay === 0 || this.#isOver) return;
-    await new Promise<void>((resolve) => {
-      this.#idle = resolve;
-    });
+    if (!this.#isOver) await this.#publishing.idle();
   }
 
+  /** One packet; what comes behind it waits for what it gives back. */
   #take(bytes: Buffer, first: number, at: number, end: number): Promise<void> | undefined {
     const type = first >> 4;
     if (type !== packetType.publish && (first & 15) !== (flagsOf.get(type) ?? 0)) {
-      this.#leave(reason.malformedPacket, 'the flags of a packet are not its own');
+      this.leave(reason.malformedPacket, 'the flags of a packet are not its own');
       return undefined;
     }
+    const limits = this.#limits;
+    const from = [bytes, at, end, limits] as const;
     switch (type) {
       case packetType.publish:
-        this.#publish(parsePublish(bytes, first, at, end, this.#limits));
-        return undefined;
+        return this.#with(parsePublish(bytes, first, at, end, limits), (packet) => {
+          this.#publishing.take(packet);
+          return undefined;
+        });
       case packetType.puback:
       case packetType.pubrec:
       case packetType.pubrel:
       case packetType.pubcomp:
-        return this.#acknowledged(type, parseAcknowledgement(bytes, at, end, this.#limits));
+        return this.#with(parseAcknowledgement(...from), (packet) =>
+          this.#publishing.acknowledged(type, packet),
+        );
       case packetType.subscribe:
-        return this.#subscribe(parseSubscribe(bytes, at, end, this.#limits));
+        return this.#with(parseSubscribe(...from), (packet) => subscribe(this.#deps, this, packet));
       case packetType.unsubscribe:
-        return this.#unsubscribe(parseUnsubscribe(bytes, at, end, this.#limits));
+        return this.#with(parseUnsubscribe(...from), (packet) =>
+          unsubscribe(this.#deps, this, packet),
+        );
       case packetType.pingreq:
-        this.#outlet?.answer(pingresp);
+        this.answer(pingresp);
         return undefined;
       case packetType.disconnect:
-        this.#disconnect(parseDisconnect(bytes, at, end, this.#limits));
-        return undefined;
+        return this.#with(parseDisconnect(...from), (packet) => this.#disconnected(packet));
       default:
         // A second CONNECT, an AUTH that nobody asked for, or what only a server says.
-        this.#leave(reason.protocolError, 'a packet was not expected');
+        this.leave(reason.protocolError, 'a packet was not expected');
         return undefined;
     }
   }
 
-  get #outlet(): ClientOutlet | undefined {
-    return this.#accepted?.outlet;
-  }
-
-  #value<T>(parsed: Parsed<T>): T | undefined {
-    if ('value' in parsed) return parsed.value;
-    this.#leave(parsed.fault, 'a packet is malformed or breaks the protocol');
+  #with<T>(
+    parsed: Parsed<T>,
+    act: (packet: T) => Promise<void> | undefined,
+  ): Promise<void> | undefined {
+    if ('value' in parsed) return act(parsed.value);
+    this.leave(parsed.fault, 'a packet is malformed or breaks the protocol');
     return undefined;
   }
 
-  #leave(code: Reason, why: string): void {
-    this.#isOver = true;
-    this.#outlet?.leave(code, why);
-    this.#stream.cut(why);
-  }
-
-  #publish(parsed: Parsed<PublishPacket>): void {
-    const packet = this.#value(parsed);
-    if (packet === undefined) return;
-    const { qos, packetId, topicAlias } = packet;
-    const topic =
-      topicAlias === undefined ? packet.topic : this.#aliases.resolve(packet.topic, topicAlias);
-    if (topic === undefined) {
-      this.#leave(reason.topicAliasInvalid, 'a topic alias stands for nothing');
-      return;
-    }
-    if (topic === '') {
-      this.#leave(reason.protocolError, 'a topic is missing');
-      return;
-    }
-    if (packet.isOverfull || (packet.isUtf8 && !isUtf8(packet.payload))) {
-      const code = packet.isOverfull ? reason.quotaExceeded : reason.payloadFormatInvalid;
-      this.#refuse(packet, code);
-      return;
-    }
-    if (qos === 2 && packetId !== undefined) this.#unfinished.add(packetId);
-    if (qos === 1) this.#underWayOfQoS1 += 1;
-    if (this.#unfinished.size + this.#underWayOfQoS1 > this.#limits.receiveMaximum) {
-      this.#leave(reason.receiveMaximumExceeded, 'too many messages wait for their end');
-      return;
-    }
-    const { payload, retain, properties, expiryMs } = packet;
-    const message: PublishRequest = {
-      ...{ topic, payload, qos, retain },
-      ...(packetId !== undefined && { messageId: packetId }),
-      ...(properties !== undefined && { properties }),
-      ...(expiryMs !== undefined && { expiresAt: this.#deps.now() + expiryMs }),
-    };
-    this.#underWay += 1;
-    this.#deps.hooks.publish(this.#connection, message, (error) => this.#published(packet, error));
-  }
-
-  #published(packet: PublishPacket, error: Error | undefined): void {
-    const { qos, packetId } = packet;
-    this.#underWay -= 1;
-    if (qos === 1) this.#underWayOfQoS1 -= 1;
-    const code = error === undefined ? reason.success : refusalOf(error);
-    if (code === undefined) {
-      // Not refused for good: it must come again, which it does over another connection.
-      this.#deps.hooks.failed(this.#connection, error);
-      this.#leave(reason.serverBusy, 'a message could not be taken');
-    } else if (code !== reason.success) this.#refuse(packet, code);
-    else if (packetId !== undefined) {
-      this.#outlet?.answer(acknowledgement(qos === 1 ? 'puback' : 'pubrec', packetId));
-    }
-    if (this.#underWay === 0) this.#idle?.();
-  }
-
-  /** With QoS 0 there is no other way to say so. */
-  #refuse({ qos, packetId }: PublishPacket, code: Reason): void {
-    if (packetId === undefined) {
-      this.#leave(code, 'a message of QoS 0 is refused');
-      return;
-    }
-    if (qos === 2) this.#unfinished.delete(packetId);
-    this.#outlet?.answer(acknowledgement(qos === 1 ? 'puback' : 'pubrec', packetId, code));
-  }
-
-  async #acknowledged(
-    type: number,
-    parsed: Parsed<{ readonly packetId: number; readonly code: number }>,
-  ): Promise<void> {
-    const { session } = this.#connection;
-    const packet = this.#value(parsed);
-    if (packet === undefined || session === undefined) return;
-    const { packetId, code } = packet;
-    if (type === packetType.pubrel) {
-      if (await session.inbox.settled(packetId)) {
-        await this.#deps.sessions.queues.completed(session, packetId);
-      }
-      this.#unfinished.delete(packetId);
-      // One that is not known came before: its PUBCOMP was lost, and clients take a reason for a failure.
-      this.#outlet?.answer(acknowledgement('pubcomp', packetId));
-    } else if (type === packetType.pubrec && code < firstRefusal) {
-      const isKnown = await this.#deps.sessions.queues.released(session, packetId);
-      const answer = isKnown ? reason.success : reason.packetIdNotFound;
-      this.#outlet?.answer(acknowledgement('pubrel', packetId, answer));
-    } else {
-      session.acknowledged(packetId);
-    }
-  }
-
-  async #subscribe(parsed: ReturnType<typeof parseSubscribe>): Promise<void> {
-    const { hooks } = this.#deps;
-    const { session } = this.#connection;
-    const packet = this.#value(parsed);
-    if (packet === undefined || session === undefined) return;
-    const codes: number[] = [];
-    const begun: (() => void)[] = [];
-    for (const { retainHandling, ...subscription } of packet.subscriptions) {
-      const wasThere = session.subscriptions.has(subscription.filter);
-      const outcome = await hooks.subscribe(this.#connection, subscription);
-      codes.push(outcome === 'GRANTED' ? subscription.qos : subscribeRefusals[outcome]);
-      const wantsRetained = retainHandling === 0 || (retainHandling === 1 && !wasThere);
-      if (outcome === 'GRANTED' && wantsRetained) {
-        begun.push(() => hooks.subscribed(this.#connection, subscription));
-      }
-    }
-    this.#outlet?.answer(subscriptionAnswer('suback', packet.packetId, codes));
-    for (const begin of begun) begin();
-  }
-
-  async #unsubscribe(parsed: ReturnType<typeof parseUnsubscribe>): Promise<void> {
-    const { session } = this.#connection;
-    const packet = this.#value(parsed);
-    if (packet === undefined || session === undefined) return;
-    const { packetId, filters } = packet;
-    const codes = filters.map((filter) =>
-      session.subscriptions.has(filter) ? reason.success : reason.noSubscriptionExisted,
-    );
-    await this.#deps.sessions.unsubscribe(session, filters);
-    this.#outlet?.answer(subscriptionAnswer('unsuback', packetId, codes));
-  }
-
-  #disconnect(parsed: ReturnType<typeof parseDisconnect>): void {
-    const { session } = this.#connection;
-    const packet = this.#value(parsed);
-    if (packet === undefined || session === undefined) return;
-    const { code, sessionExpiryS } = packet;
-    if (sessionExpiryS !== undefined) {
+  #disconnected({
+    code,
+    sessionExpiryS,
+  }: {
+    readonly code: number;
+    readonly sessionExpiryS: number | undefined;
+  }): undefined {
+    const { session } = this.connection;
+    if (sessionExpiryS !== undefined && session !== undefined) {
       if (sessionExpiryS > 0 && this.#accepted?.sessionExpiryS === 0) {
-        this.#leave(reason.protocolError, 'a session that was to end cannot go on');
-        return;
+        this.leave(reason.protocolError, 'a session that was to end cannot go on');
+        return undefined;
       }
       this.#deps.sessions.setExpiry(session, sessionExpiryOf(sessionExpiryS));
     }
     this.#isOver = true;
     // Any other reason has the will published (3.14.4).
     this.#isOrderly = code === reason.success;
-    this.#outlet?.hush();
+    this.#accepted?.outlet.hush();
     this.#stream.destroy();
+    return undefined;
   }
 }
 
@@ -330,18 +202,3 @@ const flagsOf = new Map<number, number>([
 ]);
 
 const pingresp = Buffer.from([packetType.pingresp << 4, 0]);
-
-const subscribeRefusals = {
-  NOT_AUTHORISED: reason.notAuthorised,
-  FILTER_INVALID: reason.topicFilterInvalid,
-  QUOTA_EXCEEDED: reason.quotaExceeded,
-  SHARING_NOT_OFFERED: reason.sharedSubscriptionsNotSupported,
-} as const;
-
-/** What is refused for good; undefined: it may be taken another time. */
-const refusalOf = (error: Error): Reason | undefined => {
-  if (isHoldfastError(error, 'REQUEST_TOO_LARGE')) return reason.quotaExceeded;
-  if (!isHoldfastError(error, 'NOT_AUTHORISED')) return undefined;
-  const isMalformed = /^TOPIC_(MALFORMED|TOO_LONG)$/.test(String(error.data?.reason));
-  return isMalformed ? reason.topicNameInvalid : reason.notAuthorised;
-};
