@@ -158,3 +158,18 @@ t.test('the sessions of one service are bounded as those of a device are', async
   const rows = await store.read.all<{ n: number }>('SELECT count(*) n FROM mqtt_sessions');
   t.same(rows, [{ n: defaultLimits.sessionsPerService + 1 }]);
 });
+
+t.test('a session that never expires is gone on with, however time runs meanwhile', async (t) => {
+  const store = await openSiteStore(t);
+  let elapsed = 0;
+  // Every look at it finds it later than the one before.
+  const time = { now: () => 1, elapsed: () => (elapsed += 1_000) };
+  const deps = { store, log: silent, ...time, onDropped: () => undefined };
+  const registry = new SessionRegistry(deps, defaultLimits);
+  const outlet = new TestOutlet();
+  const session = await registry.claim('pump-1', 'pump-1', lastingSession, outlet);
+  session.detach(outlet);
+  registry.leave(session);
+  t.equal(await registry.claim('pump-1', 'pump-1', lastingSession, new TestOutlet()), session);
+  await registry.close();
+});

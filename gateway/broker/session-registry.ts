@@ -243,10 +243,7 @@ export class SessionRegistry {
     }
     const isOver =
       existing === undefined || existing.isEnded || !existing.isPersistent || start.isClean;
-    if (
-      !isOver &&
-      !((this.#expiring.at(existing) ?? this.#deps.elapsed() + 1) <= this.#deps.elapsed())
-    ) {
+    if (!isOver && !this.#isExpired(existing)) {
       await this.#resume(existing, expiryMs, holder);
       return existing;
     }
@@ -291,6 +288,11 @@ export class SessionRegistry {
       this.#expiring.set(session, before.expiresAt ?? lastingSession.expiryMs);
       throw error;
     }
+  }
+
+  #isExpired(session: Session): boolean {
+    const expiresAt = this.#expiring.at(session);
+    return expiresAt !== undefined && expiresAt <= this.#deps.elapsed();
   }
 
   /** The client has been away for as long as its session may be. */
