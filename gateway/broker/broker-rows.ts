@@ -141,13 +141,14 @@ export const enqueue = (row: {
 }): Append => {
   const { seq, session, packetId, qos, retain, topic, payload } = row;
   const { properties, expiresAt, share } = row;
-  const plain = [seq, session, packetId, 0, qos, retain ? 1 : 0, topic, payload];
+  const retained = retain ? 1 : 0;
   if (properties === undefined && expiresAt === undefined && share === undefined) {
-    return { into: queue, row: plain };
+    return { into: queue, row: [seq, session, packetId, 0, qos, retained, topic, payload] };
   }
+  const more = [properties ?? null, expiresAt ?? null, share ?? null];
   return {
     into: wholeQueue,
-    row: [...plain, properties ?? null, expiresAt ?? null, share ?? null],
+    row: [seq, session, packetId, 0, qos, retained, topic, payload, ...more],
   };
 };
 

@@ -64,10 +64,10 @@ export interface PublishRequest {
   readonly payload: Uint8Array;
   readonly qos: QoS;
   readonly retain: boolean;
-  readonly messageId?: number;
+  readonly messageId?: number | undefined;
   /** As of a Message. */
-  readonly properties?: Uint8Array;
-  readonly expiresAt?: number;
+  readonly properties?: Uint8Array | undefined;
+  readonly expiresAt?: number | undefined;
 }
 
 export interface Protocol<C> {

@@ -139,11 +139,19 @@ const sizeOf = ({ payload, topic, properties }: Message): number =>
 
 /** The row of a copy that is in memory. */
 export const rowOf = (session: Session, outgoing: Outgoing): Write[number] => {
-  const { seq, packetId, qos, message, expiresAt, share } = outgoing;
-  const { topic, payload, retain, properties } = message ?? nothing;
+  const message = outgoing.message ?? nothing;
+  // Member by member: it is done for every copy, and spreading costs more than all the rest of it.
   return enqueue({
-    ...{ seq, session: session.key, packetId: packetId ?? null, qos, retain },
-    ...{ topic, payload, properties, expiresAt, share },
+    seq: outgoing.seq,
+    session: session.key,
+    packetId: outgoing.packetId ?? null,
+    qos: outgoing.qos,
+    retain: message.retain,
+    topic: message.topic,
+    payload: message.payload,
+    properties: message.properties,
+    expiresAt: outgoing.expiresAt,
+    share: outgoing.share,
   });
 };
 

@@ -105,7 +105,12 @@ export const parsePublish = (
   if (reader.fault !== undefined) return { fault: reader.fault };
   return {
     value: {
-      ...{ topic, payload, qos, packetId, properties: carried, isOverfull: areTooMany },
+      topic,
+      payload,
+      qos,
+      packetId,
+      properties: carried,
+      isOverfull: areTooMany,
       topicAlias: numbers.get(property.topicAlias),
       retain: (first & 1) === 1,
       expiryMs: ms(numbers.get(property.messageExpiry)),

@@ -69,10 +69,13 @@ export class Publishing {
     }
     const { payload, retain, properties, expiryMs } = packet;
     const message: PublishRequest = {
-      ...{ topic, payload, qos, retain },
-      ...(packetId !== undefined && { messageId: packetId }),
-      ...(properties !== undefined && { properties }),
-      ...(expiryMs !== undefined && { expiresAt: this.#deps.now() + expiryMs }),
+      topic,
+      payload,
+      qos,
+      retain,
+      messageId: packetId,
+      properties,
+      expiresAt: expiryMs === undefined ? undefined : this.#deps.now() + expiryMs,
     };
     this.#underWay += 1;
     this.#deps.hooks.publish(this.#peer.connection, message, (error) => this.#done(packet, error));
