@@ -8,6 +8,8 @@ export type ShadowOrder = v.InferOutput<typeof orderBodies.shadow>;
 
 /** Operations of one order at most. */
 const mostOperations = 500;
+/** Of them as JSON, unless one alone is larger: a gateway takes no message of any size. */
+const mostOperationBytes = 128 * 1024;
 
 /** Undefined where they have to stay two: what an order lets a site forget is forgotten before what comes after it is merged. */
 export const mergeOrders = (earlier: ShadowOrder, later: ShadowOrder): ShadowOrder | undefined => {
@@ -16,7 +18,9 @@ export const mergeOrders = (earlier: ShadowOrder, later: ShadowOrder): ShadowOrd
     ...parseShadowOperations(earlier.operations),
     ...parseShadowOperations(later.operations),
   ]);
-  if (operations.length > mostOperations) return undefined;
+  if (operations.length > mostOperations || bytesOf(operations) > mostOperationBytes) {
+    return undefined;
+  }
   // Whatever is written after a deletion makes the shadow anew.
   const isDeleted =
     later.operations.length > 0 ? later.deleted : (later.deleted ?? earlier.deleted);
@@ -31,3 +35,24 @@ export const mergeOrders = (earlier: ShadowOrder, later: ShadowOrder): ShadowOrd
 
 const holdsMore = ({ dead, lost }: ShadowOrder): boolean =>
   dead !== undefined || lost !== undefined;
+
+const bytesOf = (operations: readonly unknown[]): number =>
+  Buffer.byteLength(JSON.stringify(operations));
+
+/** What may be too much for one order, in pieces. */
+export const orderParts = <T>(all: readonly T[], mostBytes = mostOperationBytes): T[][] => {
+  const parts: T[][] = [];
+  let bytes = 0;
+  for (const one of all) {
+    const size = bytesOf([one]);
+    const part = parts.at(-1);
+    if (part && part.length < mostOperations && bytes + size <= mostBytes) {
+      part.push(one);
+      bytes += size;
+    } else {
+      parts.push([one]);
+      bytes = size;
+    }
+  }
+  return parts;
+};

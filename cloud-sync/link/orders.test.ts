@@ -178,6 +178,26 @@ t.test('a site that is away gets what came of many edits, once', async (t) => {
   t.equal((await shown()).at(-1), 'd mode=51', 'what has its number is changed no more');
 });
 
+t.test('what waits for a site is merged into no more than its gateway takes at once', async (t) => {
+  const { engine, orders, seal } = await open(t);
+  for (let at = 0; at < 20; at += 1) {
+    const order = edit('d', `${at}`.padEnd(28_000, 'x'), at);
+    await engine.write((tx) => orders.append(tx, 'a', [order]));
+  }
+  await seal();
+  const bodies = (await readOrders(engine.read, 'a', { after: 0, maxBytes: 1e9 })).map(
+    ({ body }) => body,
+  );
+  t.ok(bodies.every(({ length }) => length < 140_000));
+  const values = bodies.flatMap((body) =>
+    JSON.parse(body).operations.map(({ value }: { value: number }) => value),
+  );
+  t.same(
+    values,
+    Array.from({ length: 20 }, (_, at) => at),
+  );
+});
+
 t.test(
   'commands go before what waits, after what was made before them for their device',
   async (t) => {

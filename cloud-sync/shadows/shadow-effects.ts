@@ -14,12 +14,19 @@ import type {
   EffectRegistry,
   EntryProblem,
 } from '../effects/effect-registry.js';
+import { orderParts } from '../link/merge-orders.js';
 import type { NewOrder, Orders } from '../link/orders.js';
 import type { SqlEngine, WriteTransaction } from '../store/sql-engine.js';
 import { ordersOf, replicaName } from './change-shadow.js';
 import { changeOf, type NewChange, type ShadowHistory } from './shadow-history.js';
 import { readShadow, replicaOf, type ShadowKey, storeShadow } from './shadow-records.js';
-import { everythingOf, mergeHandedOver, mergeReceived, type Received } from './shadow-replica.js';
+import {
+  everythingOf,
+  mergeHandedOver,
+  mergeReceived,
+  type Received,
+  type ShadowChange,
+} from './shadow-replica.js';
 
 export interface ShadowEffectsDependencies {
   readonly engine: SqlEngine;
@@ -96,8 +103,26 @@ const merge = async (
   };
 };
 
-/** Operations of one order: a shadow has a thousand at most, and each may be some hundred bytes. */
-const operationsAtOnce = 500;
+/** A gateway takes no message of any size: this much of what lost, or is dead, goes with one order. */
+const mostLostBytes = 2 * 1024 * 1024;
+
+/** What lost goes with what it lost to, as far as it may: the site forgets deletions with the order that brings them. */
+const partsOf = ({
+  operations,
+  lost,
+  dead,
+}: ReturnType<typeof everythingOf>): Omit<ShadowChange, 'shadow'>[] => {
+  const parts = orderParts(operations);
+  const [lostFirst = [], ...lostMore] = orderParts(lost, mostLostBytes);
+  const [deadFirst = [], ...deadMore] = orderParts(dead, mostLostBytes);
+  return [
+    ...parts.slice(0, -1).map((part) => ({ operations: part, dead: [] })),
+    // What is dead is there by then: it is one of the operations, and they come in this order.
+    { operations: parts.at(-1) ?? [], lost: lostFirst, dead: deadFirst },
+    ...lostMore.map((part) => ({ operations: [], lost: part, dead: [] })),
+    ...deadMore.map((part) => ({ operations: [], dead: part })),
+  ];
+};
 
 const resupply = async (
   orders: Orders,
@@ -120,19 +145,8 @@ const resupply = async (
       .execute();
     for (const row of rows) {
       after = { device: row.device_id, shadow: row.shadow };
-      const { operations, lost, dead } = everythingOf(replicaOf(row), replica);
-      const length = Math.max(operations.length, lost.length, dead.length);
-      for (let at = 0; at < length; at += operationsAtOnce) {
-        const end = at + operationsAtOnce;
-        // What is dead is there by then: it is one of the operations, and they come in this order.
-        const isLast = end >= length;
-        const part = {
-          operations: operations.slice(at, end),
-          lost: isLast ? lost : [],
-          dead: isLast ? dead : [],
-        };
-        await orders.append(tx, site, ordersOf({ site, ...after }, part));
-      }
+      const parts = partsOf(everythingOf(replicaOf(row), replica));
+      for (const part of parts) await orders.append(tx, site, ordersOf({ site, ...after }, part));
     }
     if (rows.length === 0) return;
   }
