@@ -196,8 +196,10 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     return this.#wills.restore(rows);
   }
 
-  storeWill(connection: Connection): Promise<void> {
-    return this.#wills.store(connection);
+  async storeWill(connection: Connection): Promise<void> {
+    await this.#wills.store(connection);
+    // A client that went before it was told that it is there has none: nobody would publish it now, and the next start would.
+    if (connection.stream.destroyed) await this.#wills.withdraw(connection);
   }
 
   forgetWills(device: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
 import t, { type Test } from 'tap';
-import { openSite, type Site } from '../broker-fixture.js';
+import { openSite, rawService, type Site } from '../broker-fixture.js';
 import {
   type Connect5,
   leave,
@@ -107,4 +107,34 @@ t.test('a will that waits is published after a restart, when it is due', async (
   t.same(publishes(reader), []);
   clock.advance(1_000);
   t.match(await published(reader, 'gone'), { properties: { contentType: 'text/plain' } });
+});
+
+t.test('a client that goes before it is told that it is there leaves no will behind', async (t) => {
+  const { site, reader } = await openTimed(t);
+  const { commits } = site.store;
+  const commit = commits.commit.bind(commits);
+  let store = (): void => undefined;
+  const isMeant = new Promise<void>((isMeant) => {
+    commits.commit = async (write) => {
+      const isWill = write.some((part) => 'sql' in part && /INTO mqtt_wills/.test(part.sql));
+      if (isWill) {
+        await new Promise<void>((resolve) => {
+          store = resolve;
+          isMeant();
+        });
+      }
+      return commit(write);
+    };
+  });
+  const client = await rawService(t, site, 5);
+  const login = { username: 'meter', password: Buffer.from('secret') };
+  const more = { protocolVersion: 5, clientId: 'one', clean: true, keepalive: 60 } as const;
+  client.send({ cmd: 'connect', protocolId: 'MQTT', ...more, ...login, will: will(0) });
+  await isMeant;
+  await lose(client);
+  for (let turn = 0; turn < 5; turn += 1) await pinged(reader);
+  store();
+  for (let turn = 0; turn < 5; turn += 1) await pinged(reader);
+  const second = await site.restart();
+  t.same(second.handled, []);
 });
