@@ -67,6 +67,18 @@ export class OutgoingQueue {
     return this.length * 2 > this.#limits.maxMessages || this.#bytes * 2 > this.#limits.maxBytes;
   }
 
+  /** Whether it has less than a quarter of a quota. */
+  get isShort(): boolean {
+    return this.length * 4 < this.#limits.maxMessages && this.#bytes * 4 < this.#limits.maxBytes;
+  }
+
+  /** Whether it is no more than half full with so much besides; with nothing in it there is room for whatever there is. */
+  hasRoomFor(count: number, bytes: number): boolean {
+    if (this.length === 0 && count === 1) return true;
+    const { maxMessages, maxBytes } = this.#limits;
+    return (this.length + count) * 2 <= maxMessages && (this.#bytes + bytes) * 2 <= maxBytes;
+  }
+
   /** A packet id that nothing of this queue has; `forget` it when it is not used after all. Errors: STORE_OVERLOADED when all are taken. */
   reservePacketId(): number {
     if (this.#packetIds.size >= maxPacketId) {

@@ -84,6 +84,7 @@ export class Session {
   /** Resolved when the queue is short again, or the patience over. */
   #relief: { promise: Promise<void>; resolve: () => void; timer: NodeJS.Timeout } | undefined;
   readonly #sources: Iterator<Outgoing | Message>[] = [];
+  #onShort: (() => void) | undefined;
 
   constructor(
     host: SessionHost,
@@ -116,6 +117,7 @@ export class Session {
     this.#outlet = undefined;
     this.#resending = [];
     this.#sources.length = 0;
+    this.#onShort = undefined;
     this.#relieve();
     // Offline, a copy on disk is enough.
     if (this.isPersistent) {
@@ -192,6 +194,15 @@ export class Session {
       this.#relieve();
     }
     this.pump();
+    const onShort = this.#onShort;
+    if (onShort === undefined || !this.queue.isShort) return;
+    this.#onShort = undefined;
+    onShort();
+  }
+
+  /** Calls back once, when an acknowledgement leaves little to be owed; not after the connection is gone. */
+  whenShort(onShort: () => void): void {
+    this.#onShort = onShort;
   }
 
   /** PUBREC: from here on PUBREL alone is sent again. */

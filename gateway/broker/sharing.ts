@@ -68,12 +68,18 @@ export class Sharing {
       // Nobody is there who could have it: it waits where it is.
       const next = group?.pick(1, session.isPersistent);
       if (next === undefined || next[0] === session || next[0].outlet === undefined) return;
+      // Given more than it has room for, it would let go what is safe here.
+      if (!next[0].queue.hasRoomFor(1, 0)) return this.#goOnLater(next[0]);
       const copies = session.takeShared(name, page);
       if (copies.length === 0) return;
       const left = await this.#give(session, copies, true);
       for (const copy of left) session.deliver(copy);
       if (left.length > 0) return;
     }
+  }
+
+  #goOnLater(member: Session): void {
+    member.whenShort(() => void this.arrived(member));
   }
 
   /** The answer is what nobody could be given. */
@@ -86,6 +92,7 @@ export class Sharing {
     const left: Outgoing[] = [];
     const given: { from: Outgoing; to: Session; copy: Outgoing }[] = [];
     const write: Write[number][] = [];
+    const more = new Map<Session, { count: number; bytes: number }>();
     try {
       await queues.load(copies.filter(({ message }) => message === undefined));
       for (const old of copies) {
@@ -97,6 +104,13 @@ export class Sharing {
           left.push(old);
           continue;
         }
+        const { count, bytes } = more.get(to) ?? { count: 0, bytes: 0 };
+        if (mustBeHere && !to.queue.hasRoomFor(count + 1, bytes + old.size)) {
+          this.#goOnLater(to);
+          left.push(old);
+          continue;
+        }
+        more.set(to, { count: count + 1, bytes: bytes + old.size });
         const copy = queues.outgoing(to, message, qos, share);
         given.push({ from: old, to, copy });
         if (to.isPersistent) write.push(rowOf(to, copy));

@@ -167,3 +167,30 @@ t.test('groups get nothing retained, carry properties, and are bounded', async (
   await pinged(a);
   t.match(publishes(a), [{ properties }]);
 });
+
+t.test('what waits goes to a member only as it has room, and nothing of it is lost', async (t) => {
+  const limits = { serviceSession: { ...defaultLimits.serviceSession, maxMessages: 20 } };
+  const site = await openSite(t, { limits });
+  const [first, second] = [
+    await worker(t, site, 'a', lasting),
+    await worker(t, site, 'b', lasting),
+  ];
+  await leave(first);
+  await leave(second);
+  const texts = Array.from({ length: 30 }, (_, at) => `${at}`);
+  for (const text of texts) await say(site, text);
+  t.same(site.dropped, [], 'the two have room for all of it');
+  const { client } = await meter5(t, site, { clientId: 'a', ...lasting });
+  const acknowledged = new Set<string>();
+  while (acknowledged.size < texts.length && site.dropped.length === 0) {
+    const next = await client.packet(
+      'publish',
+      ({ payload }) => !acknowledged.has(payload.toString()),
+    );
+    if (next?.messageId === undefined) break;
+    acknowledged.add(next.payload.toString());
+    client.send({ cmd: 'puback', messageId: next.messageId });
+  }
+  t.same(site.dropped, []);
+  t.same([...acknowledged].sort(), texts.sort());
+});
