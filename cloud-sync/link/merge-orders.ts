@@ -40,13 +40,16 @@ const bytesOf = (operations: readonly unknown[]): number =>
   Buffer.byteLength(JSON.stringify(operations));
 
 /** What may be too much for one order, in pieces. */
-export const orderParts = <T>(all: readonly T[], mostBytes = mostOperationBytes): T[][] => {
+export const orderParts = <T>(
+  all: readonly T[],
+  { bytes: mostBytes = mostOperationBytes, count: mostCount = mostOperations } = {},
+): T[][] => {
   const parts: T[][] = [];
   let bytes = 0;
   for (const one of all) {
     const size = bytesOf([one]);
     const part = parts.at(-1);
-    if (part && part.length < mostOperations && bytes + size <= mostBytes) {
+    if (part && part.length < mostCount && bytes + size <= mostBytes) {
       part.push(one);
       bytes += size;
     } else {

@@ -263,3 +263,15 @@ t.test('keeps entries that are none of its own to read', async (t) => {
   );
   t.same(renderShadow(await cloud.state()).state, { reported: { a: 1 } });
 });
+
+t.test('a large shadow is resupplied in orders that a gateway takes', async (t) => {
+  const cloud = await open(t);
+  await firstDevice(cloud);
+  for (let at = 0; at < 20; at += 1) await cloud.write({ [`leaf-${at}`]: 'x'.repeat(28_000) });
+  await cloud.engine.write((tx) => cloud.orders.supplyAnew(tx, 'a'));
+  const orders = await cloud.owed();
+  t.ok(orders.every(({ body }) => JSON.stringify(body).length < 140_000));
+  const peer = new Peer('anew');
+  await cloud.deliver(peer);
+  t.same(leavesOf(peer.state), leavesOf(await cloud.state()));
+});

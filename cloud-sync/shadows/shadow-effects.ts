@@ -104,7 +104,7 @@ const merge = async (
 };
 
 /** A gateway takes no message of any size: this much of what lost, or is dead, goes with one order. */
-const mostLostBytes = 2 * 1024 * 1024;
+const mostLost = { bytes: 2 * 1024 * 1024, count: Number.POSITIVE_INFINITY };
 
 /** What lost goes with what it lost to, as far as it may: the site forgets deletions with the order that brings them. */
 const partsOf = ({
@@ -113,8 +113,8 @@ const partsOf = ({
   dead,
 }: ReturnType<typeof everythingOf>): Omit<ShadowChange, 'shadow'>[] => {
   const parts = orderParts(operations);
-  const [lostFirst = [], ...lostMore] = orderParts(lost, mostLostBytes);
-  const [deadFirst = [], ...deadMore] = orderParts(dead, mostLostBytes);
+  const [lostFirst = [], ...lostMore] = orderParts(lost, mostLost);
+  const [deadFirst = [], ...deadMore] = orderParts(dead, mostLost);
   return [
     ...parts.slice(0, -1).map((part) => ({ operations: part, dead: [] })),
     // What is dead is there by then: it is one of the operations, and they come in this order.
