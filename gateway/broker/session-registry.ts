@@ -285,7 +285,7 @@ export class SessionRegistry {
     } catch (error) {
       session.holder = undefined;
       session.expiryMs = before.expiryMs;
-      this.#expiring.set(session, before.expiresAt ?? lastingSession.expiryMs);
+      this.#expiring.set(session, before.expiresAt ?? this.#deps.elapsed() + before.expiryMs);
       throw error;
     }
   }

@@ -86,6 +86,21 @@ t.test('a session that is resumed for no longer than its connection ends with it
   t.equal(await isPresent(t, site), false);
 });
 
+t.test('a session whose client could not come back expires all the same', async (t) => {
+  const { site, clock } = await openTimed(t);
+  const { client } = await come(t, site, 60, true);
+  const { commits } = site.store;
+  const commit = commits.commit.bind(commits);
+  commits.commit = async (write) => {
+    commits.commit = commit;
+    throw new Error(`no room for ${write.length}`);
+  };
+  t.match((await come(t, site, 50)).connack, { reasonCode: 0x89 });
+  await client.closed;
+  clock.advance(60_000);
+  t.equal(await isPresent(t, site, 60), false);
+});
+
 t.test('intervals count on over a restart, whatever became of wall time', async (t) => {
   const { site, clock } = await openTimed(t);
   await leave((await come(t, site, 60, true)).client);
