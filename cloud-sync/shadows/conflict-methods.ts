@@ -24,7 +24,7 @@ import {
   type ShadowChange,
   type ShadowReplica,
   type WriteContext,
-  writeEdits,
+  writeSettlement,
 } from './shadow-replica.js';
 
 type ConflictMethods = Pick<Handlers<typeof ShadowsService>, 'listConflicts' | 'settleConflict'>;
@@ -107,7 +107,7 @@ const settle = (
       'What is reported is written by the device alone: its next report settles this',
     );
   }
-  return writeEdits(before, [edit], context);
+  return writeSettlement(before, edit, context);
 };
 
 /** Errors: REQUEST_INVALID. */

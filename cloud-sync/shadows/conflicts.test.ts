@@ -113,6 +113,20 @@ t.test('is settled by a person, who keeps either side', async (t) => {
   }
 });
 
+t.test('who keeps the deletion of a shadow does not make it anew', async (t) => {
+  const { cloud, report } = await open(t);
+  await set(cloud, { mode: 'a' });
+  await cloud.call(cloud.shadows, cloud.shadows.deleteShadow, { name });
+  await report(ofSite(['desired', 'mode'], 'b', { now: 1_000 }));
+  const [conflict] = await conflicts(cloud);
+  t.match(conflict, { loser: { valueJson: '"b"' } });
+  await settle(cloud, conflict, ConflictKeep.CONFLICT_KEEP_WINNER);
+  t.same(await conflicts(cloud), []);
+  await t.rejects(cloud.call(cloud.shadows, cloud.shadows.getShadow, { name }), {
+    code: 'RESOURCE_NOT_FOUND',
+  });
+});
+
 t.test(
   'is settled by whoever writes there knowing both; what is reported by its device',
   async (t) => {

@@ -85,6 +85,18 @@ export const writeEdits = (
   };
 };
 
+/** Ends a conflict by a write. Who keeps the deletion of a shadow does not make it anew. */
+export const writeSettlement = (
+  before: ShadowReplica,
+  edit: ShadowEdit,
+  context: WriteContext,
+): ShadowChange => {
+  const change = writeEdits(before, [edit], context);
+  const { desired, reported } = renderShadow(change.shadow.state).state;
+  if (before.exists || desired !== undefined || reported !== undefined) return change;
+  return { ...change, shadow: withState(before, change.shadow.state, before) };
+};
+
 /** Deletes both sections. A deletion is no version of its own: the next is that of whatever is written next. */
 export const deleteShadow = (before: ShadowReplica, context: WriteContext): ShadowChange => {
   const edits = editsOf(before.state, { desired: null, reported: null });

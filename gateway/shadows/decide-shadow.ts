@@ -15,6 +15,7 @@ import {
   keyOf,
   mintOperations,
   type ShadowEdit,
+  type ShadowState,
 } from '@holdfast/protos/semantics/shadow-merge';
 import { decideForget, decideMerge } from './decide-merge.js';
 import { conflictIdOf } from './shadow-conflicts.js';
@@ -84,8 +85,7 @@ const decideDelete = (
   const changed = minted(before, editsOf(before.state, patch), writer, context);
   // A deletion is no version of its own (AWS IoT): the next is that of whatever is written next.
   const { state } = changed.shadow;
-  const remains = renderShadow(state).state;
-  const exists = remains.desired !== undefined || remains.reported !== undefined;
+  const exists = holds(state);
   return {
     ...changed,
     shadow: withState(before, state, {
@@ -114,6 +114,11 @@ const decideSettle = (
     return refused(409, `Several conflicts are open at ${path.join('.')}: say which, of ${ids}`);
   }
   const settled = minted(before, [settlementEdit(conflict, keep)], writer, context);
+  const { state } = settled.shadow;
+  // Who keeps the deletion of a shadow does not make it anew.
+  if (!before.exists && !holds(state)) {
+    return { ...settled, shadow: withState(before, state, before) };
+  }
   return sizeFault(settled.shadow, context.limits) ?? settled;
 };
 
@@ -130,6 +135,11 @@ const minted = (
   const shadow = withState(before, state, { exists: true, version: before.version + 1 });
   const settled = settledBetween(before.state, written, operations);
   return changedTo({ shadow, operations, dead, applied: operations, settled });
+};
+
+const holds = (state: ShadowState): boolean => {
+  const { desired, reported } = renderShadow(state).state;
+  return desired !== undefined || reported !== undefined;
 };
 
 const sectionsOf = (writer: ShadowWriter): readonly ('desired' | 'reported')[] =>

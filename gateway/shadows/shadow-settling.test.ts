@@ -11,6 +11,7 @@ import t from 'tap';
 import {
   cloudWrites,
   desired,
+  device,
   effectsOf,
   journalOf,
   key,
@@ -93,6 +94,18 @@ t.test('whatever is written over both settles it as well, at either end', async 
   t.match((await site.shadows.conflicts({ settled: true })).conflicts, [
     { settlement: { kept: 'other', by: 'cloud', at: 8_000 } },
   ]);
+});
+
+t.test('who keeps the deletion of a shadow does not make it anew', async (t) => {
+  const site = await openSite(t, await openFolder(t));
+  await site.shadows.request(update({ desired: { level: 4 } }, ann));
+  await site.shadows.request({ ...key, type: 'delete', writer: device });
+  await site.order(cloudWrites(emptyShadow, 3_000, desired(9)));
+  t.equal(await site.shadows.get(key), undefined);
+  t.match(await site.shadows.request(settle('winner')), { accepted: true });
+  t.same((await site.shadows.conflicts()).conflicts, []);
+  t.equal(await site.shadows.get(key), undefined);
+  t.same(await site.shadows.namesOf(key.device), []);
 });
 
 t.test('names the deletion that won, though the shadow itself forgets it', async (t) => {
