@@ -103,6 +103,17 @@ t.test('topic aliases of a client stand for their topics, on its connection', as
   );
 });
 
+t.test('an alias of a topic that is too long stands for nothing', async (t) => {
+  const site = await openSite(t);
+  const { client } = await meter5(t, site);
+  const say = (topic: string, messageId: number) =>
+    client.send(publish5({ topic, qos: 1, messageId, properties: { topicAlias: 1 } }));
+  say('x'.repeat(60_000), 1);
+  t.match(await client.packet('puback'), { reasonCode: 0x90 });
+  say('', 2);
+  t.match(await client.packet('disconnect'), { reasonCode: 0x94 });
+});
+
 t.test(
   'an alias that stands for nothing, or a topic that is missing, ends the connection',
   async (t) => {

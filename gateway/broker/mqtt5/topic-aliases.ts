@@ -1,4 +1,5 @@
 /** Numbers that stand for topics on one connection, in either direction (MQTT 5, 3.3.2.3.4). */
+import { longestTopic } from '../../trust/authorise.js';
 
 /** Those of the client. */
 export class InboundAliases {
@@ -13,7 +14,9 @@ export class InboundAliases {
   resolve(topic: string, alias: number): string | undefined {
     if (alias === 0 || alias > this.#most) return undefined;
     if (topic === '') return this.#topics.get(alias);
-    this.#topics.set(alias, topic);
+    // One that is too long is refused, and would only be held.
+    if (topic.length <= longestTopic) this.#topics.set(alias, topic);
+    else this.#topics.delete(alias);
     return topic;
   }
 }
