@@ -54,6 +54,7 @@ export async function answerConnect(
   try {
     const refusal = await hooks.authenticate(connection, username, connect.password);
     if (refusal !== undefined) return refuse(stream, refusals[refusal], refusal);
+    await confirmSubscriptions(hooks, connection);
     if (will !== undefined) await hooks.storeWill(connection);
   } catch (error) {
     hooks.failed(connection, error);
@@ -65,6 +66,18 @@ export async function answerConnect(
   outlet.answer(connack(granted.fields));
   return { outlet, keepaliveS: granted.keepaliveS, sessionExpiryS: granted.sessionExpiryS };
 }
+
+/** What a session was subscribed to when it had other rights goes, and another of a group gets what it was owed. */
+const confirmSubscriptions = async (
+  hooks: ProtocolHooks<Connection>,
+  connection: Connection,
+): Promise<void> => {
+  const { session, isResumed } = connection;
+  if (session === undefined || !isResumed) return;
+  for (const subscription of [...session.subscriptions.values()]) {
+    await hooks.subscribe(connection, subscription);
+  }
+};
 
 const grant = (connection: Connection, connect: ConnectPacket, limits: Mqtt5Limits) => {
   const { maxKeepaliveS } = limits;

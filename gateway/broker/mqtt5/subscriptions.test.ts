@@ -133,6 +133,24 @@ t.test('options and identifiers are there after a restart', async (t) => {
   await lose(back);
 });
 
+t.test(
+  'a session that comes back with fewer rights has no subscriptions beyond them',
+  async (t) => {
+    let subscribe = ['#'];
+    const site = await openSite(t, {
+      authenticateService: async () => ({ kind: 'service', name: 'meter', publish: [], subscribe }),
+    });
+    const lasting = { clean: false, properties: { sessionExpiryInterval: 60 } };
+    const { client } = await meter5(t, site, lasting);
+    await subscribe5(client, [{ topic: 'w/#' }, { topic: '$share/g/w/#' }, { topic: 'v/x' }]);
+    await leave(client);
+    subscribe = ['v/#'];
+    t.match((await meter5(t, site, lasting)).connack, { sessionPresent: true });
+    t.same(await site.store.read.all('SELECT filter FROM mqtt_subscriptions'), [{ filter: 'v/x' }]);
+    t.equal(site.broker.isHeard('w/x'), false);
+  },
+);
+
 t.test('what breaks the protocol in a SUBSCRIBE ends the connection', async (t) => {
   const site = await openSite(t);
   for (const [hex, code] of [
