@@ -33,6 +33,7 @@ import { openPanel } from './panel/panel.js';
 import { openSiteShadows } from './shadows/open-shadows.js';
 import { shadowChanged } from './shadows/shadow-change.js';
 import { performShadowChanges } from './shadows/shadow-effects.js';
+import { beginTelling, TellEverything } from './shadows/tell-everything.js';
 import type { GatewayHealth } from './site-file/gateway-health.js';
 import { journalEntry } from './store/journal.js';
 import { Retention } from './store/retention.js';
@@ -183,6 +184,13 @@ export const openGateway = async (
   );
   orders.handle('shadow', (body, commit) => shadows.applyRemote(body, commit));
   orders.handle('command', commands.order);
+  const backlog = (): number => lanes.state.backlog();
+  const telling = new TellEverything({ site, shadows, backlog, log });
+  orders.handle('resupplied', async (_, commit) => {
+    await commit([beginTelling]);
+    telling.kick();
+  });
+  onClose('telling of shadows', () => telling.close());
 
   const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
   const isConnected = (device: string): boolean => (devices.get(device)?.session ?? null) !== null;
@@ -293,6 +301,7 @@ export const openGateway = async (
   onClose('serial lines', () => serial.close());
 
   trust.revocationAge.watch(() => link.status());
+  telling.kick();
   link.open();
   onClose('link', () => link.close());
   const pruning = new Pruning({ lanes: [lanes.audit, lanes.state], clock, schedule, log });

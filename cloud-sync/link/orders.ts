@@ -145,12 +145,14 @@ export class Orders {
       return { ...lane, acknowledgedSeq: seq, acknowledgedChain: chain };
     }
     await this.supplyAnew(tx, site);
+    // Whichever end was restored: after what this one has, the site tells what it has.
+    await this.append(tx, site, [{ kind: 'resupplied', body: {} }]);
     return this.lane(tx, site);
   }
 
   /** For a gateway that has nothing, as one in another's place: a new log with what is owed and all that the site must have. */
   async supplyAnew(tx: WriteTransaction, site: string): Promise<void> {
-    for (const kind of this.#resupplies.keys()) {
+    for (const kind of [...this.#resupplies.keys(), 'resupplied' as const]) {
       await tx.db
         .deleteFrom('orders')
         .where('site_id', '=', site)

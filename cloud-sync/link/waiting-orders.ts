@@ -19,7 +19,7 @@ export const addWaiting = async (
   order: NewOrder,
   { position, now }: { readonly position: number; readonly now: number },
 ): Promise<boolean> => {
-  const { device } = order.body;
+  const device = order.kind === 'resupplied' ? noDevice : order.body.device;
   const earlier = order.kind === 'shadow' ? await lastOfShadow(db, site, order.body) : undefined;
   if (order.kind === 'shadow' && earlier !== undefined) {
     const merged = mergeOrders(v.parse(orderBodies.shadow, JSON.parse(earlier.body)), order.body);
@@ -68,6 +68,8 @@ const lastOfShadow = async (
 
 /** A command's. */
 const noShadow = '';
+/** Of an order about the site as a whole. */
+const noDevice = '';
 
 /** Those that go next: commands with what was made before them for their devices, then the others in order. */
 export const nextWaiting = async (

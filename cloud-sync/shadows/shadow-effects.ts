@@ -21,6 +21,7 @@ import { ordersOf, replicaName } from './change-shadow.js';
 import { changeOf, type NewChange, type ShadowHistory } from './shadow-history.js';
 import { readShadow, replicaOf, type ShadowKey, storeShadow } from './shadow-records.js';
 import {
+  answerTo,
   everythingOf,
   mergeHandedOver,
   mergeReceived,
@@ -70,7 +71,9 @@ const parseEntry = ({ body }: EffectEntry<EntryBody<'state', 'shadow'>>): Receiv
     return {
       operations: parseShadowOperations(body.operations),
       dead: parseShadowWriteIds(body.dead ?? []),
+      lost: parseShadowOperations(body.lost ?? []),
       isDeletion: body.deleted === true,
+      isEverything: body.everything === true,
     };
   } catch (error) {
     if (isHoldfastError(error, 'REQUEST_INVALID')) return `body: ${error.message}`;
@@ -94,11 +97,13 @@ const merge = async (
   await ensureDevice(tx, site, device);
   const before = await readShadow(tx.db, key);
   const change = (isFenced ? mergeHandedOver : mergeReceived)(before, received, replica);
-  if (change === undefined) return { owed: [] };
+  const answer = isFenced ? undefined : answerTo(received, change?.shadow ?? before, replica);
+  const answers = answer === undefined ? [] : everythingOrders(key, answer);
+  if (change === undefined) return { owed: answers };
   const { operations } = received;
   await storeShadow(tx.db, key, { before, after: change.shadow, operations }, now);
   return {
-    owed: ordersOf(key, change),
+    owed: answer === undefined ? ordersOf(key, change) : answers,
     change: changeOf(key, before, change.shadow, operations, { writer: 'site', now: at }),
   };
 };
@@ -124,6 +129,9 @@ const partsOf = ({
   ];
 };
 
+const everythingOrders = (key: ShadowKey, all: ReturnType<typeof everythingOf>): NewOrder[] =>
+  partsOf(all).flatMap((part) => ordersOf(key, part));
+
 const resupply = async (
   orders: Orders,
   replica: string,
@@ -145,8 +153,8 @@ const resupply = async (
       .execute();
     for (const row of rows) {
       after = { device: row.device_id, shadow: row.shadow };
-      const parts = partsOf(everythingOf(replicaOf(row), replica));
-      for (const part of parts) await orders.append(tx, site, ordersOf({ site, ...after }, part));
+      const everything = everythingOf(replicaOf(row), replica);
+      await orders.append(tx, site, everythingOrders({ site, ...after }, everything));
     }
     if (rows.length === 0) return;
   }

@@ -8,6 +8,7 @@ import {
   type EndOutcome,
 } from '@holdfast/protos/semantics/shadow-lanes-laws';
 import {
+  answerTo,
   deleteShadow,
   everythingOf,
   mergeHandedOver,
@@ -48,7 +49,11 @@ const cloudEnd: CloudEnd<ShadowReplica> = {
   },
   remove: (before, context) =>
     before.exists ? outcomeOf(before, deleteShadow(before, contextOf(context))) : undefined,
-  receive: (before, entry, { replica }) => outcomeOf(before, mergeReceived(before, entry, replica)),
+  receive(before, entry, { replica }) {
+    const outcome = outcomeOf(before, mergeReceived(before, entry, replica));
+    const answer = answerTo(entry, outcome.shadow, replica);
+    return answer ? { ...outcome, told: { ...answer, isDeletion: false } } : outcome;
+  },
   receiveHandedOver: (before, entry, { replica }) =>
     outcomeOf(before, mergeHandedOver(before, entry, replica)),
   everything: (before, replica) => ({ ...everythingOf(before, replica), isDeletion: false }),

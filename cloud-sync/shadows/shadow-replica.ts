@@ -21,7 +21,12 @@ import {
   type ShadowState,
   type ShadowWriteId,
 } from '@holdfast/protos/semantics/shadow-merge';
-import { everythingIn, whatIsLeftOf } from '@holdfast/protos/semantics/shadow-resupply';
+import {
+  everythingIn,
+  isAllOf,
+  takeEverything,
+  whatIsLeftOf,
+} from '@holdfast/protos/semantics/shadow-resupply';
 
 export interface ShadowReplica {
   /** Counts every change here; stays when the shadow is deleted, so that it never goes back. */
@@ -115,15 +120,21 @@ export interface Received {
   readonly dead: readonly ShadowWriteId[];
   /** Whether the operations deleted the shadow as a whole. */
   readonly isDeletion: boolean;
+  /** Superseded at the site: nothing but conflicts. */
+  readonly lost?: readonly ShadowOperation[];
+  /** Whether it is all that the site has of the shadow. */
+  readonly isEverything?: boolean;
 }
 
 /** Merges what a site wrote; undefined when all of it was known. */
 export const mergeReceived = (
   before: ShadowReplica,
-  { operations, dead, isDeletion }: Received,
+  { operations, dead, lost = [], isDeletion, isEverything = false }: Received,
   replica: string,
 ): ShadowChange | undefined => {
-  const merged = applyOperations(before.state, operations);
+  const merged = isEverything
+    ? takeEverything(before.state, { operations, lost })
+    : applyOperations(before.state, operations);
   const collected = collectInCloud(before.state, merged, dead, replica);
   const rest = { ...collected, ...withinLosers(collected.state, mostLosers) };
   if (rest.state === before.state && !(isDeletion && before.exists)) return undefined;
@@ -160,6 +171,16 @@ export const everythingOf = (
   ...everythingIn(state),
   dead: deadFromOthers(state, replica),
 });
+
+/** All there is here, for a site that told all it has and has something else; after its telling was merged. */
+export const answerTo = (
+  { operations, lost = [], isEverything = false }: Received,
+  after: ShadowReplica,
+  replica: string,
+): ReturnType<typeof everythingOf> | undefined =>
+  isEverything && !isAllOf(after.state, { operations, lost })
+    ? everythingOf(after, replica)
+    : undefined;
 
 const minted = (
   before: ShadowReplica,

@@ -7,7 +7,7 @@ export interface WaitingOrdersTables {
     site_id: string;
     /** Counts up per site in the order of their making. */
     position: number;
-    kind: 'shadow' | 'command';
+    kind: 'shadow' | 'command' | 'resupplied';
     device_id: string;
     /** Of a shadow's order; empty for a command. */
     shadow: string;

@@ -113,6 +113,7 @@ export const openTestGateway = async (options: TestGatewayOptions): Promise<Test
       (await verifyDocument(jws, 'holdfast-orders', trust, 'ORDERS_REFUSED')).payload,
   });
   orders.handle('shadow', (_, commit) => commit([]));
+  orders.handle('resupplied', (_, commit) => commit([]));
   orders.handle('command', async ({ device, command, type, payload, expires_at }, commit) => {
     onCommand?.(command);
     await commit([

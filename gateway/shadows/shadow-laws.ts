@@ -6,6 +6,7 @@ import {
   type EndOutcome,
   type ShadowEnd,
 } from '@holdfast/protos/semantics/shadow-lanes-laws';
+import { everythingIn } from '@holdfast/protos/semantics/shadow-resupply';
 import { decideShadow } from './decide-shadow.js';
 import { defaultShadowLimits, type ShadowEvent } from './shadow-decision.js';
 import { noShadow, type StoredShadow } from './stored-shadow.js';
@@ -42,6 +43,10 @@ const siteEnd: ShadowEnd<StoredShadow> = {
   remove: (before, context) => decide(before, { type: 'delete', writer: 'device:pump' }, context),
   receive: (before, entry, context) =>
     decide(before, { type: 'merge', ...entry }, context) ?? { shadow: before },
+  everything: ({ state }) => ({
+    ...everythingIn(state),
+    ...{ dead: [], isDeletion: false, isEverything: true },
+  }),
 };
 
 export const checkSiteLaws = (numRuns: number, seed: number): void =>

@@ -8,8 +8,10 @@ import {
   parseShadowOperations,
   parseShadowWriteIds,
 } from '@holdfast/protos/semantics/shadow-operation-schema';
+import { everythingIn } from '@holdfast/protos/semantics/shadow-resupply';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
+import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
 import { decideShadow } from './decide-shadow.js';
 import { ShadowCache, textOf } from './shadow-cache.js';
@@ -160,6 +162,24 @@ export class Shadows {
     await this.#turns.take(textOf(key), merge, 1);
   }
 
+  /** Journals all there is of a shadow, whoever wrote it, for a control plane that may have lost some. */
+  async tellAll(key: ShadowKey): Promise<void> {
+    const tell = async (): Promise<void> => {
+      const { state } = await this.#cache.load(key);
+      if (state.leaves.size + state.lost.size === 0) return;
+      const { operations, lost } = everythingIn(state);
+      const { device, name: shadow } = key;
+      const entry = {
+        ...{ device, shadow, everything: true, operations: [...operations] },
+        ...(lost.length === 0 ? {} : { lost: newestOf(lost, maxLostBytes) }),
+      };
+      const now = this.#deps.clock.now();
+      await this.#deps.site.commit([journalEntry('state', 'shadow', entry, now)]);
+    };
+    // As an order and as `forget`: one comes at a time.
+    await this.#turns.take(textOf(key), tell, 3);
+  }
+
   /** The shadows a device has, by name. */
   async namesOf(device: string): Promise<string[]> {
     const rows = await this.#deps.site.read.all<{ name: string }>(
@@ -282,6 +302,20 @@ export const openShadows = async (
   );
   const history = await openShadowHistory(deps.site, options?.historyBytes ?? defaultHistoryBytes);
   return new Shadows(deps, { seen: seen ?? zeroTime, history }, options);
+};
+
+/** Losers that are told with a shadow: no message takes any size. */
+const maxLostBytes = 2_097_152;
+
+/** Of operations, the older first, as many of the newest as fit. */
+const newestOf = (operations: readonly ShadowOperation[], maxBytes: number): ShadowOperation[] => {
+  let bytes = 0;
+  const fits = (operation: ShadowOperation): boolean => {
+    bytes += Buffer.byteLength(JSON.stringify(operation));
+    return bytes <= maxBytes;
+  };
+  const end = operations.findLastIndex((operation) => !fits(operation));
+  return operations.slice(end + 1);
 };
 
 const defaultHistoryBytes = 268_435_456;

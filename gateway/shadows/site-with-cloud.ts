@@ -21,6 +21,8 @@ export interface SiteWithCloud {
   /** The control plane's API: another after `restartCloud`. */
   readonly api: CloudClient;
   restartCloud(how: 'stop' | 'kill'): Promise<void>;
+  /** Stops the control plane, lets somebody at its folder, and starts it again. */
+  whileCloudIsStopped(work: (folder: string) => Promise<void>): Promise<void>;
   /** Resolves when the gateway has a connection and both lanes are empty. */
   inStep(deadlineMs?: number): Promise<void>;
   close(): Promise<void>;
@@ -90,6 +92,10 @@ export const openSiteWithCloud = async (
     };
     return state === 'up' && backlog.state === 0 && backlog.audit === 0;
   };
+  const restart = async (): Promise<void> => {
+    cloud = await startCloud();
+    api = openCloudClient({ address: `127.0.0.1:${cloud.ports.grpc}`, token, root_pem: ca });
+  };
   return {
     site,
     wan,
@@ -99,12 +105,13 @@ export const openSiteWithCloud = async (
     async restartCloud(how) {
       api.close();
       await (how === 'kill' ? cloud.kill() : cloud.stop());
-      cloud = await startCloud();
-      api = openCloudClient({
-        address: `127.0.0.1:${cloud.ports.grpc}`,
-        token,
-        root_pem: ca,
-      });
+      await restart();
+    },
+    async whileCloudIsStopped(work) {
+      api.close();
+      await cloud.stop();
+      await work(join(folder, 'cloud'));
+      await restart();
     },
     inStep: (deadlineMs = 60_000) =>
       waitUntil('the gateway has told everything', isInStep, { deadlineMs }),

@@ -23,6 +23,7 @@ import { certificateTurns } from './migrations/0017-certificate-turns.js';
 import { mqttFive } from './migrations/0018-mqtt-five.js';
 import { shadowHistory } from './migrations/0019-shadow-history.js';
 import { shadowsByTime } from './migrations/0020-shadows-by-time.js';
+import { shadowTelling } from './migrations/0021-shadow-telling.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -45,6 +46,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   mqttFive,
   shadowHistory,
   shadowsByTime,
+  shadowTelling,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

@@ -149,6 +149,10 @@ export const journalBodies = {
       dead: v.optional(v.array(v.unknown())),
       /** Whether these operations deleted the shadow as a whole. */
       deleted: v.optional(v.boolean()),
+      /** Operations that are superseded, by what may be forgotten since: conflicts (protos/semantics/shadow-resupply). */
+      lost: v.optional(v.array(v.unknown())),
+      /** Whether this is all there is of the shadow, whoever wrote it; where the control plane has something else, it answers with all. */
+      everything: v.optional(v.boolean()),
     }),
     /** One device's run of a campaign entered a status. */
     execution: v.object({

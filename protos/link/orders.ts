@@ -22,6 +22,11 @@ export const orderBodies = {
     /** Whether these operations deleted the shadow as a whole. */
     deleted: v.optional(v.boolean()),
   }),
+  /**
+   * Everything that the control plane has of the site's shadows is in the orders before this one, since it met a site that had carried
+   * out others than it knows of: it may have been restored. The site tells everything that it has in turn.
+   */
+  resupplied: v.object({}),
   command: v.object({
     device: id,
     command: id,
@@ -34,6 +39,7 @@ export const orderBodies = {
 export const order = v.variant('kind', [
   v.object({ seq: v.number(), kind: v.literal('shadow'), body: orderBodies.shadow }),
   v.object({ seq: v.number(), kind: v.literal('command'), body: orderBodies.command }),
+  v.object({ seq: v.number(), kind: v.literal('resupplied'), body: orderBodies.resupplied }),
 ]);
 export type Order = v.InferOutput<typeof order>;
 

@@ -19,7 +19,13 @@ import {
   type ShadowState,
   type ShadowWriteId,
 } from './shadow-merge.js';
-import { everythingIn, takeLost, whatIsLeftOf } from './shadow-resupply.js';
+import {
+  everythingIn,
+  isAllOf,
+  takeEverything,
+  takeLost,
+  whatIsLeftOf,
+} from './shadow-resupply.js';
 
 export interface ModelledShadow {
   readonly state: ShadowState;
@@ -47,7 +53,7 @@ const outcomeOf = (
   };
 };
 
-const endOf = (writer: string, collect: Collect): ShadowEnd<ModelledShadow> => {
+const endOf = (writer: string, collect: Collect): Omit<ShadowEnd<ModelledShadow>, 'everything'> => {
   const mint = (
     before: ModelledShadow,
     edits: readonly ShadowEdit[],
@@ -71,20 +77,35 @@ const endOf = (writer: string, collect: Collect): ShadowEnd<ModelledShadow> => {
       const edits = editsOf(before.state, { desired: null, reported: null });
       return edits.length === 0 ? undefined : mint(before, edits, context, true);
     },
-    receive(before, { operations, dead, lost = [] }, { replica }) {
-      const merged = takeLost(applyOperations(before.state, operations), lost);
+    receive(before, { operations, dead, lost = [], isEverything }, { replica }) {
+      const merged = isEverything
+        ? takeEverything(before.state, { operations, lost })
+        : takeLost(applyOperations(before.state, operations), lost);
       const collected = collect(before.state, merged, dead, replica);
       return outcomeOf(before, merged, collected, { operations: [], isDeletion: false });
     },
   };
 };
 
-export const modelSite: ShadowEnd<ModelledShadow> = endOf('site', (_, merged, told, replica) =>
-  collectAtSite(merged, told, replica),
-);
+export const modelSite: ShadowEnd<ModelledShadow> = {
+  ...endOf('site', (_, merged, told, replica) => collectAtSite(merged, told, replica)),
+  everything: ({ state }) => ({
+    ...everythingIn(state),
+    ...{ dead: [], isDeletion: false, isEverything: true },
+  }),
+};
+
+const cloudEnd = endOf('cloud', collectInCloud);
 
 export const modelCloud: CloudEnd<ModelledShadow> = {
-  ...endOf('cloud', collectInCloud),
+  ...cloudEnd,
+  receive(before, entry, context) {
+    const outcome = cloudEnd.receive(before, entry, context);
+    const { operations, lost = [], isEverything = false } = entry;
+    const isSame = isAllOf(outcome.shadow.state, { operations, lost });
+    if (!isEverything || isSame) return outcome;
+    return { ...outcome, told: this.everything(outcome.shadow, context.replica) };
+  },
   everything: ({ state }, replica) => ({
     ...everythingIn(state),
     dead: deadFromOthers(state, replica),

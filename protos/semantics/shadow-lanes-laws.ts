@@ -22,6 +22,10 @@ export interface LaneEntry {
   readonly isDeletion: boolean;
   /** Superseded by what is collected since: nothing but a conflict. */
   readonly lost?: readonly ShadowOperation[];
+  /** All that the site has: where the control plane has something else, it answers with all that it has. */
+  readonly isEverything?: boolean;
+  /** Before this was all that a control plane has which was restored: the site tells all it has in turn. */
+  readonly isResupplied?: boolean;
 }
 
 export interface EndContext {
@@ -52,11 +56,12 @@ export interface ShadowEnd<S> {
   /** Undefined where there is no shadow to delete. */
   remove(before: S, context: EndContext): EndOutcome<S> | undefined;
   receive(before: S, entry: LaneEntry, context: EndContext): EndOutcome<S>;
+  /** What it tells an end that may have lost something. */
+  everything(shadow: S, replica: string): LaneEntry;
 }
 
-/** The control plane's besides: what it tells a site that has nothing, and what it does with what another gateway hands over. */
+/** The control plane's besides: what it does with what another gateway hands over. */
 export interface CloudEnd<S> extends ShadowEnd<S> {
-  everything(shadow: S, replica: string): LaneEntry;
   receiveHandedOver(before: S, entry: LaneEntry, context: EndContext): EndOutcome<S>;
 }
 
@@ -100,13 +105,15 @@ const step = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ do: fc.constant('rebuild' as const), survives: fc.boolean() }),
   },
+  { weight: 1, arbitrary: fc.constant({ do: 'back_up' as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'restore' as const }) },
 );
 
 const run = fc.record({
   steps: fc.array(step, { maxLength: 40, size: 'max' }),
   skewsMs: fc.record({
     cloud: fc.constantFrom(0, -1e9, 1e9),
-    site: fc.constantFrom(0, -5, -1e9, 1e9),
+    site: fc.constantFrom<number[]>(0, -5, -1e9, 1e9),
   }),
   /** The control plane's clock always is. */
   isSiteTrusted: fc.boolean(),
@@ -136,6 +143,13 @@ interface Lane {
   received: number;
 }
 
+/** What a control plane was, to be restored. */
+interface Backup<C> {
+  readonly cloud: Node<C>;
+  readonly received: number;
+  readonly kept: Lane['entries'];
+}
+
 class World<C, S> {
   readonly written: Acknowledged[] = [];
   /** Of a gateway that was replaced: it acknowledged no deletion, and nobody waits for it for ever. */
@@ -150,6 +164,11 @@ class World<C, S> {
   /** What gateways before this one still hand over, in their order. */
   #kept: Lane['entries'] = [];
   #turn = 0;
+  #backup: Backup<C> | undefined;
+  /** Before a restore: a deletion that came after the backup may be undone by it, at both ends alike. */
+  readonly undone = new Set<string>();
+  /** From a restore until the site has told everything: how much of its lane came before that. */
+  #mendedAfter: number | undefined;
 
   constructor(cloud: CloudEnd<C>, site: ShadowEnd<S>, settings: Omit<Run, 'steps'>) {
     this.#cloudEnd = cloud;
@@ -190,6 +209,16 @@ class World<C, S> {
         break;
       case 'rebuild':
         this.#rebuild(action.survives);
+        break;
+      case 'back_up':
+        if (this.#mendedAfter !== undefined) break;
+        this.#backup = {
+          cloud: { ...this.cloud, knew: new Set(this.cloud.knew) },
+          ...{ received: this.#up.received, kept: [...this.#kept] },
+        };
+        break;
+      case 'restore':
+        this.#restore();
         break;
     }
   }
@@ -253,6 +282,9 @@ class World<C, S> {
   #deliverUp(again: number): boolean {
     const next = this.#next(this.#up, again, this.cloud);
     if (next === undefined) return false;
+    if (next.isEverything && this.#up.received > (this.#mendedAfter ?? 0)) {
+      this.#mendedAfter = undefined;
+    }
     const context = this.#contextOf(this.cloud, 'cloud');
     this.#commit(
       this.cloud,
@@ -266,6 +298,11 @@ class World<C, S> {
   #deliverDown(again: number): boolean {
     const next = this.#next(this.#down, again, this.site);
     if (next === undefined) return false;
+    if (next.isResupplied) {
+      const entry = this.#siteEnd.everything(this.site.shadow, this.site.replica);
+      this.#up.entries.push({ entry, knew: new Set(this.site.knew) });
+      return true;
+    }
     const context = this.#contextOf(this.site, 'site');
     this.#commit(
       this.site,
@@ -305,18 +342,51 @@ class World<C, S> {
 
   /** Another gateway, or this one with a new database: it has nothing, and what the last had not sent is lost with it or comes later. */
   #rebuild(survives: boolean): void {
+    // Lost at both ends is what a restored control plane did not hear again before its site was lost: nothing to say of it.
+    if (this.#mendedAfter !== undefined) return;
     const unsent = this.#up.entries.slice(this.#up.received);
     if (survives) this.#kept.push(...unsent);
-    else {
-      const lost = new Set(unsent.flatMap(({ entry }) => entry.operations.map(idOf)));
-      const rest = this.written.filter(({ operation }) => !lost.has(idOf(operation)));
-      this.written.splice(0, this.written.length, ...rest);
-    }
+    const kept = new Set(this.#kept.flatMap(({ entry }) => entry.operations.map(idOf)));
+    const rest = this.written.filter(({ operation }) => {
+      const id = idOf(operation);
+      return this.cloud.knew.has(id) || kept.has(id);
+    });
+    this.written.splice(0, this.written.length, ...rest);
     this.#up = { entries: [], received: 0 };
+    // The gateway that has the site since is not known to a control plane from before: it enrols anew.
+    this.#backup = undefined;
     this.site = nodeOf(this.#siteEnd, 'site', this.#turn);
     const entry = this.#cloudEnd.everything(this.cloud.shadow, this.cloud.replica);
     // In place of what was under way: all of that is in it.
     this.#down = { entries: [{ entry, knew: new Set(this.cloud.knew) }], received: 0 };
+  }
+
+  /** The control plane is what it was; what it wrote since and the site does not have is lost. The site's lane goes on from there. */
+  #restore(): void {
+    const backup = this.#backup;
+    // Once, and not while an older gateway hands over.
+    if (backup === undefined || backup.kept.length > 0) return;
+    this.#backup = undefined;
+    const rest = this.written.filter(({ operation }) => {
+      const id = idOf(operation);
+      const isCloud = operation.stamp.replica === this.cloud.replica;
+      return !isCloud || this.site.knew.has(id) || backup.cloud.knew.has(id);
+    });
+    this.written.splice(0, this.written.length, ...rest);
+    for (const { operation } of rest) {
+      if (operation.value === undefined) this.undone.add(idOf(operation));
+    }
+    const { shadow, seen, knew } = backup.cloud;
+    Object.assign(this.cloud, { shadow, seen, knew: new Set(knew) });
+    this.#mendedAfter = this.#up.entries.length;
+    this.#kept = [...backup.kept];
+    this.#up.received = backup.received;
+    const marker: LaneEntry = { operations: [], dead: [], isDeletion: false, isResupplied: true };
+    const entries = [this.#cloudEnd.everything(shadow, this.cloud.replica), marker];
+    this.#down = {
+      entries: entries.map((entry) => ({ entry, knew: new Set(knew) })),
+      received: 0,
+    };
   }
 }
 
@@ -335,7 +405,12 @@ const faultsOf = <C, S>(
   site: ShadowEnd<S>,
   { steps, ...settings }: Run,
 ): string[] => {
-  const world = new World(cloud, site, settings);
+  const { skewsMs } = settings;
+  const isRestored = steps.some((action) => action.do === 'restore');
+  // The name of a control plane stays when it is restored: that its clock is not behind keeps its times apart.
+  const latest = Math.min(skewsMs.site, skewsMs.cloud);
+  const clocks = isRestored ? { ...settings, skewsMs: { ...skewsMs, site: latest } } : settings;
+  const world = new World(cloud, site, clocks);
   for (const action of steps) world.step(action);
   world.settle();
   const states = world.states();
@@ -373,7 +448,11 @@ const remains = (states: Readonly<Record<string, ShadowState>>): string[] =>
 /** A write is visible, or in conflict, or somebody who had seen it wrote there since. What shows below a deletion is newer. */
 const losses = (
   state: ShadowState,
-  { written, handedOver }: Pick<World<unknown, unknown>, 'written' | 'handedOver'>,
+  {
+    written,
+    handedOver,
+    undone,
+  }: Pick<World<unknown, unknown>, 'written' | 'handedOver' | 'undone'>,
 ): string[] => {
   const leaves = new Map([...state.leaves.values()].map((leaf) => [idOf(leaf), leaf]));
   const conflicts = new Set(conflictsOf(state).map(({ loser }) => idOf(loser)));
@@ -381,10 +460,14 @@ const losses = (
     const id = idOf(operation);
     if (conflicts.has(id)) return [];
     const isSeen = written.some(
-      (later) => later.knew.has(id) && isAlong(later.operation.path, operation.path),
+      (later) =>
+        // By its name a replica has seen what it wrote before, also what it does not have since it was restored.
+        (later.knew.has(id) || isLaterOfSame(later, { operation, turn })) &&
+        isAlong(later.operation.path, operation.path),
     );
     if (isSeen) return [];
     if (operation.value !== undefined) return leaves.has(id) ? [] : [`${id} is lost`];
+    if (undone.has(id)) return [];
     return written
       .filter((other) => {
         const { path, stamp } = other.operation;
@@ -396,6 +479,11 @@ const losses = (
       .map((other) => `${idOf(other.operation)} came back though it was deleted by ${id}`);
   });
 };
+
+const isLaterOfSame = (
+  later: Pick<Acknowledged, 'operation' | 'turn'>,
+  { operation, turn }: Pick<Acknowledged, 'operation' | 'turn'>,
+): boolean => later.turn > turn && later.operation.stamp.replica === operation.stamp.replica;
 
 /** Throws with the seed and the smallest run that breaks a law. */
 export const checkLaneLaws = <C, S>(

@@ -3,7 +3,14 @@
  * superseded it may be collected: merged like the rest it would come back.
  */
 import { compareTimes } from './hybrid-clock.js';
-import { hasSeen, idOf, keyOf, type ShadowOperation, type ShadowState } from './shadow-merge.js';
+import {
+  applyOperations,
+  hasSeen,
+  idOf,
+  keyOf,
+  type ShadowOperation,
+  type ShadowState,
+} from './shadow-merge.js';
 
 export interface Everything {
   readonly operations: readonly ShadowOperation[];
@@ -15,6 +22,38 @@ export const everythingIn = ({ leaves, lost }: ShadowState): Everything => ({
   operations: [...leaves.values()].sort((a, b) => compareTimes(a.stamp, b.stamp)),
   lost: [...lost.values()].sort((a, b) => compareTimes(a.stamp, b.stamp)),
 });
+
+/** Whether two replicas hold the same operations, kept and superseded alike. */
+export const isAllOf = ({ leaves, lost }: ShadowState, told: Everything): boolean => {
+  const isKept = (operation: ShadowOperation): boolean => {
+    const leaf = leaves.get(keyOf(operation.path));
+    if (leaf === undefined || idOf(leaf) !== idOf(operation)) return false;
+    return (leaf.value === undefined) === (operation.value === undefined);
+  };
+  return (
+    told.operations.length === leaves.size &&
+    told.operations.every(isKept) &&
+    told.lost.length === lost.size &&
+    told.lost.every((operation) => lost.has(idOf(operation)))
+  );
+};
+
+/**
+ * Takes up everything that a replica has which knew more than this one: what holds no value there any more holds none here either, also
+ * where what superseded it is forgotten.
+ */
+export const takeEverything = (state: ShadowState, told: Everything): ShadowState => {
+  const merged = applyOperations(state, told.operations);
+  const leaves = new Map(merged.leaves);
+  for (const { path, stamp, value } of told.operations) {
+    const leaf = leaves.get(keyOf(path));
+    if (value !== undefined || leaf?.value === undefined) continue;
+    if (idOf(leaf) !== idOf({ path, stamp })) continue;
+    const { value: _, ...superseded } = leaf;
+    leaves.set(keyOf(path), superseded);
+  }
+  return takeLost({ leaves, lost: merged.lost }, told.lost);
+};
 
 /** Of operations that were merged, what another replica is to be told of them. */
 export const whatIsLeftOf = (
