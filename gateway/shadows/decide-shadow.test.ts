@@ -211,6 +211,16 @@ t.test('the size that counts is the one the shadow would have', async (t) => {
   t.match(inShort(decideShadow(full, update({ reported: { a: 1, b: 1 } }), at(2, limits))), /^v2/);
 });
 
+t.test('a shadow that is larger than it may be now can shrink, and not grow', async (t) => {
+  const update = (patch: object): ShadowEvent => ({ type: 'update', writer: 'device:d', patch });
+  const full = after(noShadow, update({ reported: { a: 'x'.repeat(200) } }), at(1, {}));
+  const limits = { maxDocumentBytes: 80 };
+  const to = (length: number): string =>
+    inShort(decideShadow(full, update({ reported: { a: 'x'.repeat(length) } }), at(2, limits)));
+  t.match(to(150), /^v2/);
+  t.equal(to(201), '413');
+});
+
 t.test(
   'tells the control plane which of its own writes hold nothing any more, and forgets them',
   async (t) => {

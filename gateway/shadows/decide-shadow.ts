@@ -7,8 +7,8 @@ import {
   faultOfPatch,
   renderShadow,
   shadowSections,
-  sizeOfDocument,
 } from '@holdfast/protos/semantics/shadow-document';
+import { faultOfEdits, faultOfGrowth } from '@holdfast/protos/semantics/shadow-limits';
 import {
   applyOperations,
   conflictsOf,
@@ -26,7 +26,6 @@ import {
   type ShadowContext,
   type ShadowDecision,
   type ShadowEvent,
-  type ShadowLimits,
   type ShadowWriter,
 } from './shadow-decision.js';
 import { type StoredShadow, withState } from './stored-shadow.js';
@@ -64,16 +63,9 @@ const decideUpdate = (
   const fault = faultOfPatch(sections, limits.maxDepth);
   if (fault !== undefined) return refused(400, fault);
   const edits = editsOf(before.state, sections);
-  if (edits.length > limits.maxLeaves) return refused(413, tooManyLeaves(limits));
-  const changed = minted(before, edits, writer, context);
-  const tooLarge = sizeFault(changed.shadow, limits);
-  if (tooLarge !== undefined) return tooLarge;
-  // Whoever only takes away is let through, or a full shadow could not be emptied.
-  const grows = changed.shadow.state.leaves.size > before.state.leaves.size;
-  if (grows && changed.shadow.state.leaves.size > limits.maxLeaves) {
-    return refused(413, tooManyLeaves(limits));
-  }
-  return changed;
+  const tooMany = faultOfEdits(edits.length, limits);
+  if (tooMany !== undefined) return tooLarge(tooMany);
+  return unlessTooLarge(before, minted(before, edits, writer, context), context);
 };
 
 const decideDelete = (
@@ -119,7 +111,7 @@ const decideSettle = (
   if (!before.exists && !holds(state)) {
     return { ...settled, shadow: withState(before, state, before) };
   }
-  return sizeFault(settled.shadow, context.limits) ?? settled;
+  return unlessTooLarge(before, settled, context);
 };
 
 const minted = (
@@ -145,17 +137,13 @@ const holds = (state: ShadowState): boolean => {
 const sectionsOf = (writer: ShadowWriter): readonly ('desired' | 'reported')[] =>
   writer.startsWith('device:') ? shadowSections : ['desired'];
 
-const sizeFault = (
-  { state }: StoredShadow,
-  { maxDocumentBytes }: ShadowLimits,
-): ShadowDecision | undefined => {
-  const size = sizeOfDocument(renderShadow(state).state);
-  if (size <= maxDocumentBytes) return undefined;
-  return refused(
-    413,
-    `${payloadTooLarge}: the shadow would have ${size} bytes, ${maxDocumentBytes} are allowed`,
-  );
+const unlessTooLarge = (
+  before: StoredShadow,
+  changed: ChangedShadow,
+  { limits }: ShadowContext,
+): ShadowDecision => {
+  const fault = faultOfGrowth(before.state, changed.shadow.state, limits);
+  return fault === undefined ? changed : tooLarge(fault);
 };
 
-const tooManyLeaves = ({ maxLeaves }: ShadowLimits): string =>
-  `${payloadTooLarge}: the shadow would have more than ${maxLeaves} leaves, deletions that are not confirmed yet among them`;
+const tooLarge = (fault: string): ShadowDecision => refused(413, `${payloadTooLarge}: ${fault}`);
