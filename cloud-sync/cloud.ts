@@ -288,7 +288,7 @@ const registerParts = async (
   registerTelemetryEffects(effects);
   registerShadowEffects(foundation);
   registerCampaignEffects(foundation);
-  registerCommandEffects(effects);
+  registerCommandEffects(foundation);
   const library = new FirmwareLibrary(foundation, configuration.firmware);
   await library.sweep();
   const isConnected = (site: string) => contacts.isConnected(site);

@@ -23,7 +23,7 @@ const open = async (t: Parameters<typeof cloudUnderTest>[0], now?: () => number)
   const cloud = await cloudUnderTest(t, now === undefined ? {} : { now });
   const gateway = await enrolStandIn(cloud, 'a');
   const state = new StandInLog('state');
-  const link = dial(gateway);
+  let link = dial(gateway);
   t.teardown(() => link.close());
   link.hello({ journal: [state.position] });
   await link.next('welcome');
@@ -32,7 +32,16 @@ const open = async (t: Parameters<typeof cloudUnderTest>[0], now?: () => number)
     await link.next('journalCommitted');
   };
   await report(device);
-  return { cloud, link, report };
+  /** The gateway comes back. */
+  const again = async () => {
+    const next = dial(gateway);
+    t.teardown(() => next.close());
+    next.hello({ journal: [state.position] });
+    await next.next('welcome');
+    link = next;
+    return next;
+  };
+  return { cloud, link, report, again };
 };
 
 const create = (
@@ -107,8 +116,9 @@ t.test(
   'runs out when nobody answered in time; an answer that was in time still counts',
   async (t) => {
     let now = Date.now();
-    const { cloud, report } = await open(t, () => now);
+    const { cloud, link, report } = await open(t, () => now);
     await create(cloud, 'x', { expireTime: new Date(now + 1_000) });
+    await link.next('orders');
     for (const expireTime of [new Date(now), new Date(now + 91 * 86_400_000)]) {
       await t.rejects(create(cloud, 'y', { expireTime }), { code: 'REQUEST_INVALID' });
     }
@@ -123,6 +133,25 @@ t.test(
     t.equal((await get(cloud, 'x')).state, CommandState.COMMAND_STATE_SUCCEEDED);
   },
 );
+
+t.test('one that ran out before its site could be reached is ended, and not sent', async (t) => {
+  let now = Date.now();
+  const { cloud, link, report, again } = await open(t, () => now);
+  await link.close();
+  for (const id of ['x', 'y']) await create(cloud, id, { expireTime: new Date(now + 1_000) });
+  await create(cloud, 'z');
+  now += 1_000;
+  const back = await again();
+  const { jws } = await back.next('orders');
+  t.same(
+    ordersIn(jws).map(({ body }) => body.command),
+    ['z'],
+  );
+  // Ended for good: an answer to what was sent would still count.
+  await report(said('x', 'succeeded'), said('z', 'succeeded'));
+  t.equal((await get(cloud, 'x')).state, CommandState.COMMAND_STATE_EXPIRED);
+  t.equal((await get(cloud, 'z')).state, CommandState.COMMAND_STATE_SUCCEEDED);
+});
 
 t.test('lists the newest first, by pages; refuses what is malformed', async (t) => {
   let now = Date.now();

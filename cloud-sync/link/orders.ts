@@ -4,13 +4,14 @@
  * sending (decisions/0001): until then orders of one shadow are merged, and commands are put before them.
  */
 import { randomBytes } from 'node:crypto';
-import type { Order } from '@holdfast/protos/link/orders';
+import { type Order, orderBodies } from '@holdfast/protos/link/orders';
 import { chainAfter } from '@holdfast/protos/semantics/journal-chain';
 import type { Kysely } from 'kysely';
+import * as v from 'valibot';
 import type { Signals } from '../bus/signals.js';
 import type { Schema } from '../store/schema.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
-import { addWaiting, nextWaiting, removeWaiting } from './waiting-orders.js';
+import { addWaiting, nextWaiting, removeWaiting, type WaitingOrder } from './waiting-orders.js';
 
 /** An order before it has its number. */
 export type NewOrder = Order extends infer O ? (O extends Order ? Omit<O, 'seq'> : never) : never;
@@ -41,6 +42,13 @@ export interface OrderLane {
  */
 export type Resupply = (tx: WriteTransaction, site: string) => Promise<void>;
 
+/** Ends commands that ran out before they were sent. */
+export type EndExpired = (
+  tx: WriteTransaction,
+  site: string,
+  commands: readonly { readonly device: string; readonly command: string }[],
+) => Promise<void>;
+
 export interface OrdersDependencies {
   readonly signals: Signals;
   readonly now: () => number;
@@ -50,6 +58,7 @@ export class Orders {
   readonly #signals: Signals;
   readonly #now: () => number;
   readonly #resupplies = new Map<NewOrder['kind'], Resupply>();
+  #endExpired: EndExpired | undefined;
 
   constructor({ signals, now }: OrdersDependencies) {
     this.#signals = signals;
@@ -59,6 +68,11 @@ export class Orders {
   /** Who appends anew all that there is of a kind, in place of what is owed of it. To be called before the link is served. */
   onResupply(kind: NewOrder['kind'], resupply: Resupply): void {
     this.#resupplies.set(kind, resupply);
+  }
+
+  /** Who ends commands that ran out while they waited; without one they are sent all the same. Before the link is served. */
+  onExpired(end: EndExpired): void {
+    this.#endExpired = end;
   }
 
   /** Has orders wait for a site, within the caller's transaction; they leave after its commit. */
@@ -85,7 +99,7 @@ export class Orders {
 
   /** Numbers and chains what goes next, so many at most; returns how many. From then on nothing of it changes. */
   async seal(tx: WriteTransaction, site: string, most: number): Promise<number> {
-    const next = await nextWaiting(tx.db, site, Math.min(most, rowsAtOnce));
+    const next = await this.#nextInTime(tx, site, Math.min(most, rowsAtOnce));
     if (next.length === 0) return 0;
     const { lastSeq, lastChain } = await this.lane(tx, site);
     const numbered = next.map(({ kind, body }, index) => ({
@@ -110,6 +124,21 @@ export class Orders {
       .where('site_id', '=', site)
       .execute();
     return next.length;
+  }
+
+  /** What goes next; commands that ran out are ended instead. */
+  async #nextInTime(tx: WriteTransaction, site: string, most: number): Promise<WaitingOrder[]> {
+    for (;;) {
+      const next = await nextWaiting(tx.db, site, most);
+      const expired = this.#endExpired ? next.filter((row) => isExpired(row, this.#now())) : [];
+      if (expired.length === 0) return next;
+      await this.#endExpired?.(
+        tx,
+        site,
+        expired.map(({ body }) => v.parse(orderBodies.command, JSON.parse(body))),
+      );
+      await removeWaiting(tx.db, site, expired);
+    }
   }
 
   /** Where the lane stands; made at its first use. */
@@ -265,6 +294,9 @@ export const readLane = async (
     }
   );
 };
+
+const isExpired = ({ kind, body }: WaitingOrder, now: number): boolean =>
+  kind === 'command' && v.parse(orderBodies.command, JSON.parse(body)).expires_at <= now;
 
 /** Undefined for a number before what is acknowledged, or above the last. */
 const chainAt = async (
