@@ -1,12 +1,8 @@
 /** The control plane's end of a shadow as it decides it, for the laws of the lanes (protos/semantics/shadow-lanes-laws). */
 import type { ShadowPatch } from '@holdfast/protos/semantics/shadow-document';
+import type { CloudEnd, EndContext, EndOutcome } from '@holdfast/protos/semantics/shadow-end';
 import { modelSite } from '@holdfast/protos/semantics/shadow-end-model';
-import {
-  type CloudEnd,
-  checkLaneLaws,
-  type EndContext,
-  type EndOutcome,
-} from '@holdfast/protos/semantics/shadow-lanes-laws';
+import { checkLaneLaws } from '@holdfast/protos/semantics/shadow-lanes-laws';
 import {
   answerTo,
   deleteShadow,

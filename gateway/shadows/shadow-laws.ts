@@ -1,11 +1,8 @@
 /** The site's end of a shadow as the gateway decides it, for the laws of the lanes (protos/semantics/shadow-lanes-laws). */
+
+import type { EndContext, EndOutcome, ShadowEnd } from '@holdfast/protos/semantics/shadow-end';
 import { modelCloud } from '@holdfast/protos/semantics/shadow-end-model';
-import {
-  checkLaneLaws,
-  type EndContext,
-  type EndOutcome,
-  type ShadowEnd,
-} from '@holdfast/protos/semantics/shadow-lanes-laws';
+import { checkLaneLaws } from '@holdfast/protos/semantics/shadow-lanes-laws';
 import { everythingIn } from '@holdfast/protos/semantics/shadow-resupply';
 import { decideShadow } from './decide-shadow.js';
 import { defaultShadowLimits, type ShadowEvent } from './shadow-decision.js';

@@ -10,6 +10,7 @@ import type {
   ExecutionPolicy,
   ReportedStatus,
 } from './execution-state.js';
+import { change, end, rank, refuse, stageOf, stay, timeoutOf } from './execution-steps.js';
 import {
   isProven,
   isUp,
@@ -52,53 +53,6 @@ export const next = (
 /** Whether an execution takes one of the places that a campaign has at a site. */
 export const isUnderWay = (status: ExecutionStatus): boolean =>
   !isTerminal(status) && status !== 'queued';
-
-const stay = (state: Execution): Decision => ({ state, effects: [] });
-
-const refuse = (state: Execution, refused: string): Decision => ({ state, effects: [], refused });
-
-const change = (
-  state: Execution,
-  changes: Partial<Execution>,
-  effects: Decision['effects'] = [],
-): Decision => ({ state: { ...state, ...changes, version: state.version + 1 }, effects });
-
-const end = (state: Execution, status: ExecutionStatus, error: string | null): Decision =>
-  change(state, { status, error, deadline: null }, ['notify']);
-
-/** The order in which an attempt that goes well takes them. */
-const ranks: Partial<Record<ExecutionStatus, number>> = {
-  queued: 0,
-  offered: 1,
-  downloading: 2,
-  verifying: 3,
-  installing: 4,
-  rebooting: 5,
-  confirming: 6,
-};
-const rank = (status: ExecutionStatus): number => ranks[status] ?? 0;
-
-const timeoutOf = (status: ExecutionStatus, policy: ExecutionPolicy): number => {
-  switch (status) {
-    case 'offered':
-      return policy.offerTimeoutMs;
-    case 'downloading':
-    case 'verifying':
-      return policy.downloadTimeoutMs;
-    case 'installing':
-      return policy.installTimeoutMs;
-    case 'cancelling':
-      return policy.cancelTimeoutMs;
-    default:
-      return policy.confirmTimeoutMs;
-  }
-};
-
-/** Stages with one time limit between them; a step within one buys no time. */
-const stageOf = (status: ExecutionStatus): number => {
-  const at = rank(status);
-  return at === 3 ? 2 : at === 6 ? 5 : at;
-};
 
 const isOverdue = ({ deadline }: Execution, now: number): boolean =>
   deadline !== null && now >= deadline;

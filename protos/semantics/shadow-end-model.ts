@@ -3,13 +3,7 @@ import { deadFromOthers } from './forget-operations.js';
 import { type HybridTime, laterOf, zeroTime } from './hybrid-clock.js';
 import { type Collected, collectAtSite, collectInCloud } from './shadow-collection.js';
 import { editsOf } from './shadow-document.js';
-import type {
-  CloudEnd,
-  EndContext,
-  EndOutcome,
-  LaneEntry,
-  ShadowEnd,
-} from './shadow-lanes-laws.js';
+import type { CloudEnd, EndContext, EndOutcome, LaneEntry, ShadowEnd } from './shadow-end.js';
 import {
   applyOperations,
   emptyShadow,
