@@ -83,7 +83,7 @@ t.test(
     t.comment(description);
     const delaysMs = pick(
       Array.from({ length: 24 }, (_, index) => index * 25),
-      4,
+      2,
     );
     for (const [round, delayMs] of delaysMs.entries()) {
       const wanted = round % 2 === 0 ? after : before;
