@@ -3,21 +3,8 @@ import { createRequire } from 'node:module';
 import type { ErrorCode } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { Command, CommanderError } from 'commander';
-import { type CloudClient, openCloudClient } from './cloud-client.js';
-import { addCampaignCommands } from './commands/campaigns.js';
-import { addClockCommands } from './commands/clock.js';
-import { addDeviceRequestCommands } from './commands/device-requests.js';
-import { addDeviceCommands } from './commands/devices.js';
-import { addFirmwareCommands } from './commands/firmware.js';
-import { addGatewayCommands } from './commands/gateways.js';
-import { addLoginCommand } from './commands/login.js';
-import { addManufacturerCommands } from './commands/manufacturers.js';
-import { addShadowCommands } from './commands/shadow/shadow-commands.js';
-import { addSiteCommands } from './commands/sites.js';
-import { addStatusCommand } from './commands/status.js';
-import { addUserCommands } from './commands/users.js';
+import type { CloudClient } from './cloud-client.js';
 import type { CommandContext } from './context.js';
-import { openGatewayClient } from './gateway-client.js';
 import { readPassword } from './password-prompt.js';
 import { readProfile } from './profile.js';
 import { Terminal } from './terminal.js';
@@ -53,8 +40,8 @@ export const runCli = async (argv: readonly string[]): Promise<number> => {
   process.once('SIGINT', interrupt);
   const opened: { close(): void }[] = [];
   const context = (): CommandContext => contextOf(program, argv, interrupted.signal, opened);
-  for (const add of commandGroups) add(program, context);
   try {
+    for (const add of await commandsOf(argv)) add(program, context);
     await program.parseAsync(argv, { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {
@@ -71,20 +58,31 @@ export const runCli = async (argv: readonly string[]): Promise<number> => {
   }
 };
 
-const commandGroups = [
-  addLoginCommand,
-  addStatusCommand,
-  addSiteCommands,
-  addGatewayCommands,
-  addDeviceCommands,
-  addManufacturerCommands,
-  addShadowCommands,
-  addFirmwareCommands,
-  addCampaignCommands,
-  addDeviceRequestCommands,
-  addClockCommands,
-  addUserCommands,
-];
+type AddCommands = (program: Command, context: () => CommandContext) => void;
+
+/** The first words of command lines, and what they need: loading all of it takes longer than most commands do, on a Pi by seconds. */
+const commandGroups: Readonly<Record<string, () => Promise<AddCommands>>> = {
+  login: async () => (await import('./commands/login.js')).addLoginCommand,
+  status: async () => (await import('./commands/status.js')).addStatusCommand,
+  site: async () => (await import('./commands/sites.js')).addSiteCommands,
+  gateway: async () => (await import('./commands/gateways.js')).addGatewayCommands,
+  device: async () => (await import('./commands/devices.js')).addDeviceCommands,
+  manufacturer: async () => (await import('./commands/manufacturers.js')).addManufacturerCommands,
+  shadow: async () => (await import('./commands/shadow/shadow-commands.js')).addShadowCommands,
+  firmware: async () => (await import('./commands/firmware.js')).addFirmwareCommands,
+  campaign: async () => (await import('./commands/campaigns.js')).addCampaignCommands,
+  command: async () => (await import('./commands/device-requests.js')).addDeviceRequestCommands,
+  clock: async () => (await import('./commands/clock.js')).addClockCommands,
+  user: async () => (await import('./commands/users.js')).addUserCommands,
+};
+
+/** The groups that the line may mean; all of them where it asks for help or names none. */
+const commandsOf = (argv: readonly string[]): Promise<AddCommands[]> => {
+  const named = Object.keys(commandGroups).filter((name) => argv.includes(name));
+  const isHelp = argv.includes('help') || named.length === 0;
+  const groups = isHelp ? Object.keys(commandGroups) : named;
+  return Promise.all(groups.flatMap((name) => commandGroups[name]?.() ?? []));
+};
 
 interface GlobalOptions {
   readonly json?: boolean;
@@ -118,12 +116,14 @@ const contextOf = (
           'only the control plane can do this: leave --gateway out',
         );
       }
-      cloud ??= readProfile(options.data, 'cloud').then((profile) =>
-        keep(openCloudClient(profile)),
-      );
+      cloud ??= (async () => {
+        const { openCloudClient } = await import('./cloud-client.js');
+        return keep(openCloudClient(await readProfile(options.data, 'cloud')));
+      })();
       return cloud;
     },
     async gateway() {
+      const { openGatewayClient } = await import('./gateway-client.js');
       return keep(openGatewayClient(await readProfile(options.data, 'gateway'), signal));
     },
     readPassword: (prompt) => readPassword(prompt, signal),
