@@ -48,6 +48,7 @@ export const viewOf = (head: PlanHead, documents: Iterable<PlanDocument>): PlanV
     documents: {
       site: byId(all, 'site'),
       firmware: byId(all, 'firmware'),
+      metadata: byId(all, 'metadata'),
       campaign: byId(all, 'campaign'),
       claims: byId(all, 'claims'),
       device: byId(all, 'device'),
@@ -64,6 +65,7 @@ export const changesBetween = (before: PlanView | undefined, plan: PlanView): Pl
   changed: {
     site: changesOf(before, plan, 'site'),
     firmware: changesOf(before, plan, 'firmware'),
+    metadata: changesOf(before, plan, 'metadata'),
     campaign: changesOf(before, plan, 'campaign'),
     claims: changesOf(before, plan, 'claims'),
     device: changesOf(before, plan, 'device'),

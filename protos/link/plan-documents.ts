@@ -30,6 +30,17 @@ export const firmwareBody = v.object({
   path: v.pipe(v.string(), v.startsWith('/')),
 });
 
+/**
+ * A file of signed metadata of firmware (provisioning/firmware). `id` is `root.{version}` for each root from the first on, `targets`, or the
+ * name of a delegated role. What is current is what the head names: it takes the place of TUF's snapshot and timestamp.
+ */
+export const metadataBody = v.object({
+  role: id,
+  version: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** The text of the file, byte for byte. */
+  signed: v.string(),
+});
+
 /** A campaign, as far as this site is concerned. `id` is the campaign's. */
 export const campaignBody = v.object({
   state: v.picklist(['running', 'cancelling']),
@@ -137,6 +148,7 @@ export const usersBody = v.object({ users: v.array(localUser) });
 export const planBodies = {
   site: siteBody,
   firmware: firmwareBody,
+  metadata: metadataBody,
   campaign: campaignBody,
   claims: claimsBody,
   device: deviceBody,
@@ -149,6 +161,7 @@ export const planBodies = {
 export type PlanDocumentKind = keyof typeof planBodies;
 export type SiteBody = v.InferOutput<typeof siteBody>;
 export type FirmwareBody = v.InferOutput<typeof firmwareBody>;
+export type MetadataBody = v.InferOutput<typeof metadataBody>;
 export type CampaignBody = v.InferOutput<typeof campaignBody>;
 export type ClaimsBody = v.InferOutput<typeof claimsBody>;
 export type DeviceBody = v.InferOutput<typeof deviceBody>;
@@ -164,6 +177,7 @@ const envelope = <K extends PlanDocumentKind>(kind: K) =>
 export const planDocument = v.variant('kind', [
   envelope('site'),
   envelope('firmware'),
+  envelope('metadata'),
   envelope('campaign'),
   envelope('claims'),
   envelope('device'),
