@@ -1,9 +1,10 @@
 /** Campaigns and executions as the API shows them, and campaigns as the plan's documents have them. */
 import {
-  type Campaign,
-  type CampaignPolicy,
+  Campaign,
+  CampaignPolicy,
   CampaignState,
-  type Execution,
+  CampaignTarget,
+  Execution,
   ExecutionStatus,
 } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import type { ExecutionStatus as StatusName } from '@holdfast/protos/link/execution-status';
@@ -59,14 +60,15 @@ export const policyBodyOf = (policy: CampaignPolicy | undefined): CampaignBody['
     (policy?.confirmTimeoutSeconds ?? 0) * 1000 || defaultPolicy.confirm_timeout_ms,
 });
 
-const policyOf = (body: CampaignBody['policy']): CampaignPolicy => ({
-  siteConcurrency: body.site_concurrency,
-  retries: body.retries,
-  offerTimeoutSeconds: body.offer_timeout_ms / 1000,
-  downloadTimeoutSeconds: body.download_timeout_ms / 1000,
-  installTimeoutSeconds: body.install_timeout_ms / 1000,
-  confirmTimeoutSeconds: body.confirm_timeout_ms / 1000,
-});
+const policyOf = (body: CampaignBody['policy']): CampaignPolicy =>
+  CampaignPolicy.fromPartial({
+    siteConcurrency: body.site_concurrency,
+    retries: body.retries,
+    offerTimeoutSeconds: body.offer_timeout_ms / 1000,
+    downloadTimeoutSeconds: body.download_timeout_ms / 1000,
+    installTimeoutSeconds: body.install_timeout_ms / 1000,
+    confirmTimeoutSeconds: body.confirm_timeout_ms / 1000,
+  });
 
 // What these columns hold was written by this program from the types named here.
 const targetOfRow = (row: CampaignRow) => JSON.parse(row.target) as CampaignBody['target'];
@@ -74,16 +76,17 @@ const policyOfRow = (row: CampaignRow) => JSON.parse(row.policy) as CampaignBody
 
 export const campaignMessage = (row: CampaignRow): Campaign => {
   const target = targetOfRow(row);
-  return {
+  return Campaign.fromPartial({
     name: `campaigns/${row.campaign_id}`,
     displayName: row.display_name,
     firmware: firmwareName(row.firmware_id),
-    target: {
+    images: [firmwareName(row.firmware_id)],
+    target: CampaignTarget.fromPartial({
       sites: targetSitesOf(row).map(siteName),
       deviceIds: target.device_ids,
       model: target.model,
       currentVersions: target.current_versions,
-    },
+    }),
     policy: policyOf(policyOfRow(row)),
     state: states[row.state],
     progress: {
@@ -101,7 +104,7 @@ export const campaignMessage = (row: CampaignRow): Campaign => {
     startTime: optionalDate(row.started_at),
     endTime: optionalDate(row.ended_at),
     etag: String(row.version),
-  };
+  });
 };
 
 /** The plan's document of a campaign that is running or being cancelled. */
@@ -113,14 +116,15 @@ export const campaignBodyOf = (row: CampaignRow): CampaignBody => ({
   policy: policyOfRow(row),
 });
 
-export const executionMessage = (row: ExecutionRow): Execution => ({
-  name: `campaigns/${row.campaign_id}/executions/${row.site_id}:${row.device_id}`,
-  device: deviceName(row.site_id, row.device_id),
-  status: statuses[row.status],
-  attempt: row.attempt,
-  progressPercent: Math.round(row.progress ?? 0),
-  fromVersion: row.from_version ?? '',
-  toVersion: row.to_version,
-  error: row.error ?? '',
-  updateTime: new Date(row.updated_at),
-});
+export const executionMessage = (row: ExecutionRow): Execution =>
+  Execution.fromPartial({
+    name: `campaigns/${row.campaign_id}/executions/${row.site_id}:${row.device_id}`,
+    device: deviceName(row.site_id, row.device_id),
+    status: statuses[row.status],
+    attempt: row.attempt,
+    progressPercent: Math.round(row.progress ?? 0),
+    fromVersion: row.from_version ?? '',
+    toVersion: row.to_version,
+    error: row.error ?? '',
+    updateTime: new Date(row.updated_at),
+  });

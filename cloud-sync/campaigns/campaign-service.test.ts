@@ -1,7 +1,11 @@
 import { once } from 'node:events';
 import { inflateRawSync } from 'node:zlib';
 import { fromServiceError } from '@holdfast/protos/errors/service-error';
-import { type Campaign, CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import {
+  Campaign,
+  CampaignState,
+  CampaignTarget,
+} from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import t from 'tap';
 import { type CloudUnderTest, cloudUnderTest } from '../testing/cloud-under-test.js';
 import { dial, enrolStandIn, StandInLog } from '../testing/gateway-stand-in.js';
@@ -29,17 +33,7 @@ const targeted = (executions: number) => ({
 const settled = { kind: 'campaign_settled', body: { campaign: 'c1' } };
 
 const draft = (set: Partial<Campaign> = {}): Campaign => ({
-  name: '',
-  displayName: '',
-  firmware: 'firmware/pi@2.0',
-  target: undefined,
-  policy: undefined,
-  state: CampaignState.CAMPAIGN_STATE_UNSPECIFIED,
-  progress: undefined,
-  createTime: undefined,
-  startTime: undefined,
-  endTime: undefined,
-  etag: '',
+  ...Campaign.fromPartial({ firmware: 'firmware/pi@2.0' }),
   ...set,
 });
 
@@ -225,7 +219,11 @@ t.test('goes only to the sites that it names', async (t) => {
   const other = await connect(t, cloud, 'b');
   await named.plan();
   await create(cloud, {
-    target: { sites: ['sites/a'], deviceIds: ['d1'], model: '', currentVersions: ['1.0'] },
+    target: CampaignTarget.fromPartial({
+      sites: ['sites/a'],
+      deviceIds: ['d1'],
+      currentVersions: ['1.0'],
+    }),
   });
   await start(cloud);
   t.match((await named.plan()).get('campaign/c1')?.body, {
@@ -256,7 +254,7 @@ t.test('refuses what cannot be carried out, each with its code', async (t) => {
   const cloud = await cloudUnderTest(t);
   await t.rejects(create(cloud), { code: 'RESOURCE_NOT_FOUND' }, 'no such firmware');
   await uploadImage(cloud, image);
-  const target = { sites: [], deviceIds: [], model: '', currentVersions: [] };
+  const target = CampaignTarget.fromPartial({});
   for (const [set, code] of [
     [{ firmware: 'pi' }, 'REQUEST_INVALID'],
     [{ target: { ...target, model: 'other' } }, 'REQUEST_INVALID'],

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import { Campaign } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import t from 'tap';
 import { type CloudUnderTest, cloudUnderTest } from '../testing/cloud-under-test.js';
 import { chunk, manifestOf, openUpload, uploadImage } from '../testing/upload-image.js';
@@ -77,19 +77,7 @@ t.test('keeps what a campaign needs until it is over', async (t) => {
   const { name } = await uploadImage(cloud, Buffer.from('image'));
   await cloud.call(cloud.campaigns, cloud.campaigns.createCampaign, {
     campaignId: 'c1',
-    campaign: {
-      name: '',
-      displayName: '',
-      firmware: name,
-      target: undefined,
-      policy: undefined,
-      state: CampaignState.CAMPAIGN_STATE_UNSPECIFIED,
-      progress: undefined,
-      createTime: undefined,
-      startTime: undefined,
-      endTime: undefined,
-      etag: '',
-    },
+    campaign: Campaign.fromPartial({ firmware: name }),
   });
   await t.rejects(remove(cloud, name), { code: 'RESOURCE_IN_USE' });
   await cloud.call(cloud.campaigns, cloud.campaigns.cancelCampaign, {

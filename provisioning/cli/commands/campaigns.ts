@@ -2,7 +2,7 @@
 
 import { fromServiceError } from '@holdfast/protos/errors/service-error';
 import {
-  type Campaign,
+  Campaign,
   CampaignState,
   campaignStateToJSON,
   type Execution,
@@ -200,31 +200,17 @@ const listExecutions = (client: CloudClient, id: string): Promise<Execution[]> =
     }),
   );
 
-const draft = (id: string, options: CreateOptions): Campaign => ({
-  name: '',
-  displayName: id,
-  firmware: `firmware/${options.firmware}`,
-  target: {
-    sites: (options.site ?? []).map((site) => `sites/${site}`),
-    deviceIds: options.device ?? [],
-    model: '',
-    currentVersions: options.fromVersion ?? [],
-  },
-  policy: {
-    siteConcurrency: options.concurrency ?? 0,
-    retries: options.retries ?? 0,
-    offerTimeoutSeconds: 0,
-    downloadTimeoutSeconds: 0,
-    installTimeoutSeconds: 0,
-    confirmTimeoutSeconds: 0,
-  },
-  state: CampaignState.CAMPAIGN_STATE_UNSPECIFIED,
-  progress: undefined,
-  createTime: undefined,
-  startTime: undefined,
-  endTime: undefined,
-  etag: '',
-});
+const draft = (id: string, options: CreateOptions): Campaign =>
+  Campaign.fromPartial({
+    displayName: id,
+    firmware: `firmware/${options.firmware}`,
+    target: {
+      sites: (options.site ?? []).map((site) => `sites/${site}`),
+      deviceIds: options.device ?? [],
+      currentVersions: options.fromVersion ?? [],
+    },
+    policy: { siteConcurrency: options.concurrency ?? 0, retries: options.retries ?? 0 },
+  });
 
 const stateOf = (campaign: Campaign): string =>
   campaignStateToJSON(campaign.state).replace('CAMPAIGN_STATE_', '').toLowerCase();

@@ -20,7 +20,102 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Struct } from "../../google/protobuf/struct.js";
 import { Timestamp } from "../../google/protobuf/timestamp.js";
+
+export enum PhaseJudge {
+  PHASE_JUDGE_UNSPECIFIED = 0,
+  PHASE_JUDGE_SITE = 1,
+  PHASE_JUDGE_FLEET = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function phaseJudgeFromJSON(object: any): PhaseJudge {
+  switch (object) {
+    case 0:
+    case "PHASE_JUDGE_UNSPECIFIED":
+      return PhaseJudge.PHASE_JUDGE_UNSPECIFIED;
+    case 1:
+    case "PHASE_JUDGE_SITE":
+      return PhaseJudge.PHASE_JUDGE_SITE;
+    case 2:
+    case "PHASE_JUDGE_FLEET":
+      return PhaseJudge.PHASE_JUDGE_FLEET;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return PhaseJudge.UNRECOGNIZED;
+  }
+}
+
+export function phaseJudgeToJSON(object: PhaseJudge): string {
+  switch (object) {
+    case PhaseJudge.PHASE_JUDGE_UNSPECIFIED:
+      return "PHASE_JUDGE_UNSPECIFIED";
+    case PhaseJudge.PHASE_JUDGE_SITE:
+      return "PHASE_JUDGE_SITE";
+    case PhaseJudge.PHASE_JUDGE_FLEET:
+      return "PHASE_JUDGE_FLEET";
+    case PhaseJudge.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export enum PhaseState {
+  PHASE_STATE_UNSPECIFIED = 0,
+  /** PHASE_STATE_WAITING - Something before it is not over, or it needs what `waits_for` says. */
+  PHASE_STATE_WAITING = 1,
+  /** PHASE_STATE_RELEASED - Nothing here holds it back any more: each site begins it when its own gates allow. */
+  PHASE_STATE_RELEASED = 2,
+  /** PHASE_STATE_RUNNING - A site has begun it. */
+  PHASE_STATE_RUNNING = 3,
+  /** PHASE_STATE_DONE - Every execution of it that was reported is over. */
+  PHASE_STATE_DONE = 4,
+  UNRECOGNIZED = -1,
+}
+
+export function phaseStateFromJSON(object: any): PhaseState {
+  switch (object) {
+    case 0:
+    case "PHASE_STATE_UNSPECIFIED":
+      return PhaseState.PHASE_STATE_UNSPECIFIED;
+    case 1:
+    case "PHASE_STATE_WAITING":
+      return PhaseState.PHASE_STATE_WAITING;
+    case 2:
+    case "PHASE_STATE_RELEASED":
+      return PhaseState.PHASE_STATE_RELEASED;
+    case 3:
+    case "PHASE_STATE_RUNNING":
+      return PhaseState.PHASE_STATE_RUNNING;
+    case 4:
+    case "PHASE_STATE_DONE":
+      return PhaseState.PHASE_STATE_DONE;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return PhaseState.UNRECOGNIZED;
+  }
+}
+
+export function phaseStateToJSON(object: PhaseState): string {
+  switch (object) {
+    case PhaseState.PHASE_STATE_UNSPECIFIED:
+      return "PHASE_STATE_UNSPECIFIED";
+    case PhaseState.PHASE_STATE_WAITING:
+      return "PHASE_STATE_WAITING";
+    case PhaseState.PHASE_STATE_RELEASED:
+      return "PHASE_STATE_RELEASED";
+    case PhaseState.PHASE_STATE_RUNNING:
+      return "PHASE_STATE_RUNNING";
+    case PhaseState.PHASE_STATE_DONE:
+      return "PHASE_STATE_DONE";
+    case PhaseState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
 
 export enum CampaignState {
   CAMPAIGN_STATE_UNSPECIFIED = 0,
@@ -29,6 +124,10 @@ export enum CampaignState {
   CAMPAIGN_STATE_CANCELLING = 3,
   CAMPAIGN_STATE_CANCELLED = 4,
   CAMPAIGN_STATE_COMPLETED = 5,
+  /** CAMPAIGN_STATE_SCHEDULED - Started, and waiting for its time. */
+  CAMPAIGN_STATE_SCHEDULED = 6,
+  /** CAMPAIGN_STATE_PAUSED - Nothing new is offered; what a device has begun goes on. */
+  CAMPAIGN_STATE_PAUSED = 7,
   UNRECOGNIZED = -1,
 }
 
@@ -52,6 +151,12 @@ export function campaignStateFromJSON(object: any): CampaignState {
     case 5:
     case "CAMPAIGN_STATE_COMPLETED":
       return CampaignState.CAMPAIGN_STATE_COMPLETED;
+    case 6:
+    case "CAMPAIGN_STATE_SCHEDULED":
+      return CampaignState.CAMPAIGN_STATE_SCHEDULED;
+    case 7:
+    case "CAMPAIGN_STATE_PAUSED":
+      return CampaignState.CAMPAIGN_STATE_PAUSED;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -73,7 +178,52 @@ export function campaignStateToJSON(object: CampaignState): string {
       return "CAMPAIGN_STATE_CANCELLED";
     case CampaignState.CAMPAIGN_STATE_COMPLETED:
       return "CAMPAIGN_STATE_COMPLETED";
+    case CampaignState.CAMPAIGN_STATE_SCHEDULED:
+      return "CAMPAIGN_STATE_SCHEDULED";
+    case CampaignState.CAMPAIGN_STATE_PAUSED:
+      return "CAMPAIGN_STATE_PAUSED";
     case CampaignState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** What counts where a device can give no proof that it runs what it installed. */
+export enum UnprovenOutcome {
+  /** UNPROVEN_OUTCOME_UNSPECIFIED - success */
+  UNPROVEN_OUTCOME_UNSPECIFIED = 0,
+  UNPROVEN_OUTCOME_SUCCESS = 1,
+  UNPROVEN_OUTCOME_FAILURE = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function unprovenOutcomeFromJSON(object: any): UnprovenOutcome {
+  switch (object) {
+    case 0:
+    case "UNPROVEN_OUTCOME_UNSPECIFIED":
+      return UnprovenOutcome.UNPROVEN_OUTCOME_UNSPECIFIED;
+    case 1:
+    case "UNPROVEN_OUTCOME_SUCCESS":
+      return UnprovenOutcome.UNPROVEN_OUTCOME_SUCCESS;
+    case 2:
+    case "UNPROVEN_OUTCOME_FAILURE":
+      return UnprovenOutcome.UNPROVEN_OUTCOME_FAILURE;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return UnprovenOutcome.UNRECOGNIZED;
+  }
+}
+
+export function unprovenOutcomeToJSON(object: UnprovenOutcome): string {
+  switch (object) {
+    case UnprovenOutcome.UNPROVEN_OUTCOME_UNSPECIFIED:
+      return "UNPROVEN_OUTCOME_UNSPECIFIED";
+    case UnprovenOutcome.UNPROVEN_OUTCOME_SUCCESS:
+      return "UNPROVEN_OUTCOME_SUCCESS";
+    case UnprovenOutcome.UNPROVEN_OUTCOME_FAILURE:
+      return "UNPROVEN_OUTCOME_FAILURE";
+    case UnprovenOutcome.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
   }
@@ -95,6 +245,8 @@ export enum ExecutionStatus {
   EXECUTION_STATUS_CANCELLING = 12,
   EXECUTION_STATUS_CANCELLED = 13,
   EXECUTION_STATUS_SUPERSEDED = 14,
+  /** EXECUTION_STATUS_IN_PROGRESS - Under way at a device that tells no stages. */
+  EXECUTION_STATUS_IN_PROGRESS = 15,
   UNRECOGNIZED = -1,
 }
 
@@ -145,6 +297,9 @@ export function executionStatusFromJSON(object: any): ExecutionStatus {
     case 14:
     case "EXECUTION_STATUS_SUPERSEDED":
       return ExecutionStatus.EXECUTION_STATUS_SUPERSEDED;
+    case 15:
+    case "EXECUTION_STATUS_IN_PROGRESS":
+      return ExecutionStatus.EXECUTION_STATUS_IN_PROGRESS;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -184,6 +339,8 @@ export function executionStatusToJSON(object: ExecutionStatus): string {
       return "EXECUTION_STATUS_CANCELLED";
     case ExecutionStatus.EXECUTION_STATUS_SUPERSEDED:
       return "EXECUTION_STATUS_SUPERSEDED";
+    case ExecutionStatus.EXECUTION_STATUS_IN_PROGRESS:
+      return "EXECUTION_STATUS_IN_PROGRESS";
     case ExecutionStatus.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -194,7 +351,7 @@ export interface Campaign {
   /** `campaigns/{campaign}`. */
   name: string;
   displayName: string;
-  /** `firmware/{firmware}`. */
+  /** `firmware/{firmware}`: the first of `images`. Empty for a plain job. */
   firmware: string;
   target: CampaignTarget | undefined;
   policy: CampaignPolicy | undefined;
@@ -204,6 +361,72 @@ export interface Campaign {
   startTime: Date | undefined;
   endTime: Date | undefined;
   etag: string;
+  /** `firmware/{firmware}`: what is installed, one image a model. Naming `firmware` alone is the same as one image here. */
+  images: string[];
+  /** What a plain job hands to its devices, instead of images. */
+  document:
+    | { [key: string]: any }
+    | undefined;
+  /** Part after part of the devices; none means all of them at once. */
+  phases: CampaignPhase[];
+  /** When it is to start by itself, once it was started with this in the future (SCHEDULED until then). */
+  scheduledTime:
+    | Date
+    | undefined;
+  /** Why it is PAUSED, who paused it (`cloud:{name}`, or `cloud` for the control plane by itself), and when. */
+  pauseReason: string;
+  pausedBy: string;
+  pauseTime: Date | undefined;
+  cancelReason: string;
+  /** `cloud:{name}`. */
+  creator: string;
+  /** `campaigns/{campaign}`: what it takes back. */
+  rollbackOf: string;
+  /** `firmware/{firmware}`: images that may be older than what a device runs. Only a rollback has them. */
+  allowsOlder: string[];
+  /** The sites that carry it out, and of those: that have begun to report, are through, and have paused it by themselves. */
+  siteCount: number;
+  reportingSiteCount: number;
+  settledSiteCount: number;
+  pausedSiteCount: number;
+}
+
+/** Which part of the devices is reached, and what has to hold before the next part is. A device is always in the same phase, everywhere. */
+export interface CampaignPhase {
+  /** Reached by the end of this phase, counted from the beginning: rises from phase to phase, and is 100 in the last. */
+  percent: number;
+  /** At least so long before the next phase. */
+  durationSeconds: bigint;
+  /** The next phase needs so many percent of this one's executions to have succeeded; 0 means whatever became of them. */
+  successPercent: number;
+  /**
+   * The campaign pauses when so many percent of what is over in this phase failed: at the site where it is so, and everywhere when it is so
+   * in the whole fleet. 0 means never.
+   */
+  errorPercent: number;
+  /** It takes so many failures at least; 0 means 1. */
+  errorMinCount: number;
+  /** Whose numbers `success_percent` is about; unspecified means each site's own. */
+  judgedBy: PhaseJudge;
+  /** Somebody has to approve this phase before it begins. */
+  approval: boolean;
+  /** From here on: what became of it. Counts from 1. */
+  number: number;
+  state: PhaseState;
+  /** What it waits for, in words. */
+  waitsFor: string;
+  progress: CampaignProgress | undefined;
+  approvedBy: string;
+  approveTime:
+    | Date
+    | undefined;
+  /** Released by a person ahead of what it would wait for. */
+  releasedBy: string;
+  releaseTime:
+    | Date
+    | undefined;
+  /** The sites that have begun it. */
+  enteredSiteCount: number;
 }
 
 /** A device is targeted when everything that is set here fits. */
@@ -212,10 +435,25 @@ export interface CampaignTarget {
   sites: string[];
   /** Device ids. */
   deviceIds: string[];
-  /** Empty means the firmware's model. */
+  /** Empty means the images' models. The same as one of `models`. */
   model: string;
   /** The version that the device runs now. */
   currentVersions: string[];
+  /** `groups/{group}`: a member of one of them. */
+  groups: string[];
+  /** Empty means the images' models; every model for a plain job. */
+  models: string[];
+  /** Labels that the device has, each with this value. */
+  attributes: { [key: string]: string };
+  /** Of the version that the device runs now: `< 2.1.0`, `>=1.0 <2`; empty means any. */
+  versionRange: string;
+  /** Whether devices that come to fit after the start take part too; unset means they do. */
+  lateJoiners?: boolean | undefined;
+}
+
+export interface CampaignTarget_AttributesEntry {
+  key: string;
+  value: string;
 }
 
 export interface CampaignPolicy {
@@ -231,6 +469,21 @@ export interface CampaignPolicy {
   installTimeoutSeconds: number;
   /** (600) from reboot to proof of boot */
   confirmTimeoutSeconds: number;
+  /** All of them hold at once. */
+  disruption: DisruptionBudget[];
+  /** How old a site's plan may be for it to go on offering to further devices (259,200: three days). */
+  maxPlanAgeSeconds: bigint;
+  unprovenCounts: UnprovenOutcome;
+  /** What a site may take from the WAN for this campaign's images; 0 means as much as it gets. */
+  wanBytesPerSecond: bigint;
+}
+
+/** How many devices may be away at once, at each site by itself. */
+export interface DisruptionBudget {
+  /** `groups/{group}`; empty means the devices that the campaign is for. */
+  group: string;
+  maxUnavailable?: number | undefined;
+  minAvailable?: number | undefined;
 }
 
 /** Devices by outcome; counted with the results, never by scanning. */
@@ -258,7 +511,66 @@ export interface Execution {
   fromVersion: string;
   toVersion: string;
   error: string;
-  updateTime: Date | undefined;
+  updateTime:
+    | Date
+    | undefined;
+  /** Counts from 1. */
+  phase: number;
+  /** The door that the device was reached through, as `native`, `aws`, `ddi`. */
+  door: string;
+  /** What the doors call this attempt by: AWS IoT's execution number, hawkBit's action id. */
+  number: number;
+}
+
+/** An execution entered a status. */
+export interface ExecutionStep {
+  /** `campaigns/{campaign}/executions/{site}:{device}`. */
+  execution: string;
+  status: ExecutionStatus;
+  attempt: number;
+  error: string;
+  door: string;
+  /** By the site's clock, and when it was heard here. */
+  time: Date | undefined;
+  receiveTime: Date | undefined;
+  toVersion: string;
+}
+
+/** How far one site is. */
+export interface SiteProgress {
+  /** `sites/{site}`. */
+  site: string;
+  progress: CampaignProgress | undefined;
+  phases: SitePhaseProgress[];
+  /** Whether it has begun to report, and whether it is through. */
+  reporting: boolean;
+  settled: boolean;
+  /** The phase that it has begun last; 0 before it said so. */
+  phase: number;
+  /** Paused by the site itself: why, by whom (`site` for the gateway by itself), and when. */
+  pauseReason: string;
+  pausedBy: string;
+  pauseTime: Date | undefined;
+}
+
+export interface SitePhaseProgress {
+  /** Counts from 1. */
+  number: number;
+  progress: CampaignProgress | undefined;
+}
+
+/** While it stands nothing is offered, and what is offered is withdrawn; what installs or restarts goes on. */
+export interface EmergencyStop {
+  /** `emergencyStops/-` for the fleet, `emergencyStops/{site}` for one site. */
+  name: string;
+  reason: string;
+  /** `cloud:{name}`, or `site:{name}` for one that was made at the site. */
+  actor: string;
+  createTime:
+    | Date
+    | undefined;
+  /** Made at the site, where alone it is lifted. */
+  local: boolean;
 }
 
 export interface CreateCampaignRequest {
@@ -306,6 +618,101 @@ export interface ListExecutionsResponse {
   nextPageToken: string;
 }
 
+export interface PauseCampaignRequest {
+  name: string;
+  reason: string;
+}
+
+export interface ResumeCampaignRequest {
+  name: string;
+  reason: string;
+}
+
+export interface ApprovePhaseRequest {
+  /** `campaigns/{campaign}`. */
+  name: string;
+  /** Counts from 1; 0 means the next one that needs approval. */
+  phase: number;
+  comment: string;
+}
+
+export interface ReleasePhaseRequest {
+  /** `campaigns/{campaign}`. */
+  name: string;
+  /** Counts from 1; 0 means the next one that waits for something that only people or the fleet's numbers can give. */
+  phase: number;
+  reason: string;
+}
+
+export interface CreateRollbackCampaignRequest {
+  /** The campaign to take back. */
+  name: string;
+  /** Of the new one. */
+  campaignId: string;
+  /** `firmware/{firmware}`: what the devices are to have instead, with the same security counter; one image a model. */
+  images: string[];
+  reason: string;
+}
+
+export interface ListCampaignProgressRequest {
+  /** `campaigns/{campaign}`. */
+  parent: string;
+  pageSize: number;
+  pageToken: string;
+}
+
+export interface ListCampaignProgressResponse {
+  sites: SiteProgress[];
+  nextPageToken: string;
+}
+
+export interface ListExecutionStepsRequest {
+  /** `campaigns/{campaign}/executions/{site}:{device}`, or `campaigns/{campaign}/executions/-` for all of a campaign. */
+  parent: string;
+  pageSize: number;
+  pageToken: string;
+}
+
+export interface ListExecutionStepsResponse {
+  steps: ExecutionStep[];
+  nextPageToken: string;
+}
+
+export interface CreateEmergencyStopRequest {
+  /** `sites/{site}`; empty means the whole fleet. */
+  sites: string[];
+  reason: string;
+}
+
+export interface CreateEmergencyStopResponse {
+  stops: EmergencyStop[];
+}
+
+export interface LiftEmergencyStopRequest {
+  /** `sites/{site}`; empty means the one of the whole fleet. */
+  sites: string[];
+  reason: string;
+}
+
+export interface LiftEmergencyStopResponse {
+  /** What was lifted. */
+  stops: EmergencyStop[];
+}
+
+export interface GetEmergencyStopRequest {
+  name: string;
+}
+
+export interface ListEmergencyStopsRequest {
+  pageSize: number;
+  pageToken: string;
+}
+
+export interface ListEmergencyStopsResponse {
+  stops: EmergencyStop[];
+  nextPageToken: string;
+}
+
 function createBaseCampaign(): Campaign {
   return {
     name: "",
@@ -319,6 +726,21 @@ function createBaseCampaign(): Campaign {
     startTime: undefined,
     endTime: undefined,
     etag: "",
+    images: [],
+    document: undefined,
+    phases: [],
+    scheduledTime: undefined,
+    pauseReason: "",
+    pausedBy: "",
+    pauseTime: undefined,
+    cancelReason: "",
+    creator: "",
+    rollbackOf: "",
+    allowsOlder: [],
+    siteCount: 0,
+    reportingSiteCount: 0,
+    settledSiteCount: 0,
+    pausedSiteCount: 0,
   };
 }
 
@@ -356,6 +778,51 @@ export const Campaign: MessageFns<Campaign> = {
     }
     if (message.etag !== "") {
       writer.uint32(90).string(message.etag);
+    }
+    for (const v of message.images) {
+      writer.uint32(98).string(v!);
+    }
+    if (message.document !== undefined) {
+      Struct.encode(Struct.wrap(message.document), writer.uint32(106).fork()).join();
+    }
+    for (const v of message.phases) {
+      CampaignPhase.encode(v!, writer.uint32(114).fork()).join();
+    }
+    if (message.scheduledTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.scheduledTime), writer.uint32(122).fork()).join();
+    }
+    if (message.pauseReason !== "") {
+      writer.uint32(130).string(message.pauseReason);
+    }
+    if (message.pausedBy !== "") {
+      writer.uint32(138).string(message.pausedBy);
+    }
+    if (message.pauseTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.pauseTime), writer.uint32(146).fork()).join();
+    }
+    if (message.cancelReason !== "") {
+      writer.uint32(154).string(message.cancelReason);
+    }
+    if (message.creator !== "") {
+      writer.uint32(162).string(message.creator);
+    }
+    if (message.rollbackOf !== "") {
+      writer.uint32(170).string(message.rollbackOf);
+    }
+    for (const v of message.allowsOlder) {
+      writer.uint32(178).string(v!);
+    }
+    if (message.siteCount !== 0) {
+      writer.uint32(184).uint32(message.siteCount);
+    }
+    if (message.reportingSiteCount !== 0) {
+      writer.uint32(192).uint32(message.reportingSiteCount);
+    }
+    if (message.settledSiteCount !== 0) {
+      writer.uint32(200).uint32(message.settledSiteCount);
+    }
+    if (message.pausedSiteCount !== 0) {
+      writer.uint32(208).uint32(message.pausedSiteCount);
     }
     return writer;
   },
@@ -461,6 +928,126 @@ export const Campaign: MessageFns<Campaign> = {
             message.etag = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.images.push(reader.string());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.document = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.phases.push(CampaignPhase.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.scheduledTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.pauseReason = reader.string();
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.pausedBy = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.pauseTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.cancelReason = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.creator = reader.string();
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.rollbackOf = reader.string();
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.allowsOlder.push(reader.string());
+            continue;
+          }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.siteCount = reader.uint32();
+            continue;
+          }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.reportingSiteCount = reader.uint32();
+            continue;
+          }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.settledSiteCount = reader.uint32();
+            continue;
+          }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.pausedSiteCount = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -502,6 +1089,69 @@ export const Campaign: MessageFns<Campaign> = {
         ? fromJsonTimestamp(object.end_time)
         : undefined,
       etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+      images: globalThis.Array.isArray(object?.images)
+        ? object.images.map((e: any) => globalThis.String(e))
+        : [],
+      document: isObject(object.document) ? object.document : undefined,
+      phases: globalThis.Array.isArray(object?.phases)
+        ? object.phases.map((e: any) => CampaignPhase.fromJSON(e))
+        : [],
+      scheduledTime: isSet(object.scheduledTime)
+        ? fromJsonTimestamp(object.scheduledTime)
+        : isSet(object.scheduled_time)
+        ? fromJsonTimestamp(object.scheduled_time)
+        : undefined,
+      pauseReason: isSet(object.pauseReason)
+        ? globalThis.String(object.pauseReason)
+        : isSet(object.pause_reason)
+        ? globalThis.String(object.pause_reason)
+        : "",
+      pausedBy: isSet(object.pausedBy)
+        ? globalThis.String(object.pausedBy)
+        : isSet(object.paused_by)
+        ? globalThis.String(object.paused_by)
+        : "",
+      pauseTime: isSet(object.pauseTime)
+        ? fromJsonTimestamp(object.pauseTime)
+        : isSet(object.pause_time)
+        ? fromJsonTimestamp(object.pause_time)
+        : undefined,
+      cancelReason: isSet(object.cancelReason)
+        ? globalThis.String(object.cancelReason)
+        : isSet(object.cancel_reason)
+        ? globalThis.String(object.cancel_reason)
+        : "",
+      creator: isSet(object.creator) ? globalThis.String(object.creator) : "",
+      rollbackOf: isSet(object.rollbackOf)
+        ? globalThis.String(object.rollbackOf)
+        : isSet(object.rollback_of)
+        ? globalThis.String(object.rollback_of)
+        : "",
+      allowsOlder: globalThis.Array.isArray(object?.allowsOlder)
+        ? object.allowsOlder.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.allows_older)
+        ? object.allows_older.map((e: any) => globalThis.String(e))
+        : [],
+      siteCount: isSet(object.siteCount)
+        ? globalThis.Number(object.siteCount)
+        : isSet(object.site_count)
+        ? globalThis.Number(object.site_count)
+        : 0,
+      reportingSiteCount: isSet(object.reportingSiteCount)
+        ? globalThis.Number(object.reportingSiteCount)
+        : isSet(object.reporting_site_count)
+        ? globalThis.Number(object.reporting_site_count)
+        : 0,
+      settledSiteCount: isSet(object.settledSiteCount)
+        ? globalThis.Number(object.settledSiteCount)
+        : isSet(object.settled_site_count)
+        ? globalThis.Number(object.settled_site_count)
+        : 0,
+      pausedSiteCount: isSet(object.pausedSiteCount)
+        ? globalThis.Number(object.pausedSiteCount)
+        : isSet(object.paused_site_count)
+        ? globalThis.Number(object.paused_site_count)
+        : 0,
     };
   },
 
@@ -540,6 +1190,51 @@ export const Campaign: MessageFns<Campaign> = {
     if (message.etag !== "") {
       obj.etag = message.etag;
     }
+    if (message.images?.length) {
+      obj.images = message.images;
+    }
+    if (message.document !== undefined) {
+      obj.document = message.document;
+    }
+    if (message.phases?.length) {
+      obj.phases = message.phases.map((e) => CampaignPhase.toJSON(e));
+    }
+    if (message.scheduledTime !== undefined) {
+      obj.scheduledTime = message.scheduledTime.toISOString();
+    }
+    if (message.pauseReason !== "") {
+      obj.pauseReason = message.pauseReason;
+    }
+    if (message.pausedBy !== "") {
+      obj.pausedBy = message.pausedBy;
+    }
+    if (message.pauseTime !== undefined) {
+      obj.pauseTime = message.pauseTime.toISOString();
+    }
+    if (message.cancelReason !== "") {
+      obj.cancelReason = message.cancelReason;
+    }
+    if (message.creator !== "") {
+      obj.creator = message.creator;
+    }
+    if (message.rollbackOf !== "") {
+      obj.rollbackOf = message.rollbackOf;
+    }
+    if (message.allowsOlder?.length) {
+      obj.allowsOlder = message.allowsOlder;
+    }
+    if (message.siteCount !== 0) {
+      obj.siteCount = Math.round(message.siteCount);
+    }
+    if (message.reportingSiteCount !== 0) {
+      obj.reportingSiteCount = Math.round(message.reportingSiteCount);
+    }
+    if (message.settledSiteCount !== 0) {
+      obj.settledSiteCount = Math.round(message.settledSiteCount);
+    }
+    if (message.pausedSiteCount !== 0) {
+      obj.pausedSiteCount = Math.round(message.pausedSiteCount);
+    }
     return obj;
   },
 
@@ -565,12 +1260,414 @@ export const Campaign: MessageFns<Campaign> = {
     message.startTime = object.startTime ?? undefined;
     message.endTime = object.endTime ?? undefined;
     message.etag = object.etag ?? "";
+    message.images = object.images?.map((e) => e) || [];
+    message.document = object.document ?? undefined;
+    message.phases = object.phases?.map((e) => CampaignPhase.fromPartial(e)) || [];
+    message.scheduledTime = object.scheduledTime ?? undefined;
+    message.pauseReason = object.pauseReason ?? "";
+    message.pausedBy = object.pausedBy ?? "";
+    message.pauseTime = object.pauseTime ?? undefined;
+    message.cancelReason = object.cancelReason ?? "";
+    message.creator = object.creator ?? "";
+    message.rollbackOf = object.rollbackOf ?? "";
+    message.allowsOlder = object.allowsOlder?.map((e) => e) || [];
+    message.siteCount = object.siteCount ?? 0;
+    message.reportingSiteCount = object.reportingSiteCount ?? 0;
+    message.settledSiteCount = object.settledSiteCount ?? 0;
+    message.pausedSiteCount = object.pausedSiteCount ?? 0;
+    return message;
+  },
+};
+
+function createBaseCampaignPhase(): CampaignPhase {
+  return {
+    percent: 0,
+    durationSeconds: 0n,
+    successPercent: 0,
+    errorPercent: 0,
+    errorMinCount: 0,
+    judgedBy: 0,
+    approval: false,
+    number: 0,
+    state: 0,
+    waitsFor: "",
+    progress: undefined,
+    approvedBy: "",
+    approveTime: undefined,
+    releasedBy: "",
+    releaseTime: undefined,
+    enteredSiteCount: 0,
+  };
+}
+
+export const CampaignPhase: MessageFns<CampaignPhase> = {
+  encode(message: CampaignPhase, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.percent !== 0) {
+      writer.uint32(9).double(message.percent);
+    }
+    if (message.durationSeconds !== 0n) {
+      if (BigInt.asUintN(64, message.durationSeconds) !== message.durationSeconds) {
+        throw new globalThis.Error("value provided for field message.durationSeconds of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.durationSeconds);
+    }
+    if (message.successPercent !== 0) {
+      writer.uint32(25).double(message.successPercent);
+    }
+    if (message.errorPercent !== 0) {
+      writer.uint32(33).double(message.errorPercent);
+    }
+    if (message.errorMinCount !== 0) {
+      writer.uint32(40).uint32(message.errorMinCount);
+    }
+    if (message.judgedBy !== 0) {
+      writer.uint32(48).int32(message.judgedBy);
+    }
+    if (message.approval !== false) {
+      writer.uint32(56).bool(message.approval);
+    }
+    if (message.number !== 0) {
+      writer.uint32(64).uint32(message.number);
+    }
+    if (message.state !== 0) {
+      writer.uint32(72).int32(message.state);
+    }
+    if (message.waitsFor !== "") {
+      writer.uint32(82).string(message.waitsFor);
+    }
+    if (message.progress !== undefined) {
+      CampaignProgress.encode(message.progress, writer.uint32(90).fork()).join();
+    }
+    if (message.approvedBy !== "") {
+      writer.uint32(98).string(message.approvedBy);
+    }
+    if (message.approveTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.approveTime), writer.uint32(106).fork()).join();
+    }
+    if (message.releasedBy !== "") {
+      writer.uint32(114).string(message.releasedBy);
+    }
+    if (message.releaseTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.releaseTime), writer.uint32(122).fork()).join();
+    }
+    if (message.enteredSiteCount !== 0) {
+      writer.uint32(128).uint32(message.enteredSiteCount);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CampaignPhase {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCampaignPhase();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.percent = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.durationSeconds = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.successPercent = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.errorPercent = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.errorMinCount = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.judgedBy = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.approval = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.waitsFor = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.progress = CampaignProgress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.approvedBy = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.approveTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.releasedBy = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.releaseTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.enteredSiteCount = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CampaignPhase {
+    return {
+      percent: isSet(object.percent) ? globalThis.Number(object.percent) : 0,
+      durationSeconds: isSet(object.durationSeconds)
+        ? BigInt(object.durationSeconds)
+        : isSet(object.duration_seconds)
+        ? BigInt(object.duration_seconds)
+        : 0n,
+      successPercent: isSet(object.successPercent)
+        ? globalThis.Number(object.successPercent)
+        : isSet(object.success_percent)
+        ? globalThis.Number(object.success_percent)
+        : 0,
+      errorPercent: isSet(object.errorPercent)
+        ? globalThis.Number(object.errorPercent)
+        : isSet(object.error_percent)
+        ? globalThis.Number(object.error_percent)
+        : 0,
+      errorMinCount: isSet(object.errorMinCount)
+        ? globalThis.Number(object.errorMinCount)
+        : isSet(object.error_min_count)
+        ? globalThis.Number(object.error_min_count)
+        : 0,
+      judgedBy: isSet(object.judgedBy)
+        ? phaseJudgeFromJSON(object.judgedBy)
+        : isSet(object.judged_by)
+        ? phaseJudgeFromJSON(object.judged_by)
+        : 0,
+      approval: isSet(object.approval) ? globalThis.Boolean(object.approval) : false,
+      number: isSet(object.number) ? globalThis.Number(object.number) : 0,
+      state: isSet(object.state) ? phaseStateFromJSON(object.state) : 0,
+      waitsFor: isSet(object.waitsFor)
+        ? globalThis.String(object.waitsFor)
+        : isSet(object.waits_for)
+        ? globalThis.String(object.waits_for)
+        : "",
+      progress: isSet(object.progress) ? CampaignProgress.fromJSON(object.progress) : undefined,
+      approvedBy: isSet(object.approvedBy)
+        ? globalThis.String(object.approvedBy)
+        : isSet(object.approved_by)
+        ? globalThis.String(object.approved_by)
+        : "",
+      approveTime: isSet(object.approveTime)
+        ? fromJsonTimestamp(object.approveTime)
+        : isSet(object.approve_time)
+        ? fromJsonTimestamp(object.approve_time)
+        : undefined,
+      releasedBy: isSet(object.releasedBy)
+        ? globalThis.String(object.releasedBy)
+        : isSet(object.released_by)
+        ? globalThis.String(object.released_by)
+        : "",
+      releaseTime: isSet(object.releaseTime)
+        ? fromJsonTimestamp(object.releaseTime)
+        : isSet(object.release_time)
+        ? fromJsonTimestamp(object.release_time)
+        : undefined,
+      enteredSiteCount: isSet(object.enteredSiteCount)
+        ? globalThis.Number(object.enteredSiteCount)
+        : isSet(object.entered_site_count)
+        ? globalThis.Number(object.entered_site_count)
+        : 0,
+    };
+  },
+
+  toJSON(message: CampaignPhase): unknown {
+    const obj: any = {};
+    if (message.percent !== 0) {
+      obj.percent = floatToJson(message.percent);
+    }
+    if (message.durationSeconds !== 0n) {
+      obj.durationSeconds = message.durationSeconds.toString();
+    }
+    if (message.successPercent !== 0) {
+      obj.successPercent = floatToJson(message.successPercent);
+    }
+    if (message.errorPercent !== 0) {
+      obj.errorPercent = floatToJson(message.errorPercent);
+    }
+    if (message.errorMinCount !== 0) {
+      obj.errorMinCount = Math.round(message.errorMinCount);
+    }
+    if (message.judgedBy !== 0) {
+      obj.judgedBy = phaseJudgeToJSON(message.judgedBy);
+    }
+    if (message.approval !== false) {
+      obj.approval = message.approval;
+    }
+    if (message.number !== 0) {
+      obj.number = Math.round(message.number);
+    }
+    if (message.state !== 0) {
+      obj.state = phaseStateToJSON(message.state);
+    }
+    if (message.waitsFor !== "") {
+      obj.waitsFor = message.waitsFor;
+    }
+    if (message.progress !== undefined) {
+      obj.progress = CampaignProgress.toJSON(message.progress);
+    }
+    if (message.approvedBy !== "") {
+      obj.approvedBy = message.approvedBy;
+    }
+    if (message.approveTime !== undefined) {
+      obj.approveTime = message.approveTime.toISOString();
+    }
+    if (message.releasedBy !== "") {
+      obj.releasedBy = message.releasedBy;
+    }
+    if (message.releaseTime !== undefined) {
+      obj.releaseTime = message.releaseTime.toISOString();
+    }
+    if (message.enteredSiteCount !== 0) {
+      obj.enteredSiteCount = Math.round(message.enteredSiteCount);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CampaignPhase>, I>>(base?: I): CampaignPhase {
+    return CampaignPhase.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CampaignPhase>, I>>(object: I): CampaignPhase {
+    const message = createBaseCampaignPhase();
+    message.percent = object.percent ?? 0;
+    message.durationSeconds = (object.durationSeconds !== undefined && object.durationSeconds !== null)
+      ? BigInt(object.durationSeconds)
+      : 0n;
+    message.successPercent = object.successPercent ?? 0;
+    message.errorPercent = object.errorPercent ?? 0;
+    message.errorMinCount = object.errorMinCount ?? 0;
+    message.judgedBy = object.judgedBy ?? 0;
+    message.approval = object.approval ?? false;
+    message.number = object.number ?? 0;
+    message.state = object.state ?? 0;
+    message.waitsFor = object.waitsFor ?? "";
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? CampaignProgress.fromPartial(object.progress)
+      : undefined;
+    message.approvedBy = object.approvedBy ?? "";
+    message.approveTime = object.approveTime ?? undefined;
+    message.releasedBy = object.releasedBy ?? "";
+    message.releaseTime = object.releaseTime ?? undefined;
+    message.enteredSiteCount = object.enteredSiteCount ?? 0;
     return message;
   },
 };
 
 function createBaseCampaignTarget(): CampaignTarget {
-  return { sites: [], deviceIds: [], model: "", currentVersions: [] };
+  return {
+    sites: [],
+    deviceIds: [],
+    model: "",
+    currentVersions: [],
+    groups: [],
+    models: [],
+    attributes: {},
+    versionRange: "",
+    lateJoiners: undefined,
+  };
 }
 
 export const CampaignTarget: MessageFns<CampaignTarget> = {
@@ -586,6 +1683,21 @@ export const CampaignTarget: MessageFns<CampaignTarget> = {
     }
     for (const v of message.currentVersions) {
       writer.uint32(34).string(v!);
+    }
+    for (const v of message.groups) {
+      writer.uint32(42).string(v!);
+    }
+    for (const v of message.models) {
+      writer.uint32(50).string(v!);
+    }
+    globalThis.Object.entries(message.attributes).forEach(([key, value]: [string, string]) => {
+      CampaignTarget_AttributesEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
+    });
+    if (message.versionRange !== "") {
+      writer.uint32(66).string(message.versionRange);
+    }
+    if (message.lateJoiners !== undefined) {
+      writer.uint32(72).bool(message.lateJoiners);
     }
     return writer;
   },
@@ -635,6 +1747,49 @@ export const CampaignTarget: MessageFns<CampaignTarget> = {
             message.currentVersions.push(reader.string());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.groups.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.models.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            const entry7 = CampaignTarget_AttributesEntry.decode(reader, reader.uint32());
+            if (entry7.value !== undefined) {
+              message.attributes[entry7.key] = entry7.value;
+            }
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.versionRange = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.lateJoiners = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -661,6 +1816,32 @@ export const CampaignTarget: MessageFns<CampaignTarget> = {
         : globalThis.Array.isArray(object?.current_versions)
         ? object.current_versions.map((e: any) => globalThis.String(e))
         : [],
+      groups: globalThis.Array.isArray(object?.groups) ? object.groups.map((e: any) => globalThis.String(e)) : [],
+      models: globalThis.Array.isArray(object?.models) ? object.models.map((e: any) => globalThis.String(e)) : [],
+      attributes: isObject(object.attributes)
+        ? (globalThis.Object.entries(object.attributes) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      versionRange: isSet(object.versionRange)
+        ? globalThis.String(object.versionRange)
+        : isSet(object.version_range)
+        ? globalThis.String(object.version_range)
+        : "",
+      lateJoiners: isSet(object.lateJoiners)
+        ? globalThis.Boolean(object.lateJoiners)
+        : isSet(object.late_joiners)
+        ? globalThis.Boolean(object.late_joiners)
+        : undefined,
     };
   },
 
@@ -678,6 +1859,27 @@ export const CampaignTarget: MessageFns<CampaignTarget> = {
     if (message.currentVersions?.length) {
       obj.currentVersions = message.currentVersions;
     }
+    if (message.groups?.length) {
+      obj.groups = message.groups;
+    }
+    if (message.models?.length) {
+      obj.models = message.models;
+    }
+    if (message.attributes) {
+      const entries = globalThis.Object.entries(message.attributes) as [string, string][];
+      if (entries.length > 0) {
+        obj.attributes = {};
+        entries.forEach(([k, v]) => {
+          obj.attributes[k] = v;
+        });
+      }
+    }
+    if (message.versionRange !== "") {
+      obj.versionRange = message.versionRange;
+    }
+    if (message.lateJoiners !== undefined) {
+      obj.lateJoiners = message.lateJoiners;
+    }
     return obj;
   },
 
@@ -690,6 +1892,106 @@ export const CampaignTarget: MessageFns<CampaignTarget> = {
     message.deviceIds = object.deviceIds?.map((e) => e) || [];
     message.model = object.model ?? "";
     message.currentVersions = object.currentVersions?.map((e) => e) || [];
+    message.groups = object.groups?.map((e) => e) || [];
+    message.models = object.models?.map((e) => e) || [];
+    message.attributes = (globalThis.Object.entries(object.attributes ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.versionRange = object.versionRange ?? "";
+    message.lateJoiners = object.lateJoiners ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCampaignTarget_AttributesEntry(): CampaignTarget_AttributesEntry {
+  return { key: "", value: "" };
+}
+
+export const CampaignTarget_AttributesEntry: MessageFns<CampaignTarget_AttributesEntry> = {
+  encode(message: CampaignTarget_AttributesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CampaignTarget_AttributesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCampaignTarget_AttributesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CampaignTarget_AttributesEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: CampaignTarget_AttributesEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CampaignTarget_AttributesEntry>, I>>(base?: I): CampaignTarget_AttributesEntry {
+    return CampaignTarget_AttributesEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CampaignTarget_AttributesEntry>, I>>(
+    object: I,
+  ): CampaignTarget_AttributesEntry {
+    const message = createBaseCampaignTarget_AttributesEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -702,6 +2004,10 @@ function createBaseCampaignPolicy(): CampaignPolicy {
     downloadTimeoutSeconds: 0,
     installTimeoutSeconds: 0,
     confirmTimeoutSeconds: 0,
+    disruption: [],
+    maxPlanAgeSeconds: 0n,
+    unprovenCounts: 0,
+    wanBytesPerSecond: 0n,
   };
 }
 
@@ -724,6 +2030,24 @@ export const CampaignPolicy: MessageFns<CampaignPolicy> = {
     }
     if (message.confirmTimeoutSeconds !== 0) {
       writer.uint32(48).uint32(message.confirmTimeoutSeconds);
+    }
+    for (const v of message.disruption) {
+      DisruptionBudget.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.maxPlanAgeSeconds !== 0n) {
+      if (BigInt.asUintN(64, message.maxPlanAgeSeconds) !== message.maxPlanAgeSeconds) {
+        throw new globalThis.Error("value provided for field message.maxPlanAgeSeconds of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.maxPlanAgeSeconds);
+    }
+    if (message.unprovenCounts !== 0) {
+      writer.uint32(72).int32(message.unprovenCounts);
+    }
+    if (message.wanBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.wanBytesPerSecond) !== message.wanBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.wanBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.wanBytesPerSecond);
     }
     return writer;
   },
@@ -789,6 +2113,38 @@ export const CampaignPolicy: MessageFns<CampaignPolicy> = {
             message.confirmTimeoutSeconds = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.disruption.push(DisruptionBudget.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.maxPlanAgeSeconds = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.unprovenCounts = reader.int32() as any;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.wanBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -829,6 +2185,24 @@ export const CampaignPolicy: MessageFns<CampaignPolicy> = {
         : isSet(object.confirm_timeout_seconds)
         ? globalThis.Number(object.confirm_timeout_seconds)
         : 0,
+      disruption: globalThis.Array.isArray(object?.disruption)
+        ? object.disruption.map((e: any) => DisruptionBudget.fromJSON(e))
+        : [],
+      maxPlanAgeSeconds: isSet(object.maxPlanAgeSeconds)
+        ? BigInt(object.maxPlanAgeSeconds)
+        : isSet(object.max_plan_age_seconds)
+        ? BigInt(object.max_plan_age_seconds)
+        : 0n,
+      unprovenCounts: isSet(object.unprovenCounts)
+        ? unprovenOutcomeFromJSON(object.unprovenCounts)
+        : isSet(object.unproven_counts)
+        ? unprovenOutcomeFromJSON(object.unproven_counts)
+        : 0,
+      wanBytesPerSecond: isSet(object.wanBytesPerSecond)
+        ? BigInt(object.wanBytesPerSecond)
+        : isSet(object.wan_bytes_per_second)
+        ? BigInt(object.wan_bytes_per_second)
+        : 0n,
     };
   },
 
@@ -852,6 +2226,18 @@ export const CampaignPolicy: MessageFns<CampaignPolicy> = {
     if (message.confirmTimeoutSeconds !== 0) {
       obj.confirmTimeoutSeconds = Math.round(message.confirmTimeoutSeconds);
     }
+    if (message.disruption?.length) {
+      obj.disruption = message.disruption.map((e) => DisruptionBudget.toJSON(e));
+    }
+    if (message.maxPlanAgeSeconds !== 0n) {
+      obj.maxPlanAgeSeconds = message.maxPlanAgeSeconds.toString();
+    }
+    if (message.unprovenCounts !== 0) {
+      obj.unprovenCounts = unprovenOutcomeToJSON(message.unprovenCounts);
+    }
+    if (message.wanBytesPerSecond !== 0n) {
+      obj.wanBytesPerSecond = message.wanBytesPerSecond.toString();
+    }
     return obj;
   },
 
@@ -866,6 +2252,123 @@ export const CampaignPolicy: MessageFns<CampaignPolicy> = {
     message.downloadTimeoutSeconds = object.downloadTimeoutSeconds ?? 0;
     message.installTimeoutSeconds = object.installTimeoutSeconds ?? 0;
     message.confirmTimeoutSeconds = object.confirmTimeoutSeconds ?? 0;
+    message.disruption = object.disruption?.map((e) => DisruptionBudget.fromPartial(e)) || [];
+    message.maxPlanAgeSeconds = (object.maxPlanAgeSeconds !== undefined && object.maxPlanAgeSeconds !== null)
+      ? BigInt(object.maxPlanAgeSeconds)
+      : 0n;
+    message.unprovenCounts = object.unprovenCounts ?? 0;
+    message.wanBytesPerSecond = (object.wanBytesPerSecond !== undefined && object.wanBytesPerSecond !== null)
+      ? BigInt(object.wanBytesPerSecond)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseDisruptionBudget(): DisruptionBudget {
+  return { group: "", maxUnavailable: undefined, minAvailable: undefined };
+}
+
+export const DisruptionBudget: MessageFns<DisruptionBudget> = {
+  encode(message: DisruptionBudget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.maxUnavailable !== undefined) {
+      writer.uint32(16).uint32(message.maxUnavailable);
+    }
+    if (message.minAvailable !== undefined) {
+      writer.uint32(24).uint32(message.minAvailable);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DisruptionBudget {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDisruptionBudget();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.maxUnavailable = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.minAvailable = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DisruptionBudget {
+    return {
+      group: isSet(object.group) ? globalThis.String(object.group) : "",
+      maxUnavailable: isSet(object.maxUnavailable)
+        ? globalThis.Number(object.maxUnavailable)
+        : isSet(object.max_unavailable)
+        ? globalThis.Number(object.max_unavailable)
+        : undefined,
+      minAvailable: isSet(object.minAvailable)
+        ? globalThis.Number(object.minAvailable)
+        : isSet(object.min_available)
+        ? globalThis.Number(object.min_available)
+        : undefined,
+    };
+  },
+
+  toJSON(message: DisruptionBudget): unknown {
+    const obj: any = {};
+    if (message.group !== "") {
+      obj.group = message.group;
+    }
+    if (message.maxUnavailable !== undefined) {
+      obj.maxUnavailable = Math.round(message.maxUnavailable);
+    }
+    if (message.minAvailable !== undefined) {
+      obj.minAvailable = Math.round(message.minAvailable);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DisruptionBudget>, I>>(base?: I): DisruptionBudget {
+    return DisruptionBudget.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DisruptionBudget>, I>>(object: I): DisruptionBudget {
+    const message = createBaseDisruptionBudget();
+    message.group = object.group ?? "";
+    message.maxUnavailable = object.maxUnavailable ?? undefined;
+    message.minAvailable = object.minAvailable ?? undefined;
     return message;
   },
 };
@@ -1129,6 +2632,9 @@ function createBaseExecution(): Execution {
     toVersion: "",
     error: "",
     updateTime: undefined,
+    phase: 0,
+    door: "",
+    number: 0,
   };
 }
 
@@ -1160,6 +2666,15 @@ export const Execution: MessageFns<Execution> = {
     }
     if (message.updateTime !== undefined) {
       Timestamp.encode(toTimestamp(message.updateTime), writer.uint32(74).fork()).join();
+    }
+    if (message.phase !== 0) {
+      writer.uint32(80).uint32(message.phase);
+    }
+    if (message.door !== "") {
+      writer.uint32(90).string(message.door);
+    }
+    if (message.number !== 0) {
+      writer.uint32(96).uint32(message.number);
     }
     return writer;
   },
@@ -1249,6 +2764,30 @@ export const Execution: MessageFns<Execution> = {
             message.updateTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.phase = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.door = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1288,6 +2827,9 @@ export const Execution: MessageFns<Execution> = {
         : isSet(object.update_time)
         ? fromJsonTimestamp(object.update_time)
         : undefined,
+      phase: isSet(object.phase) ? globalThis.Number(object.phase) : 0,
+      door: isSet(object.door) ? globalThis.String(object.door) : "",
+      number: isSet(object.number) ? globalThis.Number(object.number) : 0,
     };
   },
 
@@ -1320,6 +2862,15 @@ export const Execution: MessageFns<Execution> = {
     if (message.updateTime !== undefined) {
       obj.updateTime = message.updateTime.toISOString();
     }
+    if (message.phase !== 0) {
+      obj.phase = Math.round(message.phase);
+    }
+    if (message.door !== "") {
+      obj.door = message.door;
+    }
+    if (message.number !== 0) {
+      obj.number = Math.round(message.number);
+    }
     return obj;
   },
 
@@ -1337,6 +2888,654 @@ export const Execution: MessageFns<Execution> = {
     message.toVersion = object.toVersion ?? "";
     message.error = object.error ?? "";
     message.updateTime = object.updateTime ?? undefined;
+    message.phase = object.phase ?? 0;
+    message.door = object.door ?? "";
+    message.number = object.number ?? 0;
+    return message;
+  },
+};
+
+function createBaseExecutionStep(): ExecutionStep {
+  return {
+    execution: "",
+    status: 0,
+    attempt: 0,
+    error: "",
+    door: "",
+    time: undefined,
+    receiveTime: undefined,
+    toVersion: "",
+  };
+}
+
+export const ExecutionStep: MessageFns<ExecutionStep> = {
+  encode(message: ExecutionStep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.execution !== "") {
+      writer.uint32(10).string(message.execution);
+    }
+    if (message.status !== 0) {
+      writer.uint32(16).int32(message.status);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(24).uint32(message.attempt);
+    }
+    if (message.error !== "") {
+      writer.uint32(34).string(message.error);
+    }
+    if (message.door !== "") {
+      writer.uint32(42).string(message.door);
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(toTimestamp(message.time), writer.uint32(50).fork()).join();
+    }
+    if (message.receiveTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.receiveTime), writer.uint32(58).fork()).join();
+    }
+    if (message.toVersion !== "") {
+      writer.uint32(66).string(message.toVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecutionStep {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecutionStep();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.execution = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.status = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.error = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.door = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.receiveTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.toVersion = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExecutionStep {
+    return {
+      execution: isSet(object.execution) ? globalThis.String(object.execution) : "",
+      status: isSet(object.status) ? executionStatusFromJSON(object.status) : 0,
+      attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
+      error: isSet(object.error) ? globalThis.String(object.error) : "",
+      door: isSet(object.door) ? globalThis.String(object.door) : "",
+      time: isSet(object.time) ? fromJsonTimestamp(object.time) : undefined,
+      receiveTime: isSet(object.receiveTime)
+        ? fromJsonTimestamp(object.receiveTime)
+        : isSet(object.receive_time)
+        ? fromJsonTimestamp(object.receive_time)
+        : undefined,
+      toVersion: isSet(object.toVersion)
+        ? globalThis.String(object.toVersion)
+        : isSet(object.to_version)
+        ? globalThis.String(object.to_version)
+        : "",
+    };
+  },
+
+  toJSON(message: ExecutionStep): unknown {
+    const obj: any = {};
+    if (message.execution !== "") {
+      obj.execution = message.execution;
+    }
+    if (message.status !== 0) {
+      obj.status = executionStatusToJSON(message.status);
+    }
+    if (message.attempt !== 0) {
+      obj.attempt = Math.round(message.attempt);
+    }
+    if (message.error !== "") {
+      obj.error = message.error;
+    }
+    if (message.door !== "") {
+      obj.door = message.door;
+    }
+    if (message.time !== undefined) {
+      obj.time = message.time.toISOString();
+    }
+    if (message.receiveTime !== undefined) {
+      obj.receiveTime = message.receiveTime.toISOString();
+    }
+    if (message.toVersion !== "") {
+      obj.toVersion = message.toVersion;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExecutionStep>, I>>(base?: I): ExecutionStep {
+    return ExecutionStep.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExecutionStep>, I>>(object: I): ExecutionStep {
+    const message = createBaseExecutionStep();
+    message.execution = object.execution ?? "";
+    message.status = object.status ?? 0;
+    message.attempt = object.attempt ?? 0;
+    message.error = object.error ?? "";
+    message.door = object.door ?? "";
+    message.time = object.time ?? undefined;
+    message.receiveTime = object.receiveTime ?? undefined;
+    message.toVersion = object.toVersion ?? "";
+    return message;
+  },
+};
+
+function createBaseSiteProgress(): SiteProgress {
+  return {
+    site: "",
+    progress: undefined,
+    phases: [],
+    reporting: false,
+    settled: false,
+    phase: 0,
+    pauseReason: "",
+    pausedBy: "",
+    pauseTime: undefined,
+  };
+}
+
+export const SiteProgress: MessageFns<SiteProgress> = {
+  encode(message: SiteProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.site !== "") {
+      writer.uint32(10).string(message.site);
+    }
+    if (message.progress !== undefined) {
+      CampaignProgress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.phases) {
+      SitePhaseProgress.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.reporting !== false) {
+      writer.uint32(32).bool(message.reporting);
+    }
+    if (message.settled !== false) {
+      writer.uint32(40).bool(message.settled);
+    }
+    if (message.phase !== 0) {
+      writer.uint32(48).uint32(message.phase);
+    }
+    if (message.pauseReason !== "") {
+      writer.uint32(58).string(message.pauseReason);
+    }
+    if (message.pausedBy !== "") {
+      writer.uint32(66).string(message.pausedBy);
+    }
+    if (message.pauseTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.pauseTime), writer.uint32(74).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SiteProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSiteProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.site = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = CampaignProgress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.phases.push(SitePhaseProgress.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.reporting = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.settled = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.phase = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.pauseReason = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.pausedBy = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.pauseTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SiteProgress {
+    return {
+      site: isSet(object.site) ? globalThis.String(object.site) : "",
+      progress: isSet(object.progress) ? CampaignProgress.fromJSON(object.progress) : undefined,
+      phases: globalThis.Array.isArray(object?.phases)
+        ? object.phases.map((e: any) => SitePhaseProgress.fromJSON(e))
+        : [],
+      reporting: isSet(object.reporting) ? globalThis.Boolean(object.reporting) : false,
+      settled: isSet(object.settled) ? globalThis.Boolean(object.settled) : false,
+      phase: isSet(object.phase) ? globalThis.Number(object.phase) : 0,
+      pauseReason: isSet(object.pauseReason)
+        ? globalThis.String(object.pauseReason)
+        : isSet(object.pause_reason)
+        ? globalThis.String(object.pause_reason)
+        : "",
+      pausedBy: isSet(object.pausedBy)
+        ? globalThis.String(object.pausedBy)
+        : isSet(object.paused_by)
+        ? globalThis.String(object.paused_by)
+        : "",
+      pauseTime: isSet(object.pauseTime)
+        ? fromJsonTimestamp(object.pauseTime)
+        : isSet(object.pause_time)
+        ? fromJsonTimestamp(object.pause_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: SiteProgress): unknown {
+    const obj: any = {};
+    if (message.site !== "") {
+      obj.site = message.site;
+    }
+    if (message.progress !== undefined) {
+      obj.progress = CampaignProgress.toJSON(message.progress);
+    }
+    if (message.phases?.length) {
+      obj.phases = message.phases.map((e) => SitePhaseProgress.toJSON(e));
+    }
+    if (message.reporting !== false) {
+      obj.reporting = message.reporting;
+    }
+    if (message.settled !== false) {
+      obj.settled = message.settled;
+    }
+    if (message.phase !== 0) {
+      obj.phase = Math.round(message.phase);
+    }
+    if (message.pauseReason !== "") {
+      obj.pauseReason = message.pauseReason;
+    }
+    if (message.pausedBy !== "") {
+      obj.pausedBy = message.pausedBy;
+    }
+    if (message.pauseTime !== undefined) {
+      obj.pauseTime = message.pauseTime.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SiteProgress>, I>>(base?: I): SiteProgress {
+    return SiteProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SiteProgress>, I>>(object: I): SiteProgress {
+    const message = createBaseSiteProgress();
+    message.site = object.site ?? "";
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? CampaignProgress.fromPartial(object.progress)
+      : undefined;
+    message.phases = object.phases?.map((e) => SitePhaseProgress.fromPartial(e)) || [];
+    message.reporting = object.reporting ?? false;
+    message.settled = object.settled ?? false;
+    message.phase = object.phase ?? 0;
+    message.pauseReason = object.pauseReason ?? "";
+    message.pausedBy = object.pausedBy ?? "";
+    message.pauseTime = object.pauseTime ?? undefined;
+    return message;
+  },
+};
+
+function createBaseSitePhaseProgress(): SitePhaseProgress {
+  return { number: 0, progress: undefined };
+}
+
+export const SitePhaseProgress: MessageFns<SitePhaseProgress> = {
+  encode(message: SitePhaseProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint32(message.number);
+    }
+    if (message.progress !== undefined) {
+      CampaignProgress.encode(message.progress, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SitePhaseProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSitePhaseProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.progress = CampaignProgress.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SitePhaseProgress {
+    return {
+      number: isSet(object.number) ? globalThis.Number(object.number) : 0,
+      progress: isSet(object.progress) ? CampaignProgress.fromJSON(object.progress) : undefined,
+    };
+  },
+
+  toJSON(message: SitePhaseProgress): unknown {
+    const obj: any = {};
+    if (message.number !== 0) {
+      obj.number = Math.round(message.number);
+    }
+    if (message.progress !== undefined) {
+      obj.progress = CampaignProgress.toJSON(message.progress);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SitePhaseProgress>, I>>(base?: I): SitePhaseProgress {
+    return SitePhaseProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SitePhaseProgress>, I>>(object: I): SitePhaseProgress {
+    const message = createBaseSitePhaseProgress();
+    message.number = object.number ?? 0;
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? CampaignProgress.fromPartial(object.progress)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEmergencyStop(): EmergencyStop {
+  return { name: "", reason: "", actor: "", createTime: undefined, local: false };
+}
+
+export const EmergencyStop: MessageFns<EmergencyStop> = {
+  encode(message: EmergencyStop, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.actor !== "") {
+      writer.uint32(26).string(message.actor);
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(34).fork()).join();
+    }
+    if (message.local !== false) {
+      writer.uint32(40).bool(message.local);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EmergencyStop {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmergencyStop();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.local = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EmergencyStop {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      actor: isSet(object.actor) ? globalThis.String(object.actor) : "",
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+      local: isSet(object.local) ? globalThis.Boolean(object.local) : false,
+    };
+  },
+
+  toJSON(message: EmergencyStop): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.actor !== "") {
+      obj.actor = message.actor;
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = message.createTime.toISOString();
+    }
+    if (message.local !== false) {
+      obj.local = message.local;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<EmergencyStop>, I>>(base?: I): EmergencyStop {
+    return EmergencyStop.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EmergencyStop>, I>>(object: I): EmergencyStop {
+    const message = createBaseEmergencyStop();
+    message.name = object.name ?? "";
+    message.reason = object.reason ?? "";
+    message.actor = object.actor ?? "";
+    message.createTime = object.createTime ?? undefined;
+    message.local = object.local ?? false;
     return message;
   },
 };
@@ -2120,7 +4319,1455 @@ export const ListExecutionsResponse: MessageFns<ListExecutionsResponse> = {
   },
 };
 
-/** Campaigns: which firmware goes to which devices. Each site carries its part out by itself. */
+function createBasePauseCampaignRequest(): PauseCampaignRequest {
+  return { name: "", reason: "" };
+}
+
+export const PauseCampaignRequest: MessageFns<PauseCampaignRequest> = {
+  encode(message: PauseCampaignRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PauseCampaignRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePauseCampaignRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PauseCampaignRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: PauseCampaignRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PauseCampaignRequest>, I>>(base?: I): PauseCampaignRequest {
+    return PauseCampaignRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PauseCampaignRequest>, I>>(object: I): PauseCampaignRequest {
+    const message = createBasePauseCampaignRequest();
+    message.name = object.name ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseResumeCampaignRequest(): ResumeCampaignRequest {
+  return { name: "", reason: "" };
+}
+
+export const ResumeCampaignRequest: MessageFns<ResumeCampaignRequest> = {
+  encode(message: ResumeCampaignRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeCampaignRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeCampaignRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResumeCampaignRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: ResumeCampaignRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ResumeCampaignRequest>, I>>(base?: I): ResumeCampaignRequest {
+    return ResumeCampaignRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResumeCampaignRequest>, I>>(object: I): ResumeCampaignRequest {
+    const message = createBaseResumeCampaignRequest();
+    message.name = object.name ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseApprovePhaseRequest(): ApprovePhaseRequest {
+  return { name: "", phase: 0, comment: "" };
+}
+
+export const ApprovePhaseRequest: MessageFns<ApprovePhaseRequest> = {
+  encode(message: ApprovePhaseRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.phase !== 0) {
+      writer.uint32(16).uint32(message.phase);
+    }
+    if (message.comment !== "") {
+      writer.uint32(26).string(message.comment);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ApprovePhaseRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseApprovePhaseRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.phase = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.comment = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ApprovePhaseRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      phase: isSet(object.phase) ? globalThis.Number(object.phase) : 0,
+      comment: isSet(object.comment) ? globalThis.String(object.comment) : "",
+    };
+  },
+
+  toJSON(message: ApprovePhaseRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.phase !== 0) {
+      obj.phase = Math.round(message.phase);
+    }
+    if (message.comment !== "") {
+      obj.comment = message.comment;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ApprovePhaseRequest>, I>>(base?: I): ApprovePhaseRequest {
+    return ApprovePhaseRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ApprovePhaseRequest>, I>>(object: I): ApprovePhaseRequest {
+    const message = createBaseApprovePhaseRequest();
+    message.name = object.name ?? "";
+    message.phase = object.phase ?? 0;
+    message.comment = object.comment ?? "";
+    return message;
+  },
+};
+
+function createBaseReleasePhaseRequest(): ReleasePhaseRequest {
+  return { name: "", phase: 0, reason: "" };
+}
+
+export const ReleasePhaseRequest: MessageFns<ReleasePhaseRequest> = {
+  encode(message: ReleasePhaseRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.phase !== 0) {
+      writer.uint32(16).uint32(message.phase);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleasePhaseRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleasePhaseRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.phase = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReleasePhaseRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      phase: isSet(object.phase) ? globalThis.Number(object.phase) : 0,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: ReleasePhaseRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.phase !== 0) {
+      obj.phase = Math.round(message.phase);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReleasePhaseRequest>, I>>(base?: I): ReleasePhaseRequest {
+    return ReleasePhaseRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleasePhaseRequest>, I>>(object: I): ReleasePhaseRequest {
+    const message = createBaseReleasePhaseRequest();
+    message.name = object.name ?? "";
+    message.phase = object.phase ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseCreateRollbackCampaignRequest(): CreateRollbackCampaignRequest {
+  return { name: "", campaignId: "", images: [], reason: "" };
+}
+
+export const CreateRollbackCampaignRequest: MessageFns<CreateRollbackCampaignRequest> = {
+  encode(message: CreateRollbackCampaignRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.campaignId !== "") {
+      writer.uint32(18).string(message.campaignId);
+    }
+    for (const v of message.images) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateRollbackCampaignRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateRollbackCampaignRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.campaignId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.images.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateRollbackCampaignRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      campaignId: isSet(object.campaignId)
+        ? globalThis.String(object.campaignId)
+        : isSet(object.campaign_id)
+        ? globalThis.String(object.campaign_id)
+        : "",
+      images: globalThis.Array.isArray(object?.images) ? object.images.map((e: any) => globalThis.String(e)) : [],
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: CreateRollbackCampaignRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.campaignId !== "") {
+      obj.campaignId = message.campaignId;
+    }
+    if (message.images?.length) {
+      obj.images = message.images;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CreateRollbackCampaignRequest>, I>>(base?: I): CreateRollbackCampaignRequest {
+    return CreateRollbackCampaignRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateRollbackCampaignRequest>, I>>(
+    object: I,
+  ): CreateRollbackCampaignRequest {
+    const message = createBaseCreateRollbackCampaignRequest();
+    message.name = object.name ?? "";
+    message.campaignId = object.campaignId ?? "";
+    message.images = object.images?.map((e) => e) || [];
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseListCampaignProgressRequest(): ListCampaignProgressRequest {
+  return { parent: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListCampaignProgressRequest: MessageFns<ListCampaignProgressRequest> = {
+  encode(message: ListCampaignProgressRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListCampaignProgressRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListCampaignProgressRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListCampaignProgressRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListCampaignProgressRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListCampaignProgressRequest>, I>>(base?: I): ListCampaignProgressRequest {
+    return ListCampaignProgressRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListCampaignProgressRequest>, I>>(object: I): ListCampaignProgressRequest {
+    const message = createBaseListCampaignProgressRequest();
+    message.parent = object.parent ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListCampaignProgressResponse(): ListCampaignProgressResponse {
+  return { sites: [], nextPageToken: "" };
+}
+
+export const ListCampaignProgressResponse: MessageFns<ListCampaignProgressResponse> = {
+  encode(message: ListCampaignProgressResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sites) {
+      SiteProgress.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListCampaignProgressResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListCampaignProgressResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sites.push(SiteProgress.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListCampaignProgressResponse {
+    return {
+      sites: globalThis.Array.isArray(object?.sites) ? object.sites.map((e: any) => SiteProgress.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListCampaignProgressResponse): unknown {
+    const obj: any = {};
+    if (message.sites?.length) {
+      obj.sites = message.sites.map((e) => SiteProgress.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListCampaignProgressResponse>, I>>(base?: I): ListCampaignProgressResponse {
+    return ListCampaignProgressResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListCampaignProgressResponse>, I>>(object: I): ListCampaignProgressResponse {
+    const message = createBaseListCampaignProgressResponse();
+    message.sites = object.sites?.map((e) => SiteProgress.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListExecutionStepsRequest(): ListExecutionStepsRequest {
+  return { parent: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListExecutionStepsRequest: MessageFns<ListExecutionStepsRequest> = {
+  encode(message: ListExecutionStepsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListExecutionStepsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListExecutionStepsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListExecutionStepsRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListExecutionStepsRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListExecutionStepsRequest>, I>>(base?: I): ListExecutionStepsRequest {
+    return ListExecutionStepsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListExecutionStepsRequest>, I>>(object: I): ListExecutionStepsRequest {
+    const message = createBaseListExecutionStepsRequest();
+    message.parent = object.parent ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListExecutionStepsResponse(): ListExecutionStepsResponse {
+  return { steps: [], nextPageToken: "" };
+}
+
+export const ListExecutionStepsResponse: MessageFns<ListExecutionStepsResponse> = {
+  encode(message: ListExecutionStepsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.steps) {
+      ExecutionStep.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListExecutionStepsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListExecutionStepsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.steps.push(ExecutionStep.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListExecutionStepsResponse {
+    return {
+      steps: globalThis.Array.isArray(object?.steps) ? object.steps.map((e: any) => ExecutionStep.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListExecutionStepsResponse): unknown {
+    const obj: any = {};
+    if (message.steps?.length) {
+      obj.steps = message.steps.map((e) => ExecutionStep.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListExecutionStepsResponse>, I>>(base?: I): ListExecutionStepsResponse {
+    return ListExecutionStepsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListExecutionStepsResponse>, I>>(object: I): ListExecutionStepsResponse {
+    const message = createBaseListExecutionStepsResponse();
+    message.steps = object.steps?.map((e) => ExecutionStep.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseCreateEmergencyStopRequest(): CreateEmergencyStopRequest {
+  return { sites: [], reason: "" };
+}
+
+export const CreateEmergencyStopRequest: MessageFns<CreateEmergencyStopRequest> = {
+  encode(message: CreateEmergencyStopRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sites) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateEmergencyStopRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateEmergencyStopRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sites.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateEmergencyStopRequest {
+    return {
+      sites: globalThis.Array.isArray(object?.sites) ? object.sites.map((e: any) => globalThis.String(e)) : [],
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: CreateEmergencyStopRequest): unknown {
+    const obj: any = {};
+    if (message.sites?.length) {
+      obj.sites = message.sites;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CreateEmergencyStopRequest>, I>>(base?: I): CreateEmergencyStopRequest {
+    return CreateEmergencyStopRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateEmergencyStopRequest>, I>>(object: I): CreateEmergencyStopRequest {
+    const message = createBaseCreateEmergencyStopRequest();
+    message.sites = object.sites?.map((e) => e) || [];
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseCreateEmergencyStopResponse(): CreateEmergencyStopResponse {
+  return { stops: [] };
+}
+
+export const CreateEmergencyStopResponse: MessageFns<CreateEmergencyStopResponse> = {
+  encode(message: CreateEmergencyStopResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.stops) {
+      EmergencyStop.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateEmergencyStopResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateEmergencyStopResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.stops.push(EmergencyStop.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CreateEmergencyStopResponse {
+    return {
+      stops: globalThis.Array.isArray(object?.stops) ? object.stops.map((e: any) => EmergencyStop.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: CreateEmergencyStopResponse): unknown {
+    const obj: any = {};
+    if (message.stops?.length) {
+      obj.stops = message.stops.map((e) => EmergencyStop.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CreateEmergencyStopResponse>, I>>(base?: I): CreateEmergencyStopResponse {
+    return CreateEmergencyStopResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateEmergencyStopResponse>, I>>(object: I): CreateEmergencyStopResponse {
+    const message = createBaseCreateEmergencyStopResponse();
+    message.stops = object.stops?.map((e) => EmergencyStop.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseLiftEmergencyStopRequest(): LiftEmergencyStopRequest {
+  return { sites: [], reason: "" };
+}
+
+export const LiftEmergencyStopRequest: MessageFns<LiftEmergencyStopRequest> = {
+  encode(message: LiftEmergencyStopRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sites) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LiftEmergencyStopRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLiftEmergencyStopRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sites.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LiftEmergencyStopRequest {
+    return {
+      sites: globalThis.Array.isArray(object?.sites) ? object.sites.map((e: any) => globalThis.String(e)) : [],
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: LiftEmergencyStopRequest): unknown {
+    const obj: any = {};
+    if (message.sites?.length) {
+      obj.sites = message.sites;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LiftEmergencyStopRequest>, I>>(base?: I): LiftEmergencyStopRequest {
+    return LiftEmergencyStopRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LiftEmergencyStopRequest>, I>>(object: I): LiftEmergencyStopRequest {
+    const message = createBaseLiftEmergencyStopRequest();
+    message.sites = object.sites?.map((e) => e) || [];
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseLiftEmergencyStopResponse(): LiftEmergencyStopResponse {
+  return { stops: [] };
+}
+
+export const LiftEmergencyStopResponse: MessageFns<LiftEmergencyStopResponse> = {
+  encode(message: LiftEmergencyStopResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.stops) {
+      EmergencyStop.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LiftEmergencyStopResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLiftEmergencyStopResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.stops.push(EmergencyStop.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LiftEmergencyStopResponse {
+    return {
+      stops: globalThis.Array.isArray(object?.stops) ? object.stops.map((e: any) => EmergencyStop.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: LiftEmergencyStopResponse): unknown {
+    const obj: any = {};
+    if (message.stops?.length) {
+      obj.stops = message.stops.map((e) => EmergencyStop.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LiftEmergencyStopResponse>, I>>(base?: I): LiftEmergencyStopResponse {
+    return LiftEmergencyStopResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LiftEmergencyStopResponse>, I>>(object: I): LiftEmergencyStopResponse {
+    const message = createBaseLiftEmergencyStopResponse();
+    message.stops = object.stops?.map((e) => EmergencyStop.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGetEmergencyStopRequest(): GetEmergencyStopRequest {
+  return { name: "" };
+}
+
+export const GetEmergencyStopRequest: MessageFns<GetEmergencyStopRequest> = {
+  encode(message: GetEmergencyStopRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetEmergencyStopRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetEmergencyStopRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetEmergencyStopRequest {
+    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+  },
+
+  toJSON(message: GetEmergencyStopRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetEmergencyStopRequest>, I>>(base?: I): GetEmergencyStopRequest {
+    return GetEmergencyStopRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetEmergencyStopRequest>, I>>(object: I): GetEmergencyStopRequest {
+    const message = createBaseGetEmergencyStopRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseListEmergencyStopsRequest(): ListEmergencyStopsRequest {
+  return { pageSize: 0, pageToken: "" };
+}
+
+export const ListEmergencyStopsRequest: MessageFns<ListEmergencyStopsRequest> = {
+  encode(message: ListEmergencyStopsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pageSize !== 0) {
+      writer.uint32(8).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListEmergencyStopsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListEmergencyStopsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListEmergencyStopsRequest {
+    return {
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListEmergencyStopsRequest): unknown {
+    const obj: any = {};
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListEmergencyStopsRequest>, I>>(base?: I): ListEmergencyStopsRequest {
+    return ListEmergencyStopsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListEmergencyStopsRequest>, I>>(object: I): ListEmergencyStopsRequest {
+    const message = createBaseListEmergencyStopsRequest();
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListEmergencyStopsResponse(): ListEmergencyStopsResponse {
+  return { stops: [], nextPageToken: "" };
+}
+
+export const ListEmergencyStopsResponse: MessageFns<ListEmergencyStopsResponse> = {
+  encode(message: ListEmergencyStopsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.stops) {
+      EmergencyStop.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListEmergencyStopsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListEmergencyStopsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.stops.push(EmergencyStop.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListEmergencyStopsResponse {
+    return {
+      stops: globalThis.Array.isArray(object?.stops) ? object.stops.map((e: any) => EmergencyStop.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListEmergencyStopsResponse): unknown {
+    const obj: any = {};
+    if (message.stops?.length) {
+      obj.stops = message.stops.map((e) => EmergencyStop.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListEmergencyStopsResponse>, I>>(base?: I): ListEmergencyStopsResponse {
+    return ListEmergencyStopsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListEmergencyStopsResponse>, I>>(object: I): ListEmergencyStopsResponse {
+    const message = createBaseListEmergencyStopsResponse();
+    message.stops = object.stops?.map((e) => EmergencyStop.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+/** Campaigns: which firmware, or which plain job, goes to which devices. Each site carries its part out by itself. */
 export type CampaignsService = typeof CampaignsService;
 export const CampaignsService = {
   createCampaign: {
@@ -2317,6 +5964,10 @@ export const CampaignsClient = makeGenericClientConstructor(CampaignsService, "h
   serviceName: string;
 };
 
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
+
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
 
 type DeepPartial<T> = T extends bigint ? string | number | bigint
@@ -2350,6 +6001,10 @@ function fromJsonTimestamp(o: any): Date {
   } else {
     return fromTimestamp(Timestamp.fromJSON(o));
   }
+}
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 function isSet(value: any): boolean {
