@@ -273,6 +273,12 @@ export const errorCodes = {
     'INVALID_ARGUMENT',
     422,
   ),
+  UPDATE_DELTA_INVALID: row(
+    'A delta is damaged, or was made for another image',
+    false,
+    'DATA_LOSS',
+    422,
+  ),
   UPDATE_DIGEST_MISMATCH: row(
     'The image is not the one that was announced',
     true,

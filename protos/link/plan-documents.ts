@@ -19,6 +19,22 @@ export const sha256Hex = v.pipe(
 /** What the fleet calls the site. `id` is `site`. */
 export const siteBody = v.object({ display_name: v.string() });
 
+/**
+ * A file that makes an image of another one that is held already. It is not signed: what comes out is verified as the image is. One with
+ * the digest of nothing as its source is the image, compressed.
+ */
+export const firmwareDelta = v.object({
+  from_sha256: sha256Hex,
+  /** Empty where the source is nothing. */
+  from_version: v.pipe(v.string(), v.maxLength(256)),
+  /** As provisioning/delta names it; whoever does not know one takes another delta, or the image. */
+  format: id,
+  sha256: sha256Hex,
+  size_bytes: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** Path below the control plane's HTTPS address. */
+  path: v.pipe(v.string(), v.startsWith('/')),
+});
+
 /** A firmware image that a campaign of this site installs. `id` is `{model}@{version}`. */
 export const firmwareBody = v.object({
   model: id,
@@ -28,6 +44,7 @@ export const firmwareBody = v.object({
   file_name: v.string(),
   /** Path below the control plane's HTTPS address. */
   path: v.pipe(v.string(), v.startsWith('/')),
+  deltas: v.exactOptional(v.array(firmwareDelta)),
 });
 
 /**
@@ -162,6 +179,7 @@ export type PlanDocumentKind = keyof typeof planBodies;
 export type SiteBody = v.InferOutput<typeof siteBody>;
 export type FirmwareBody = v.InferOutput<typeof firmwareBody>;
 export type MetadataBody = v.InferOutput<typeof metadataBody>;
+export type FirmwareDelta = v.InferOutput<typeof firmwareDelta>;
 export type CampaignBody = v.InferOutput<typeof campaignBody>;
 export type ClaimsBody = v.InferOutput<typeof claimsBody>;
 export type DeviceBody = v.InferOutput<typeof deviceBody>;
