@@ -22,6 +22,7 @@ import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { openMqttDoors } from './doors/open-mqtt-doors.js';
 import { SerialDoor } from './doors/serial/serial-door.js';
 import { FirmwareCache } from './firmware/firmware-cache.js';
+import { openFirmwareUrls } from './firmware/signed-url.js';
 import { siteStatus } from './health/site-status.js';
 import { Commands } from './jobs/commands.js';
 import { controlPlaneAgent } from './link/control-plane-agent.js';
@@ -148,6 +149,11 @@ export const openGateway = async (
   );
   await firmware.open();
   onClose('firmware', () => firmware.close());
+  const urls = await openFirmwareUrls(
+    { clock, schedule, log },
+    { path: join(dataDir, 'firmware-urls.json') },
+  );
+  onClose('addresses of firmware', () => urls.close());
   const commands = new Commands({
     site,
     isFenced: () => fence.isFenced(),
@@ -282,7 +288,7 @@ export const openGateway = async (
   await openDoors(
     {
       ...{ ...deps, site, clock, peopleClock, identity, trust, people, fence, broker, serial },
-      ...{ devices, telemetry, shadows, firmware, updates, commands, ports },
+      ...{ devices, telemetry, shadows, firmware, urls, updates, commands, ports },
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serial, telemetry, trust },

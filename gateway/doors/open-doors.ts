@@ -4,11 +4,13 @@ import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
 import type { Broker } from '../broker/broker.js';
 import type { GatewayConfiguration } from '../configuration.js';
 import type { FirmwareCache } from '../firmware/firmware-cache.js';
+import type { FirmwareUrls } from '../firmware/signed-url.js';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
 import { certificatesOf } from '../trust/certificate-register.js';
 import { cutSessions } from '../trust/cut-sessions.js';
 import type { GatewayIdentity } from '../trust/gateway-identity.js';
+import { identifyUrl } from '../trust/identify-url.js';
 import type { Trust } from '../trust/open-trust.js';
 import { watchOperatorToken } from '../trust/operator-token.js';
 import type { People } from '../trust/people/open-people.js';
@@ -48,6 +50,7 @@ export interface OpenDoorsDependencies
   readonly broker: Broker;
   readonly serial: SerialDoor;
   readonly firmware: FirmwareCache;
+  readonly urls: Pick<FirmwareUrls, 'verify'>;
   readonly ports: GatewayPorts;
   readonly onClose: (name: string, close: () => Promise<void> | void) => void;
 }
@@ -73,6 +76,10 @@ export const openDoors = async (
     {
       ...trust,
       firmware: deps.firmware,
+      identifyByUrl: identifyUrl({
+        verify: (...asked) => deps.urls.verify(...asked),
+        refusal: trust.lifecycles.refusal,
+      }),
       routes: [
         ...crlRoutes({ siteCrl: () => crl.current.pem, rootCrl: trust.rootCrl }),
         ...estRoutes({ ...trust, authorities: () => [...identity.siteCas, root] }),

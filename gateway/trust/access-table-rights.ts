@@ -22,6 +22,7 @@ service     connect    pump-1                               allow
 service     connect    a/b                                  CLIENT_ID_MALFORMED
 service     connect    {x*129}                              CLIENT_ID_MALFORMED
 line        connect    pump-1                               NOT_OFFERED
+url         connect    pump-1                               NOT_OFFERED
 installer   connect    pump-1                               NOT_OFFERED
 nobody      connect    pump-1                               NOT_OFFERED
 
@@ -33,6 +34,7 @@ device      speak      (nothing)                            DEVICE_OF_ANOTHER
 line        speak      pump-1                               allow
 line        speak      pump-2                               DEVICE_OF_ANOTHER
 service     speak      pump-1                               NOT_OFFERED
+url         speak      pump-1                               NOT_OFFERED
 installer   speak      pump-1                               NOT_OFFERED
 nobody      speak      pump-1                               NOT_OFFERED
 
@@ -41,6 +43,7 @@ nobody      call       enrol                                allow
 device      call       enrol                                allow
 line        call       enrol                                allow
 service     call       enrol                                allow
+url         call       enrol                                allow
 viewer      call       enrol                                allow
 technician  call       enrol                                allow
 installer   call       enrol                                allow
@@ -48,6 +51,7 @@ nobody      call       est.read                             allow
 device      call       est.read                             allow
 line        call       est.read                             allow
 service     call       est.read                             allow
+url         call       est.read                             allow
 viewer      call       est.read                             allow
 technician  call       est.read                             allow
 installer   call       est.read                             allow
@@ -55,6 +59,7 @@ nobody      call       est.enrol                            allow
 device      call       est.enrol                            allow
 line        call       est.enrol                            allow
 service     call       est.enrol                            allow
+url         call       est.enrol                            allow
 viewer      call       est.enrol                            allow
 technician  call       est.enrol                            allow
 installer   call       est.enrol                            allow
@@ -62,6 +67,7 @@ nobody      call       session.open                         allow
 device      call       session.open                         allow
 line        call       session.open                         allow
 service     call       session.open                         allow
+url         call       session.open                         allow
 viewer      call       session.open                         allow
 technician  call       session.open                         allow
 installer   call       session.open                         allow
@@ -69,6 +75,7 @@ nobody      call       est.renew                            CERTIFICATE_NEEDED
 device      call       est.renew                            allow
 line        call       est.renew                            CERTIFICATE_NEEDED
 service     call       est.renew                            CERTIFICATE_NEEDED
+url         call       est.renew                            CERTIFICATE_NEEDED
 viewer      call       est.renew                            CERTIFICATE_NEEDED
 technician  call       est.renew                            CERTIFICATE_NEEDED
 installer   call       est.renew                            CERTIFICATE_NEEDED
@@ -76,6 +83,7 @@ nobody      call       crl.read                             allow
 device      call       crl.read                             allow
 line        call       crl.read                             allow
 service     call       crl.read                             allow
+url         call       crl.read                             allow
 viewer      call       crl.read                             allow
 technician  call       crl.read                             allow
 installer   call       crl.read                             allow
@@ -83,6 +91,7 @@ nobody      call       firmware.download                    CERTIFICATE_NEEDED
 device      call       firmware.download                    allow
 line        call       firmware.download                    CERTIFICATE_NEEDED
 service     call       firmware.download                    CERTIFICATE_NEEDED
+url         call       firmware.download                    allow
 viewer      call       firmware.download                    CERTIFICATE_NEEDED
 technician  call       firmware.download                    CERTIFICATE_NEEDED
 installer   call       firmware.download                    CERTIFICATE_NEEDED
@@ -90,6 +99,7 @@ nobody      call       session.close                        SIGN_IN_NEEDED
 device      call       session.close                        SIGN_IN_NEEDED
 line        call       session.close                        SIGN_IN_NEEDED
 service     call       session.close                        SIGN_IN_NEEDED
+url         call       session.close                        SIGN_IN_NEEDED
 viewer      call       session.close                        allow
 technician  call       session.close                        allow
 installer   call       session.close                        allow
@@ -97,6 +107,7 @@ nobody      call       site.read                            SIGN_IN_NEEDED
 device      call       site.read                            SIGN_IN_NEEDED
 line        call       site.read                            SIGN_IN_NEEDED
 service     call       site.read                            SIGN_IN_NEEDED
+url         call       site.read                            SIGN_IN_NEEDED
 viewer      call       site.read                            allow
 technician  call       site.read                            allow
 installer   call       site.read                            allow
@@ -104,6 +115,7 @@ nobody      call       shadow.write                         SIGN_IN_NEEDED
 device      call       shadow.write                         SIGN_IN_NEEDED
 line        call       shadow.write                         SIGN_IN_NEEDED
 service     call       shadow.write                         SIGN_IN_NEEDED
+url         call       shadow.write                         SIGN_IN_NEEDED
 viewer      call       shadow.write                         ROLE_TOO_LOW
 technician  call       shadow.write                         allow
 installer   call       shadow.write                         allow
@@ -111,6 +123,7 @@ nobody      call       clock.set                            SIGN_IN_NEEDED
 device      call       clock.set                            SIGN_IN_NEEDED
 line        call       clock.set                            SIGN_IN_NEEDED
 service     call       clock.set                            SIGN_IN_NEEDED
+url         call       clock.set                            SIGN_IN_NEEDED
 viewer      call       clock.set                            ROLE_TOO_LOW
 technician  call       clock.set                            allow
 installer   call       clock.set                            allow
@@ -118,6 +131,7 @@ nobody      call       command.send                         SIGN_IN_NEEDED
 device      call       command.send                         SIGN_IN_NEEDED
 line        call       command.send                         SIGN_IN_NEEDED
 service     call       command.send                         SIGN_IN_NEEDED
+url         call       command.send                         SIGN_IN_NEEDED
 viewer      call       command.send                         ROLE_TOO_LOW
 technician  call       command.send                         allow
 installer   call       command.send                         allow
@@ -125,6 +139,7 @@ nobody      call       device.claim                         SIGN_IN_NEEDED
 device      call       device.claim                         SIGN_IN_NEEDED
 line        call       device.claim                         SIGN_IN_NEEDED
 service     call       device.claim                         SIGN_IN_NEEDED
+url         call       device.claim                         SIGN_IN_NEEDED
 viewer      call       device.claim                         ROLE_TOO_LOW
 technician  call       device.claim                         allow
 installer   call       device.claim                         allow
@@ -132,6 +147,7 @@ nobody      call       device.revoke                        SIGN_IN_NEEDED
 device      call       device.revoke                        SIGN_IN_NEEDED
 line        call       device.revoke                        SIGN_IN_NEEDED
 service     call       device.revoke                        SIGN_IN_NEEDED
+url         call       device.revoke                        SIGN_IN_NEEDED
 viewer      call       device.revoke                        ROLE_TOO_LOW
 technician  call       device.revoke                        allow
 installer   call       device.revoke                        allow
@@ -139,6 +155,7 @@ nobody      call       device.lifecycle                     SIGN_IN_NEEDED
 device      call       device.lifecycle                     SIGN_IN_NEEDED
 line        call       device.lifecycle                     SIGN_IN_NEEDED
 service     call       device.lifecycle                     SIGN_IN_NEEDED
+url         call       device.lifecycle                     SIGN_IN_NEEDED
 viewer      call       device.lifecycle                     ROLE_TOO_LOW
 technician  call       device.lifecycle                     allow
 installer   call       device.lifecycle                     allow
@@ -146,6 +163,7 @@ nobody      call       user.read                            SIGN_IN_NEEDED
 device      call       user.read                            SIGN_IN_NEEDED
 line        call       user.read                            SIGN_IN_NEEDED
 service     call       user.read                            SIGN_IN_NEEDED
+url         call       user.read                            SIGN_IN_NEEDED
 viewer      call       user.read                            ROLE_TOO_LOW
 technician  call       user.read                            ROLE_TOO_LOW
 installer   call       user.read                            allow
@@ -153,6 +171,7 @@ nobody      call       user.manage                          SIGN_IN_NEEDED
 device      call       user.manage                          SIGN_IN_NEEDED
 line        call       user.manage                          SIGN_IN_NEEDED
 service     call       user.manage                          SIGN_IN_NEEDED
+url         call       user.manage                          SIGN_IN_NEEDED
 viewer      call       user.manage                          ROLE_TOO_LOW
 technician  call       user.manage                          ROLE_TOO_LOW
 installer   call       user.manage                          allow
@@ -160,6 +179,7 @@ nobody      call       site.configure                       SIGN_IN_NEEDED
 device      call       site.configure                       SIGN_IN_NEEDED
 line        call       site.configure                       SIGN_IN_NEEDED
 service     call       site.configure                       SIGN_IN_NEEDED
+url         call       site.configure                       SIGN_IN_NEEDED
 viewer      call       site.configure                       ROLE_TOO_LOW
 technician  call       site.configure                       ROLE_TOO_LOW
 installer   call       site.configure                       allow
@@ -167,6 +187,7 @@ nobody      call       __proto__                            NOT_OFFERED
 device      call       __proto__                            NOT_OFFERED
 line        call       __proto__                            NOT_OFFERED
 service     call       __proto__                            NOT_OFFERED
+url         call       __proto__                            NOT_OFFERED
 viewer      call       __proto__                            NOT_OFFERED
 technician  call       __proto__                            NOT_OFFERED
 installer   call       __proto__                            NOT_OFFERED
@@ -174,6 +195,7 @@ nobody      call       no.such                              NOT_OFFERED
 device      call       no.such                              NOT_OFFERED
 line        call       no.such                              NOT_OFFERED
 service     call       no.such                              NOT_OFFERED
+url         call       no.such                              NOT_OFFERED
 viewer      call       no.such                              NOT_OFFERED
 technician  call       no.such                              NOT_OFFERED
 installer   call       no.such                              NOT_OFFERED

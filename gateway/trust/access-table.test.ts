@@ -21,6 +21,7 @@ const principals: Readonly<Record<string, Principal>> = {
   selective: { ...service, publish: ['#', '!a/#'], subscribe: ['#', '!a/#'] },
   everything: { ...service, publish: ['#'], subscribe: ['#'] },
   line: { kind: 'line', device: 'pump-1', path: '/dev/ttyUSB0' },
+  url: { kind: 'url', device: 'pump-1' },
   viewer: { kind: 'person', user: 'vera', role: 'viewer' },
   technician: { kind: 'person', user: 'tom', role: 'technician' },
   installer: { kind: 'person', user: 'ida', role: 'installer' },
@@ -61,7 +62,7 @@ t.test('the table has every right, and every identity with each', async (t) => {
       .map((row) => row.split(' ')[0]);
     t.same(
       asked.sort(),
-      ['device', 'installer', 'line', 'nobody', 'service', 'technician', 'viewer'],
+      ['device', 'installer', 'line', 'nobody', 'service', 'technician', 'url', 'viewer'],
       right,
     );
   }

@@ -133,7 +133,10 @@ const decideRight = (who: Principal, right: Right): Decision => {
   const holder = holderOf(right);
   if (holder === undefined) return denials.NOT_OFFERED;
   if (holder === 'anyone') return allowed;
-  if (holder === 'device') return who.kind === 'device' ? allowed : denials.CERTIFICATE_NEEDED;
+  if (holder === 'device' || holder === 'url') {
+    const isHolder = who.kind === 'device' || (who.kind === 'url' && holder === 'url');
+    return isHolder ? allowed : denials.CERTIFICATE_NEEDED;
+  }
   if (who.kind !== 'person') return denials.SIGN_IN_NEEDED;
   return includesRole(who.role, holder) ? allowed : denials.ROLE_TOO_LOW;
 };

@@ -5,7 +5,7 @@ import type { Role } from '@holdfast/protos/local/people';
 export type Identity = DeviceIdentity | ServiceIdentity;
 
 /** Whoever may ask a door for anything. */
-export type Principal = Identity | LineIdentity | PersonIdentity | Anonymous;
+export type Principal = Identity | LineIdentity | UrlIdentity | PersonIdentity | Anonymous;
 
 export interface DeviceIdentity {
   readonly kind: 'device';
@@ -31,6 +31,12 @@ export interface LineIdentity {
   readonly kind: 'line';
   readonly device: string;
   readonly path: string;
+}
+
+/** Whoever has an address that the gateway signed for a device; it is good for the one request that shows it. */
+export interface UrlIdentity {
+  readonly kind: 'url';
+  readonly device: string;
 }
 
 /** Somebody who signed in, or who has the operator token; the holder of that is an installer. */
@@ -61,6 +67,8 @@ export const nameOf = (who: Principal): string => {
       return `device ${who.device}`;
     case 'line':
       return `line of ${who.device}`;
+    case 'url':
+      return `signed address of ${who.device}`;
     case 'service':
       return `service ${who.name}`;
     case 'person':

@@ -4,8 +4,11 @@
  */
 import { type Role, roles } from '@holdfast/protos/local/people';
 
-/** `anyone`: what is asked carries its own proof (a code, a password). A role: whoever has that one or a later one. */
-type Holder = 'anyone' | 'device' | Role;
+/**
+ * `anyone`: what is asked carries its own proof (a code, a password). `url`: a device, or whoever has an address that was signed for one.
+ * A role: whoever has that one or a later one.
+ */
+type Holder = 'anyone' | 'device' | 'url' | Role;
 
 const holders = {
   /** Enrolment judges the code or the manufacturer's certificate itself. */
@@ -14,7 +17,7 @@ const holders = {
   'est.enrol': 'anyone',
   'est.renew': 'device',
   'crl.read': 'anyone',
-  'firmware.download': 'device',
+  'firmware.download': 'url',
   'session.open': 'anyone',
   'session.close': 'viewer',
   'site.read': 'viewer',

@@ -1,4 +1,4 @@
-/** HTTPS for devices (8443): enrolment, which needs a code or the manufacturer's certificate, and firmware. */
+/** HTTPS for devices (8443): enrolment, which needs a code or the manufacturer's certificate, and firmware, for a certificate or a signed address. */
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import {
   type EnrolmentAnswer,
@@ -14,9 +14,11 @@ import type { FirmwareCache } from '../../firmware/firmware-cache.js';
 import { sendFirmware } from '../../firmware/firmware-response.js';
 import type { AccessRefusal } from '../../trust/access-log.js';
 import type { IdentifyDevice } from '../../trust/identify-device.js';
+import type { IdentifyUrl } from '../../trust/identify-url.js';
+import type { Principal } from '../../trust/identity.js';
 import { basicChallenge } from '../est/est-routes.js';
 import { type HttpDoor, type HttpDoorOptions, openHttpDoor, socketOf } from './http-door.js';
-import type { Route, RouteRequest } from './routes.js';
+import type { FoundRoute, Route, RouteRequest } from './routes.js';
 
 export interface DeviceDoorDeps {
   /** Of other parts. */
@@ -33,6 +35,8 @@ export interface DeviceDoorDeps {
   readonly identify: IdentifyDevice;
   /** The same, also for a certificate that has expired: asked where it is renewed, and nowhere else. */
   readonly identifyForRenewal: IdentifyDevice;
+  /** Who is, by the address itself; asked where it may be signed, and when no certificate says it. */
+  readonly identifyByUrl: IdentifyUrl;
   readonly onRefused?: (refusal: AccessRefusal) => void;
   readonly log: StoreLog;
   readonly chunks?: ChunkCache;
@@ -78,6 +82,11 @@ export const openDeviceDoor = (
     return undefined;
   };
 
+  const identifyByUrl = ({ params, query }: FoundRoute): Principal | undefined => {
+    const identity = deps.identifyByUrl(params.get('sha256') ?? '', query);
+    return identity?.kind === 'refused' ? { kind: 'anonymous', reason: identity.reason } : identity;
+  };
+
   const routes: readonly Route[] = [
     ...(deps.routes ?? []),
     { method: 'POST', path: '/api/v1/enroll', right: 'enrol', handle: enrol },
@@ -94,12 +103,13 @@ export const openDeviceDoor = (
     {
       routes,
       log,
-      identify: (request, { right }) => {
+      identify: (request, found) => {
+        const { right } = found.route;
         const identify = right === 'est.renew' ? deps.identifyForRenewal : deps.identify;
         const identity = identify(socketOf(request));
-        return identity.kind === 'device'
-          ? identity
-          : { kind: 'anonymous', reason: identity.reason };
+        if (identity.kind === 'device') return identity;
+        const byUrl = right === 'firmware.download' ? identifyByUrl(found) : undefined;
+        return byUrl ?? { kind: 'anonymous', reason: identity.reason };
       },
       refusal: (_request, { who, route, reason }) => {
         deps.onRefused?.({ who, verb: 'call', what: route.right, reason });
@@ -109,6 +119,10 @@ export const openDeviceDoor = (
           {
             data: {
               reason: who.kind === 'anonymous' ? (who.reason ?? reason) : reason,
+              ...(route.right === 'firmware.download' &&
+                isOfUrl(who) && {
+                  next: 'The address holds no longer, or was not made here: a new address comes with the next command',
+                }),
               ...(route.right === 'est.renew' && {
                 challenge: basicChallenge,
                 next: 'If it had one, that is revoked, or the device is out of service. Enrol with a new code: holdfast device claim ID',
@@ -121,3 +135,6 @@ export const openDeviceDoor = (
     { ...options, asksForCertificate: true },
   );
 };
+
+const isOfUrl = (who: Principal): boolean =>
+  who.kind === 'anonymous' && who.reason?.startsWith('URL_') === true;

@@ -10,14 +10,14 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { parseJson } from '@holdfast/protos/mqtt/json-payload';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { authorise, type DenialReason } from '../../trust/authorise.js';
-import type { DeviceIdentity, Principal } from '../../trust/identity.js';
+import type { DeviceIdentity, Principal, UrlIdentity } from '../../trust/identity.js';
 import { sendError } from './http-error.js';
-import { findRoute, type Route } from './routes.js';
+import { type FoundRoute, findRoute, type Route } from './routes.js';
 
 export interface HttpDoorDeps {
   readonly routes: readonly Route[];
   /** Who asks. Decides nothing. */
-  readonly identify: (request: IncomingMessage, route: Route) => Principal;
+  readonly identify: (request: IncomingMessage, found: FoundRoute) => Principal;
   /** How the refusal of a request is told, once it is decided. */
   readonly refusal: (request: IncomingMessage, refused: RefusedCall) => HoldfastError;
   readonly log: StoreLog;
@@ -45,7 +45,7 @@ export interface HttpDoor {
   /** For new connections. */
   renewCertificate(tls: SecureContextOptions): void;
   /** Cuts the connections of devices that hold no longer, whatever is under way on them. */
-  cut(isToGo: (device: DeviceIdentity) => boolean): void;
+  cut(isToGo: (device: DeviceIdentity | UrlIdentity) => boolean): void;
   /** Takes nothing new, gives what is under way a moment, then cuts it. Idempotent. */
   close(): Promise<void>;
 }
@@ -85,8 +85,8 @@ export const openHttpDoor = async (
   server.on('tlsClientError', (_error, socket) => socket.destroy());
 
   /** Who has shown itself on a connection that is open. */
-  const known = new Map<Socket, DeviceIdentity>();
-  const remember = (socket: Socket, device: DeviceIdentity): void => {
+  const known = new Map<Socket, DeviceIdentity | UrlIdentity>();
+  const remember = (socket: Socket, device: DeviceIdentity | UrlIdentity): void => {
     if (!known.has(socket)) socket.once('close', () => known.delete(socket));
     known.set(socket, device);
   };
@@ -94,9 +94,10 @@ export const openHttpDoor = async (
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     response.setHeader('x-content-type-options', 'nosniff');
     response.setHeader('cache-control', 'no-store');
-    const { route, params, query } = findRoute(routes, request);
-    const who = identify(request, route);
-    if (who.kind === 'device') remember(request.socket, who);
+    const found = findRoute(routes, request);
+    const { route, params, query } = found;
+    const who = identify(request, found);
+    if (who.kind === 'device' || who.kind === 'url') remember(request.socket, who);
     const decision = authorise(who, 'call', route.right);
     if (!decision.allowed) throw refusal(request, { who, route, reason: decision.reason });
     const body = withBody.has(route.method) ? await readBody(request, route.body) : null;

@@ -19,9 +19,11 @@ import {
 import { createKey, type KeyPair, privatePem } from '@holdfast/provisioning/pki/keys';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
+import { ManualSchedule } from '@holdfast/provisioning/time/manual-schedule';
 import t, { type Test } from 'tap';
 import { openDevices } from '../../devices/devices.js';
 import { FirmwareCache } from '../../firmware/firmware-cache.js';
+import { openFirmwareUrls } from '../../firmware/signed-url.js';
 import { Commands } from '../../jobs/commands.js';
 import { openShadows } from '../../shadows/shadows.js';
 import { Outbox } from '../../store/outbox.js';
@@ -29,6 +31,7 @@ import { siteMigrations } from '../../store/site-migrations.js';
 import { siteStore } from '../../store/site-store.js';
 import { DeviceEnrolment } from '../../trust/device-enrolment.js';
 import { identifyDevice } from '../../trust/identify-device.js';
+import { identifyUrl } from '../../trust/identify-url.js';
 import { Manufacturers } from '../../trust/manufacturers.js';
 import { createOperatorToken, hashOperatorToken } from '../../trust/operator-token.js';
 import { openPeople } from '../../trust/people/open-people.js';
@@ -128,6 +131,11 @@ const openSite = async (t: Test) => {
     refusal: () => undefined,
     clock,
   });
+  const urls = await openFirmwareUrls(
+    { clock, schedule: new ManualSchedule().schedule, log },
+    { path: join(folder, 'urls.json') },
+  );
+  const unserved = new Set<string>();
   const deviceDoor = await openDeviceDoor(
     {
       enrolment,
@@ -135,6 +143,10 @@ const openSite = async (t: Test) => {
       log,
       identify,
       identifyForRenewal: identify,
+      identifyByUrl: identifyUrl({
+        verify: urls.verify,
+        refusal: (device) => (unserved.has(device) ? 'it is disabled' : undefined),
+      }),
     },
     listen,
   );
@@ -228,6 +240,8 @@ const openSite = async (t: Test) => {
   return {
     folder,
     clock,
+    urls,
+    unserved,
     devices,
     shadows,
     firmware,
@@ -301,6 +315,33 @@ t.test('firmware is for devices of this site alone', async (t) => {
   t.equal((await ask(deviceDoor.port, 'GET', path, { client: own })).status, 200);
   clock.set(clock.now() + 400 * 86_400_000);
   t.equal((await ask(deviceDoor.port, 'GET', path, { client: own })).status, 401, 'expired');
+});
+
+t.test('a signed address gets its image without a certificate, and nothing else', async (t) => {
+  const { ask, deviceDoor, certificateOf, clock, urls, unserved } = await openSite(t);
+  const get = (path: string, more: object = {}, method = 'GET') =>
+    ask(deviceDoor.port, method, path, more);
+  const path = urls.path({ device: 'pump', sha256 }, 60_000);
+  const { status, bytes } = await get(path);
+  t.equal(status, 200);
+  t.ok(bytes.equals(image));
+  t.match(await get(path, {}, 'HEAD'), { status: 200 });
+  t.match(await get(path.replace(sha256, '0'.repeat(64))), { status: 401 }, 'not another image');
+  t.match(await get(path.replace('=pump', '=valve')), { status: 401 }, 'not for another device');
+  const reenrol = await get(path.replace(/^[^?]*/, '/.well-known/est/simplereenroll'));
+  t.equal(reenrol.status, 404, 'no other route is here');
+  unserved.add('pump');
+  t.match(await get(path), { status: 401 }, 'its device is out of service');
+  unserved.delete('pump');
+  clock.advance(60_001);
+  const { json } = await get(path);
+  t.match(json, { code: 'PEER_REFUSED', next: /new address/ });
+  const client = await certificateOf('pump');
+  t.match(
+    await get(path, { client }),
+    { status: 200 },
+    'whoever has a certificate needs no address',
+  );
 });
 
 t.test('firmware that is not here is on its way, unknown, or damaged', async (t) => {
