@@ -15,6 +15,8 @@ import { openApiServer } from './api/api-server.js';
 import { authenticateWith } from './api/caller.js';
 import { type HttpsRoute, openHttpsServer } from './api/https-server.js';
 import type { ApiService } from './api/service.js';
+import { agingAudit } from './audit/audit-log.js';
+import { auditService } from './audit/audit-service.js';
 import { BlobCheck } from './blobs/blob-check.js';
 import { BlobStore } from './blobs/blob-store.js';
 import { Signals } from './bus/signals.js';
@@ -192,6 +194,7 @@ export const openCloud = async (
       others: [
         agingChanges(foundation, configuration.retention.shadowHistoryDays),
         agingConflicts(configuration.retention.conflictDays),
+        agingAudit(configuration.retention.auditDays),
       ],
     },
   );
@@ -305,6 +308,7 @@ const registerParts = async (
         deviceService({ ...foundation, root: authority.root.certificate }),
         enrolmentService({ ...foundation, root: authority.root.certificate }),
         userService(foundation),
+        auditService(foundation),
       ],
     },
     { services: [shadowService(foundation, configuration.shadows), commandService(foundation)] },

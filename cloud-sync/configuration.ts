@@ -143,6 +143,13 @@ export const cloudConfiguration = configuration({
       unit: 'days',
       description: 'What became of each device in a campaign, from its end on',
     }),
+    auditDays: integer({
+      default: 1_826,
+      min: 1,
+      max: 36_500,
+      unit: 'days',
+      description: 'Who did what (`holdfast audit`), from when it was noted here on',
+    }),
     shadowHistoryDays: integer({
       default: 30,
       min: 1,

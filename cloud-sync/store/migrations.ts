@@ -1,4 +1,5 @@
 /** The schema's steps in the order in which they run. A released step is never edited or moved: a new one is added at the end. */
+import { auditTables } from './audit-tables.js';
 import { campaignTables } from './campaign-tables.js';
 import { clockTables } from './clock-tables.js';
 import { commandTables } from './command-tables.js';
@@ -32,4 +33,5 @@ export const migrations: readonly PortableMigration[] = [
   shadowHistoryTables,
   revocationProposalTables,
   waitingOrdersTables,
+  auditTables,
 ];

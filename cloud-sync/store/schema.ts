@@ -1,4 +1,5 @@
 /** Every table of the control plane, as Kysely sees it. Each part declares its own beside the migration that makes them. */
+import type { AuditTables } from './audit-tables.js';
 import type { CampaignTables } from './campaign-tables.js';
 import type { ClockTables } from './clock-tables.js';
 import type { CommandTables } from './command-tables.js';
@@ -18,6 +19,7 @@ export interface Schema
   extends RegistryTables,
     LinkTables,
     PeopleTables,
+    AuditTables,
     CampaignTables,
     ClockTables,
     CommandTables,

@@ -11,11 +11,13 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { fromServiceError } from '@holdfast/protos/errors/service-error';
+import { AuditClient } from '@holdfast/protos/gen/holdfast/v1/audit';
 import { CampaignsClient } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import { CommandsClient } from '@holdfast/protos/gen/holdfast/v1/commands';
 import { DevicesClient } from '@holdfast/protos/gen/holdfast/v1/devices';
 import { EnrollmentClient } from '@holdfast/protos/gen/holdfast/v1/enrollment';
 import { FirmwareClient } from '@holdfast/protos/gen/holdfast/v1/firmware';
+import { GroupsClient } from '@holdfast/protos/gen/holdfast/v1/groups';
 import { ShadowsClient } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { SitesClient } from '@holdfast/protos/gen/holdfast/v1/sites';
 import { UsersClient } from '@holdfast/protos/gen/holdfast/v1/users';
@@ -38,11 +40,13 @@ type UnaryMethod<Request, Response> = (
 export interface ApiUnderTest {
   readonly address: string;
   readonly rootPem: string;
+  readonly audit: AuditClient;
   readonly campaigns: CampaignsClient;
   readonly commands: CommandsClient;
   readonly devices: DevicesClient;
   readonly enrollment: EnrollmentClient;
   readonly firmware: FirmwareClient;
+  readonly groups: GroupsClient;
   readonly shadows: ShadowsClient;
   readonly sites: SitesClient;
   readonly users: UsersClient;
@@ -128,11 +132,13 @@ export const openApi = async (loginCode: string, port?: number): Promise<ApiUnde
   const channel = credentials.createSsl(Buffer.from(root.pem));
   const { address } = login;
   const clients = {
+    audit: new AuditClient(address, channel),
     campaigns: new CampaignsClient(address, channel),
     commands: new CommandsClient(address, channel),
     devices: new DevicesClient(address, channel),
     enrollment: new EnrollmentClient(address, channel),
     firmware: new FirmwareClient(address, channel),
+    groups: new GroupsClient(address, channel),
     shadows: new ShadowsClient(address, channel),
     sites: new SitesClient(address, channel),
     users: new UsersClient(address, channel),
