@@ -1,0 +1,109 @@
+/**
+ * Verification of firmware as The Update Framework has it (specification 1.0, section 5), with the head of the plan in the place of
+ * snapshot and timestamp. Pure: the same answer at the gateway, at the device, at the control plane and at the terminal.
+ */
+import type { ErrorCode } from '@holdfast/protos/errors/codes';
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { type DeviceOfRelease, refuseForDevice } from './fits-device.js';
+import type { FirmwareRelease } from './manifest.js';
+import type { MetadataFile } from './metadata-file.js';
+import { checkFresh, checkNamed, type HeadOfMetadata } from './plan-mandate.js';
+import { findRelease } from './release-target.js';
+import { TrustedRoles } from './trusted-roles.js';
+import type { TrustedState } from './trusted-state.js';
+
+export interface VerifyOptions {
+  /** Names the files that are current; null where there is no plan (an image checked at the terminal, an upload). */
+  readonly head: HeadOfMetadata | null;
+  /** How long after its expiry the plan's policy lets metadata count; 0. In ms. */
+  readonly expiredGraceMs?: number | undefined;
+  /** Of the campaign: how old the head may be for a new device. In ms. */
+  readonly maxPlanAgeMs?: number | undefined;
+  /** What the plan says of the image, to be the same. */
+  readonly image?: { readonly sha256: string; readonly sizeBytes: number } | undefined;
+  /** The device it is to run on, as far as it is known here. */
+  readonly device?: DeviceOfRelease | undefined;
+}
+
+export interface Refused {
+  readonly ok: false;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+export type ReleaseVerdict =
+  | {
+      readonly ok: true;
+      readonly release: FirmwareRelease;
+      /** To be kept for the next time, whatever becomes of the release. */
+      readonly trusted: TrustedState;
+    }
+  | Refused;
+
+export type MetadataVerdict = { readonly ok: true; readonly trusted: TrustedState } | Refused;
+
+/**
+ * Verifies the release that a target's name stands for. `trusted` null trusts the first root among the files (first contact). `now` is
+ * the time in epoch ms, or null while the clock is not trusted: then dates are not checked, everything else is.
+ */
+export const verifyRelease = (
+  trusted: TrustedState | null,
+  metadata: readonly MetadataFile[],
+  target: string,
+  now: number | null,
+  options: VerifyOptions,
+): ReleaseVerdict =>
+  verdictOf(() => {
+    const roles = openRoles(trusted, metadata, now, options);
+    const release = findRelease(roles, target);
+    const { image, device } = options;
+    if (image !== undefined && !isSame(image, release)) {
+      throw new HoldfastError(
+        'FIRMWARE_MIX_AND_MATCH',
+        `The plan has another image for ${target} than the one that was signed`,
+      );
+    }
+    const unfit = device === undefined ? undefined : refuseForDevice(release, device);
+    if (unfit !== undefined) throw new HoldfastError(unfit.code, unfit.message);
+    return { ok: true, release, trusted: roles.trusted };
+  });
+
+/** Verifies every file there is, and looks for no release: what a gateway keeps of a plan, and a control plane of an upload. */
+export const verifyMetadata = (
+  trusted: TrustedState | null,
+  metadata: readonly MetadataFile[],
+  now: number | null,
+  options: Pick<VerifyOptions, 'head' | 'expiredGraceMs' | 'maxPlanAgeMs'>,
+): MetadataVerdict =>
+  verdictOf(() => {
+    const roles = openRoles(trusted, metadata, now, options);
+    roles.openAll();
+    return { ok: true, trusted: roles.trusted };
+  });
+
+const openRoles = (
+  trusted: TrustedState | null,
+  metadata: readonly MetadataFile[],
+  now: number | null,
+  { head, expiredGraceMs = 0, maxPlanAgeMs }: VerifyOptions,
+): TrustedRoles => {
+  if (head !== null) {
+    checkNamed(head, metadata);
+    checkFresh(head, now, maxPlanAgeMs);
+  }
+  return new TrustedRoles(trusted, metadata, { now, expiredGraceMs });
+};
+
+const isSame = (
+  image: { readonly sha256: string; readonly sizeBytes: number },
+  release: FirmwareRelease,
+): boolean => image.sha256 === release.sha256 && image.sizeBytes === release.sizeBytes;
+
+const verdictOf = <T>(work: () => T): T | Refused => {
+  try {
+    return work();
+  } catch (error) {
+    if (!isHoldfastError(error)) throw error;
+    return { ok: false, code: error.code, message: error.message };
+  }
+};
