@@ -295,6 +295,13 @@ export const gatewayConfiguration = configuration({
       unit: 'bytes',
       description: 'All images together; what a running campaign needs is never evicted',
     }),
+    maxDownloads: integer({
+      default: 128,
+      min: 1,
+      max: 1_000,
+      description:
+        'Devices that load firmware at once; more are told to come again in a moment. Each may take 256 KiB of memory',
+    }),
   }),
   pkcs11: section(
     'The key of the site CA in a hardware token; by default it lies in the data folder. To be set before the enrolment.',

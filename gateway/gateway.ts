@@ -22,6 +22,7 @@ import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { openMqttDoors } from './doors/open-mqtt-doors.js';
 import { SerialDoor } from './doors/serial/serial-door.js';
 import { FirmwareCache } from './firmware/firmware-cache.js';
+import { ImageServer } from './firmware/image-server.js';
 import { openFirmwareUrls } from './firmware/signed-url.js';
 import { siteStatus } from './health/site-status.js';
 import { Commands } from './jobs/commands.js';
@@ -149,6 +150,7 @@ export const openGateway = async (
   );
   await firmware.open();
   onClose('firmware', () => firmware.close());
+  const images = new ImageServer({ firmware, log }, configuration.firmware);
   const urls = await openFirmwareUrls(
     { clock, schedule, log },
     { path: join(dataDir, 'firmware-urls.json') },
@@ -288,7 +290,7 @@ export const openGateway = async (
   await openDoors(
     {
       ...{ ...deps, site, clock, peopleClock, identity, trust, people, fence, broker, serial },
-      ...{ devices, telemetry, shadows, firmware, urls, updates, commands, ports },
+      ...{ devices, telemetry, shadows, images, urls, updates, commands, ports },
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serial, telemetry, trust },

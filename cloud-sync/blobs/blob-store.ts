@@ -8,7 +8,7 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import type { ByteRange } from '@holdfast/provisioning/transfer/byte-range';
+import type { ByteRange } from '@holdfast/provisioning/transfer/byte-ranges';
 
 export interface BlobExpectation {
   /** SHA-256 in hexadecimal. */

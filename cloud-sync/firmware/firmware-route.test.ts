@@ -48,7 +48,7 @@ t.test('serves images to gateways, whole and by range', async (t) => {
     [{ range: 'bytes=299999-400000' }, 206, 1],
     [{ range: 'bytes=300000-' }, 416, 0],
     [{ range: 'bytes=9-5' }, 200, 300_000],
-    [{ range: 'bytes=0-1,5-6' }, 200, 300_000],
+    [{ range: 'bytes=0-1,5-6' }, 206, 270],
     [{ range: 'bytes=5-9', 'if-range': '"another"' }, 200, 300_000],
     [{ 'if-none-match': tag }, 304, 0],
   ] as const) {

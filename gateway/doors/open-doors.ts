@@ -3,7 +3,7 @@ import { formatAddress, formatClaimCode } from '@holdfast/provisioning/pki/claim
 import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
 import type { Broker } from '../broker/broker.js';
 import type { GatewayConfiguration } from '../configuration.js';
-import type { FirmwareCache } from '../firmware/firmware-cache.js';
+import type { ImageServer } from '../firmware/image-server.js';
 import type { FirmwareUrls } from '../firmware/signed-url.js';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
@@ -49,7 +49,7 @@ export interface OpenDoorsDependencies
   readonly people: People;
   readonly broker: Broker;
   readonly serial: SerialDoor;
-  readonly firmware: FirmwareCache;
+  readonly images: ImageServer;
   readonly urls: Pick<FirmwareUrls, 'verify'>;
   readonly ports: GatewayPorts;
   readonly onClose: (name: string, close: () => Promise<void> | void) => void;
@@ -75,7 +75,7 @@ export const openDoors = async (
   const devicesDoor = await openDeviceDoor(
     {
       ...trust,
-      firmware: deps.firmware,
+      images: deps.images,
       identifyByUrl: identifyUrl({
         verify: (...asked) => deps.urls.verify(...asked),
         refusal: trust.lifecycles.refusal,

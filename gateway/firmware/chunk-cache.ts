@@ -10,13 +10,18 @@ export interface ChunkCacheOptions {
   readonly chunkBytes?: number;
 }
 
+/** The disk is read on the threads that commits need too. */
+const maxLoads = 2;
+
 export class ChunkCache {
   readonly chunkBytes: number;
   readonly #maxBytes: number;
   /** In the order of their last use; each is charged a whole chunk from the moment it is asked for. */
   readonly #chunks = new Map<string, Promise<Buffer>>();
+  readonly #waiting: (() => void)[] = [];
+  #loads = 0;
 
-  constructor({ maxBytes = 64 * 1024 * 1024, chunkBytes = 1024 * 1024 }: ChunkCacheOptions = {}) {
+  constructor({ maxBytes = 32 * 1024 * 1024, chunkBytes = 256 * 1024 }: ChunkCacheOptions = {}) {
     this.chunkBytes = chunkBytes;
     this.#maxBytes = maxBytes;
   }
@@ -37,6 +42,9 @@ export class ChunkCache {
   }
 
   async #load(path: string, index: number, key: string): Promise<Buffer> {
+    if (this.#loads >= maxLoads) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    } else this.#loads += 1;
     try {
       const file = await open(path, 'r');
       try {
@@ -55,6 +63,11 @@ export class ChunkCache {
     } catch (error) {
       this.#chunks.delete(key);
       throw error;
+    } finally {
+      // Whoever waits takes the place over.
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#loads -= 1;
+      else next();
     }
   }
 }

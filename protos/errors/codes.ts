@@ -80,6 +80,12 @@ export const errorCodes = {
   DEADLINE_EXCEEDED: row('It took longer than allowed', true, 'DEADLINE_EXCEEDED', 504),
   DEVICE_DISABLED: row('The device is disabled', false, 'PERMISSION_DENIED', 403),
   DEVICE_RETIRED: row('The device is retired', false, 'PERMISSION_DENIED', 403),
+  FIRMWARE_BUSY: row(
+    'Too many devices load firmware from this site at once',
+    true,
+    'RESOURCE_EXHAUSTED',
+    503,
+  ),
   FIRMWARE_COMING: row('The firmware is on its way to the site', true, 'UNAVAILABLE', 503),
   FIRMWARE_COUNTER_TOO_LOW: row(
     "The security counter of the firmware is lower than the device's",

@@ -1,5 +1,5 @@
 /** HTTPS for devices (8443): enrolment, which needs a code or the manufacturer's certificate, and firmware, for a certificate or a signed address. */
-import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import {
   type EnrolmentAnswer,
   type EnrolmentRequest,
@@ -9,9 +9,7 @@ import { reasonOf } from '@holdfast/protos/mqtt/json-payload';
 import { peerChain } from '@holdfast/provisioning/pki/tls-peer';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import * as v from 'valibot';
-import { ChunkCache } from '../../firmware/chunk-cache.js';
-import type { FirmwareCache } from '../../firmware/firmware-cache.js';
-import { sendFirmware } from '../../firmware/firmware-response.js';
+import type { ImageServer } from '../../firmware/image-server.js';
 import type { AccessRefusal } from '../../trust/access-log.js';
 import type { IdentifyDevice } from '../../trust/identify-device.js';
 import type { IdentifyUrl } from '../../trust/identify-url.js';
@@ -30,7 +28,7 @@ export interface DeviceDoorDeps {
       presented: readonly Uint8Array[],
     ): Promise<EnrolmentAnswer>;
   };
-  readonly firmware: Pick<FirmwareCache, 'get' | 'isNeeded' | 'check'>;
+  readonly images: Pick<ImageServer, 'serve'>;
   /** Who is at the other end, by certificate. */
   readonly identify: IdentifyDevice;
   /** The same, also for a certificate that has expired: asked where it is renewed, and nowhere else. */
@@ -39,17 +37,13 @@ export interface DeviceDoorDeps {
   readonly identifyByUrl: IdentifyUrl;
   readonly onRefused?: (refusal: AccessRefusal) => void;
   readonly log: StoreLog;
-  readonly chunks?: ChunkCache;
 }
-
-/** How long a device waits before it asks again for firmware that is on its way. */
-const comingRetryMs = 10_000;
 
 export const openDeviceDoor = (
   deps: DeviceDoorDeps,
   options: Omit<HttpDoorOptions, 'asksForCertificate'>,
 ): Promise<HttpDoor> => {
-  const { enrolment, firmware, log, chunks = new ChunkCache() } = deps;
+  const { enrolment, images, log } = deps;
 
   const enrol = async ({ body, request }: RouteRequest): Promise<object> => {
     const parsed = v.safeParse(enrolmentRequest, body, { abortEarly: true });
@@ -62,23 +56,7 @@ export const openDeviceDoor = (
   };
 
   const serve = async ({ request, response, params }: RouteRequest): Promise<undefined> => {
-    const sha256 = params.get('sha256') ?? '';
-    const held = await firmware.get(sha256);
-    if (held === undefined) {
-      if (!firmware.isNeeded(sha256)) {
-        throw new HoldfastError('RESOURCE_NOT_FOUND', 'there is no such firmware here');
-      }
-      throw new HoldfastError('FIRMWARE_COMING', 'the firmware is on its way to this site', {
-        data: { retryAfterMs: comingRetryMs },
-      });
-    }
-    try {
-      await sendFirmware(request, response, held, chunks);
-    } catch (error) {
-      response.destroy();
-      log.error({ sha256, reason: messageOf(error) }, 'firmware could not be read');
-      await firmware.check(sha256);
-    }
+    await images.serve(request, response, params.get('sha256') ?? '');
     return undefined;
   };
 

@@ -23,6 +23,7 @@ import { ManualSchedule } from '@holdfast/provisioning/time/manual-schedule';
 import t, { type Test } from 'tap';
 import { openDevices } from '../../devices/devices.js';
 import { FirmwareCache } from '../../firmware/firmware-cache.js';
+import { ImageServer } from '../../firmware/image-server.js';
 import { openFirmwareUrls } from '../../firmware/signed-url.js';
 import { Commands } from '../../jobs/commands.js';
 import { openShadows } from '../../shadows/shadows.js';
@@ -139,7 +140,7 @@ const openSite = async (t: Test) => {
   const deviceDoor = await openDeviceDoor(
     {
       enrolment,
-      firmware,
+      images: new ImageServer({ firmware, log }),
       log,
       identify,
       identifyForRenewal: identify,

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { watch } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, get as httpsGet } from 'node:https';
+import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,9 +14,7 @@ import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
 import { issueControlPlane, issueRoot } from '@holdfast/provisioning/pki/issue';
 import { createKey, privatePem } from '@holdfast/provisioning/pki/keys';
 import t, { type Test } from 'tap';
-import { ChunkCache } from './chunk-cache.js';
 import { FirmwareCache, type FirmwareCacheOptions } from './firmware-cache.js';
-import { sendFirmware } from './firmware-response.js';
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const image = randomBytes(3_000_000);
@@ -331,53 +329,4 @@ t.test('the quota evicts what was used longest ago, and never what is needed', a
   await held(cache, c.sha256);
   t.notOk(cache.isHeld(a.sha256));
   t.ok(cache.isHeld(b.sha256), 'the one that was used last stays while there is room');
-});
-
-t.test('serves the whole, ranges and heads from few shared chunks', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'firmware-'));
-  t.teardown(() => rm(folder, { recursive: true }));
-  const path = join(folder, sha256);
-  await writeFile(path, image);
-  let arrival = 1;
-  const chunks = new ChunkCache({ maxBytes: 200_000, chunkBytes: 65_536 });
-  const { source } = await openSource(t, (request, response) => {
-    sendFirmware(
-      request,
-      response,
-      { sha256, path, sizeBytes: image.length, arrival },
-      chunks,
-    ).catch(() => response.destroy());
-  });
-  const ask = async (headers: Record<string, string>, method = 'GET') => {
-    const request = httpsGet(source.address, { agent: source.agent, headers, method });
-    const [response] = (await once(request, 'response')) as [IncomingMessage];
-    const body: Buffer[] = [];
-    for await (const chunk of response) body.push(chunk as Buffer);
-    return { status: response.statusCode, headers: response.headers, body: Buffer.concat(body) };
-  };
-  const whole = await Promise.all(Array.from({ length: 5 }, () => ask({})));
-  for (const { status, body } of whole) {
-    t.equal(status, 200);
-    t.ok(body.equals(image));
-  }
-  const etag = `"${sha256}"`;
-  t.match((await ask({}, 'HEAD')).headers, { etag, 'content-length': String(image.length) });
-  const part = await ask({ range: 'bytes=65530-131080' });
-  t.equal(part.status, 206);
-  t.equal(part.headers['content-range'], `bytes 65530-131080/${image.length}`);
-  t.ok(part.body.equals(image.subarray(65_530, 131_081)));
-  t.ok((await ask({ range: 'bytes=-7' })).body.equals(image.subarray(-7)));
-  t.equal((await ask({ range: `bytes=${image.length}-` })).status, 416);
-  t.equal((await ask({ range: 'bytes=5-', 'if-range': etag })).status, 206);
-  t.equal(
-    (await ask({ range: 'bytes=5-', 'if-range': '"other"' })).status,
-    200,
-    'another image: the whole',
-  );
-  t.equal((await ask({ 'if-none-match': etag })).status, 304);
-  await truncate(path, 10);
-  await t.rejects(ask({ range: 'bytes=2000000-' }), 'a damaged file is never passed off as whole');
-  await writeFile(path, image);
-  arrival += 1;
-  t.ok((await ask({ range: 'bytes=2000000-' })).body.equals(image.subarray(2_000_000)));
 });
