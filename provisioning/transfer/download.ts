@@ -21,6 +21,8 @@ export interface DownloadRequest {
   readonly quarantine?: string;
   /** Without a byte for so long, the connection counts as broken, ms. */
   readonly idleTimeoutMs?: number;
+  /** Asked after each piece that came, and before the next is taken: waits for a budget, or rejects to end the attempt. */
+  readonly pace?: (bytes: number, signal: AbortSignal) => Promise<void>;
   /** Percent, whole numbers, rising. */
   readonly onProgress?: (percent: number) => void;
   readonly signal: AbortSignal;
@@ -86,9 +88,14 @@ const hashHeld = async (
 };
 
 const receive = async (request: DownloadRequest, file: FileHandle, held: Held): Promise<void> => {
-  const { url, sizeBytes, signal, onProgress, idleTimeoutMs = 30_000 } = request;
+  const { url, sizeBytes, signal, onProgress, pace, idleTimeoutMs = 30_000 } = request;
   const idle = new AbortController();
-  const timer = setTimeout(() => idle.abort(), idleTimeoutMs);
+  let isPaced = false;
+  const timer = setTimeout(() => {
+    // That nothing is taken meanwhile is not the other end's fault.
+    if (isPaced) timer.refresh();
+    else idle.abort();
+  }, idleTimeoutMs);
   let percent = -1;
   try {
     const data = await ask(request, file, held, AbortSignal.any([signal, idle.signal]));
@@ -104,6 +111,11 @@ const receive = async (request: DownloadRequest, file: FileHandle, held: Held): 
       const now = Math.floor((held.bytes * 100) / sizeBytes);
       if (now > percent) onProgress?.(now);
       percent = now;
+      if (pace === undefined || held.bytes === sizeBytes) continue;
+      isPaced = true;
+      await pace(bytes.length, signal);
+      isPaced = false;
+      timer.refresh();
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
