@@ -1,5 +1,6 @@
 /** The one schema of `holdfast-device`'s configuration. */
 import {
+  choice,
   configuration,
   integer,
   optionalText,
@@ -39,6 +40,11 @@ export const deviceConfiguration = configuration({
       max: 86_400,
       unit: 's',
       description: 'Time between two measurements, until the shadow says otherwise.',
+    }),
+    doors: choice(['both', 'jobs', 'older'], {
+      default: 'both',
+      description:
+        'Which topics speak of updates: `jobs`, the `older` set, or `both`, those with an odd number the first',
     }),
   }),
   serial: section('The simulated device of `serial-simulator`.', {

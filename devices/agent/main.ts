@@ -157,16 +157,14 @@ const pack: Command = async ({ flags }, folder) => {
 
 const simulate: Command = async (context) => {
   const { configuration, dataDir, log, signal, flags } = context;
-  const { count, prefix, model, version: initialVersion, intervalS } = configuration.simulate;
+  const { version: initialVersion, intervalS, ...simulated } = configuration.simulate;
   const codesFile = textOf(flags.codes);
   const gateway = textOf(flags.gateway);
   const simulation = await openSimulation(
     { log },
     {
       dataDir,
-      count,
-      prefix,
-      model,
+      ...simulated,
       initialVersion,
       telemetryIntervalS: intervalS,
       signal,

@@ -1,6 +1,7 @@
 /**
  * Many simulated devices in one process, each with its own key, enrolment and session, kept in a folder of its own and found again by a
- * later start. Those with an odd number speak of updates over the jobs topics, those with an even one over the older set.
+ * later start. Unless told otherwise, those with an odd number speak of updates over the jobs topics, those with an even one over the older
+ * set.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -23,6 +24,8 @@ export interface SimulateOptions {
   readonly model: string;
   readonly initialVersion: string;
   readonly telemetryIntervalS: number;
+  /** Which topics they speak of updates on; `both` by default. */
+  readonly doors?: 'both' | 'jobs' | 'older';
   /** A file with a code a line, each alone or behind the id of the device it is for. */
   readonly codesFile?: string;
   readonly gateway?: string;
@@ -125,11 +128,12 @@ const openOne = async (
   code: string | undefined,
 ): Promise<Device> => {
   const dataDir = join(options.dataDir, id);
+  const { doors = 'both' } = options;
   return openSimulatedDevice(
     { credentials: await identify({ log }, options, dataDir, id, code), log },
     {
       dataDir,
-      door: number % 2 === 1 ? 'jobs' : 'older',
+      door: doors === 'both' ? (number % 2 === 1 ? 'jobs' : 'older') : doors,
       initialVersion: options.initialVersion,
       telemetryIntervalS: options.telemetryIntervalS,
     },

@@ -25,6 +25,8 @@ export interface FleetOptions {
   readonly simulated: number;
   /** Whether there is a device on a serial line. */
   readonly hasSerial: boolean;
+  /** What comes over the WAN, at most; without it as fast as it goes. */
+  readonly wanBytesPerS?: number;
   readonly log: StoreLog;
   /** Told of each step of the start, for people. */
   readonly onStep?: (text: string) => void;
@@ -63,7 +65,7 @@ export class Fleet {
     await mkdir(options.dataDirectory, { recursive: true, mode: 0o700 });
     const state = await openFleetState(options.dataDirectory, options.log);
     const { grpc = 0, link = 0, https = 0 } = state.data.ports;
-    const wan = await Wan.open({ grpc, link, https });
+    const wan = await Wan.open({ grpc, link, https }, options.wanBytesPerS);
     const fleet = new Fleet(options, state, wan);
     try {
       await fleet.#start();
@@ -265,10 +267,12 @@ export class Fleet {
 
   async #claimSimulated(): Promise<void> {
     if (this.#state.data.enrolled.includes('simulator')) return;
-    const lines: string[] = [];
-    for (const id of numbered('sim', this.#options.simulated)) {
-      lines.push(`${id} ${await this.#claim(id)}`);
-    }
+    const ids = numbered('sim', this.#options.simulated);
+    const { codes } = v.parse(
+      v.object({ codes: v.array(v.object({ code: v.string() })) }),
+      await this.holdfast('--gateway', 'device', 'claim', '--count', `${ids.length}`),
+    );
+    const lines = ids.map((id, at) => `${id} ${codes[at]?.code ?? ''}`);
     await writeFile(this.folder('simulator-codes'), `${lines.join('\n')}\n`, { mode: 0o600 });
     await this.#markEnrolled('simulator');
   }

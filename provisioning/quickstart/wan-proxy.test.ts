@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
-import { WanProxy } from './wan-proxy.js';
+import { WanProxy, type WanProxyOptions } from './wan-proxy.js';
 
 const openEcho = async (t: Test): Promise<number> => {
   const sockets = new Set<Socket>();
@@ -18,8 +18,13 @@ const openEcho = async (t: Test): Promise<number> => {
   return (server.address() as AddressInfo).port;
 };
 
-const openProxy = async (t: Test, port: number): Promise<WanProxy> => {
-  const proxy = await WanProxy.open({ target: () => ({ host: '127.0.0.1', port }), port: 0 });
+const openProxy = async (
+  t: Test,
+  port: number,
+  options: Partial<WanProxyOptions> = {},
+): Promise<WanProxy> => {
+  const target = () => ({ host: '127.0.0.1', port });
+  const proxy = await WanProxy.open({ target, port: 0, ...options });
   t.teardown(() => proxy.close());
   return proxy;
 };
@@ -76,4 +81,19 @@ t.test('keeps what is said while it is stalled', async (t) => {
   await once(client, 'data');
   t.equal(heard, 'b');
   client.destroy();
+});
+
+t.test('what comes from the other side waits for the budget', async (t) => {
+  const taken: number[] = [];
+  const budget = { take: async (bytes: number) => void taken.push(bytes) };
+  const proxy = await openProxy(t, await openEcho(t), { budget });
+  const client = connect(proxy.port, '127.0.0.1');
+  client.end('hello');
+  let text = '';
+  for await (const chunk of client) text += chunk;
+  t.equal(text, 'hello');
+  t.equal(
+    taken.reduce((all, one) => all + one, 0),
+    5,
+  );
 });

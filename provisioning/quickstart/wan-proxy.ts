@@ -1,7 +1,8 @@
 /** A WAN that can be cut: a TCP proxy between the gateway and the control plane, for the quickstart and for tests. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { pipeline } from 'node:stream';
+import { pipeline, Transform } from 'node:stream';
+import type { ByteBudget } from '../transfer/byte-budget.js';
 
 /**
  * `up` passes everything on. `cut` breaks every connection and refuses new ones, as an unplugged router on the same site. `stalled`
@@ -14,24 +15,28 @@ export interface WanProxyOptions {
   readonly target: () => { host: string; port: number };
   /** 0 takes a free one. */
   readonly port: number;
+  /** What comes from the target, at most; the budget may be one of several proxies. Without it as fast as it goes. */
+  readonly budget?: Pick<ByteBudget, 'take'>;
 }
 
 export class WanProxy {
   readonly #server: Server;
   readonly #target: WanProxyOptions['target'];
+  readonly #budget: WanProxyOptions['budget'];
   readonly #pairs = new Set<readonly [Socket, Socket]>();
   #state: WanState = 'up';
   #connections = 0;
   /** Of connections that are over. */
   #bytes = 0;
 
-  private constructor(target: WanProxyOptions['target']) {
+  private constructor({ target, budget }: WanProxyOptions) {
     this.#target = target;
+    this.#budget = budget;
     this.#server = createServer({ allowHalfOpen: true }, (near) => this.#accept(near));
   }
 
   static async open(options: WanProxyOptions): Promise<WanProxy> {
-    const proxy = new WanProxy(options.target);
+    const proxy = new WanProxy(options);
     proxy.#server.listen(options.port, '127.0.0.1');
     await once(proxy.#server, 'listening');
     return proxy;
@@ -96,7 +101,19 @@ export class WanProxy {
       if (error !== null || open === 0) end();
     };
     pipeline(near, far, (error) => finished(error ?? null));
-    pipeline(far, near, (error) => finished(error ?? null));
+    if (this.#budget === undefined) pipeline(far, near, (error) => finished(error ?? null));
+    else pipeline(far, paced(this.#budget), near, (error) => finished(error ?? null));
     if (this.#state === 'stalled') for (const socket of pair) socket.pause();
   }
 }
+
+/** Passes on what the budget allows; while it waits nothing more is read. */
+const paced = (budget: Pick<ByteBudget, 'take'>): Transform =>
+  new Transform({
+    transform(piece: Buffer, _encoding, done) {
+      budget.take(piece.length).then(
+        () => done(null, piece),
+        (error: Error) => done(error),
+      );
+    },
+  });

@@ -1,5 +1,6 @@
 /** The WAN between the gateway and the control plane: one proxy a port, all cut and mended together. */
 import type { ReadyPorts } from '../program/ready.js';
+import { ByteBudget } from '../transfer/byte-budget.js';
 import { WanProxy, type WanState } from './wan-proxy.js';
 
 /** Ports of the control plane as the gateway sees them. */
@@ -14,12 +15,19 @@ export class Wan {
     this.#targets = targets;
   }
 
-  static async open(ports: WanPorts): Promise<Wan> {
+  /** With `bytesPerS` all that comes from the control plane shares so much. */
+  static async open(ports: WanPorts, bytesPerS?: number): Promise<Wan> {
+    const monotonic = () => performance.now();
+    const budget =
+      bytesPerS === undefined
+        ? undefined
+        : new ByteBudget({ monotonic }, { bytesPerS: () => bytesPerS });
     const targets = { grpc: 0, link: 0, https: 0 };
     const open = (name: keyof WanPorts): Promise<WanProxy> =>
       WanProxy.open({
         target: () => ({ host: '127.0.0.1', port: targets[name] }),
         port: ports[name],
+        ...(budget && { budget }),
       });
     const [grpc, link, https] = await Promise.all([open('grpc'), open('link'), open('https')]);
     return new Wan({ grpc, link, https }, targets);
