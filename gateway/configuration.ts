@@ -199,6 +199,33 @@ export const gatewayConfiguration = configuration({
       }),
     },
   ),
+  ddi: section(
+    "hawkBit's device interface on the port for devices, for SWUpdate and RAUC's updater.",
+    {
+      tenants: texts({
+        default: ['default'],
+        description: 'The tenants that stand in the addresses of such devices; all mean this site',
+      }),
+      pollS: integer({
+        default: 300,
+        min: 1,
+        max: 86_399,
+        unit: 's',
+        description: 'How long a device sleeps between two questions',
+      }),
+      waitingPollS: integer({
+        default: 30,
+        min: 1,
+        max: 86_399,
+        unit: 's',
+        description: 'The same while something is under way for it, or waits for it',
+      }),
+      gatewayTokenFile: optionalText({
+        description:
+          'File with one line, a token of at least 16 characters that speaks for every device (`GatewayToken`); by default there is none',
+      }),
+    },
+  ),
   shadows: section('The shadows of devices, what changed in them, and what two wrote at once.', {
     maxDocumentBytes: integer({
       default: shadowBytes.default,

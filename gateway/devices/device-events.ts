@@ -9,8 +9,8 @@ import type { JobExecutionPayload, JobUpdateRequest } from '@holdfast/protos/mqt
 import type { JsonObject, JsonValue } from '@holdfast/protos/mqtt/json-payload';
 import type { TelemetryPoint } from '@holdfast/protos/mqtt/telemetry-payload';
 
-/** How a device is spoken to: the native topics, the older set `devices/{id}/…`, or a serial line. */
-export type Door = 'native' | 'devices' | 'serial';
+/** How a device is spoken to: the native topics, the older set `devices/{id}/…`, a serial line, the jobs topics of AWS IoT, or hawkBit's HTTP API. */
+export type Door = 'native' | 'devices' | 'serial' | 'aws' | 'ddi';
 
 interface Of {
   readonly device: string;

@@ -239,10 +239,11 @@ export class Devices {
   }
 
   /** Enrolled anew, it keeps nothing of what it was but its connection. */
-  #admittedOf({ device, model, serialNo, firmwareVersion }: AdmittedDevice, at: number): Device {
+  #admittedOf(admitted: AdmittedDevice, at: number): Device {
+    const { device, model, serialNo, firmwareVersion, door = 'native' } = admitted;
     const before = this.#devices.get(device);
     return {
-      ...newDevice(device, 'native', at),
+      ...newDevice(device, door, at),
       ...{ model, serialNo, firmwareVersion: firmwareVersion ?? null },
       session: before?.session ?? null,
       lifecycle: this.#enrolled(device, at),

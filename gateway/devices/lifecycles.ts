@@ -19,6 +19,7 @@ import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
 import { type RegisteredCertificate, withCertificatesOf } from '../trust/certificate-register.js';
 import type { Revocation, Revocations } from '../trust/revocations.js';
+import { removeTargetToken } from '../trust/target-token-rows.js';
 import { type Device, newDevice } from './device.js';
 import { removeDevice } from './device-rows.js';
 import type { Devices } from './devices.js';
@@ -200,6 +201,7 @@ export class Lifecycles {
           ...write(),
           ...revocations.writeOf(revoked),
           ...removeDeviceRows(device),
+          removeTargetToken(device),
         ]);
         revocations.take(revoked);
       });
@@ -224,6 +226,7 @@ export class Lifecycles {
         removeDevice(device),
         ...revocations.writeOf(revoked),
         ...removeDeviceRows(device),
+        removeTargetToken(device),
         // In the lane of what is known of devices: behind everything that was said of this one.
         journalEntry('state', 'device_removed', { device }, clock.now()),
       ];

@@ -22,6 +22,7 @@ import { crlRoutes } from './local/crl-routes.js';
 import { openDeviceDoor } from './local/device-door.js';
 import { deviceLifeRoutes } from './local/device-life-routes.js';
 import { openPeopleDoor, type PeopleDoorDeps } from './local/people-door.js';
+import { targetTokenRoutes } from './local/target-token-routes.js';
 import { openNtpServer } from './ntp/ntp-server.js';
 import type { SerialDoor } from './serial/serial-door.js';
 
@@ -56,7 +57,7 @@ export interface OpenDoorsDependencies
 }
 
 export interface OpenDoorsOptions {
-  readonly configuration: Pick<GatewayConfiguration, 'listen' | 'names' | 'time'>;
+  readonly configuration: Pick<GatewayConfiguration, 'ddi' | 'listen' | 'names' | 'time'>;
   readonly dataDir: string;
 }
 
@@ -104,6 +105,15 @@ export const openDoors = async (
           isKnown: (device) => devices.get(device) !== undefined,
         }),
         ...clockRoutes({ clock: deps.peopleClock }),
+        ...targetTokenRoutes({
+          ...{ targetTokens: trust.targetTokens, fence },
+          cut: (device) => devicesDoor.cut((who) => who.kind === 'target' && who.device === device),
+          access: () => ({
+            url: `https://${formatAddress({ host: gatewayHost({ names, listen }), port: ports.https })}`,
+            tenant: configuration.ddi.tenants[0] ?? '',
+            root: root.pem,
+          }),
+        }),
       ],
       codeOf: (secret) => {
         const address = formatAddress({

@@ -24,6 +24,7 @@ import { mqttFive } from './migrations/0018-mqtt-five.js';
 import { shadowHistory } from './migrations/0019-shadow-history.js';
 import { shadowsByTime } from './migrations/0020-shadows-by-time.js';
 import { shadowTelling } from './migrations/0021-shadow-telling.js';
+import { targetTokens } from './migrations/0022-target-tokens.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -47,6 +48,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   shadowHistory,
   shadowsByTime,
   shadowTelling,
+  targetTokens,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

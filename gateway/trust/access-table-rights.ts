@@ -95,6 +95,14 @@ url         call       firmware.download                    allow
 viewer      call       firmware.download                    CERTIFICATE_NEEDED
 technician  call       firmware.download                    CERTIFICATE_NEEDED
 installer   call       firmware.download                    CERTIFICATE_NEEDED
+url         call       ddi.use                              TOKEN_NEEDED
+nobody      call       ddi.use                              TOKEN_NEEDED
+device      call       ddi.use                              allow
+line        call       ddi.use                              TOKEN_NEEDED
+service     call       ddi.use                              TOKEN_NEEDED
+viewer      call       ddi.use                              TOKEN_NEEDED
+technician  call       ddi.use                              TOKEN_NEEDED
+installer   call       ddi.use                              TOKEN_NEEDED
 nobody      call       session.close                        SIGN_IN_NEEDED
 device      call       session.close                        SIGN_IN_NEEDED
 line        call       session.close                        SIGN_IN_NEEDED
@@ -143,6 +151,14 @@ url         call       device.claim                         SIGN_IN_NEEDED
 viewer      call       device.claim                         ROLE_TOO_LOW
 technician  call       device.claim                         allow
 installer   call       device.claim                         allow
+url         call       device.token                         SIGN_IN_NEEDED
+nobody      call       device.token                         SIGN_IN_NEEDED
+device      call       device.token                         SIGN_IN_NEEDED
+line        call       device.token                         SIGN_IN_NEEDED
+service     call       device.token                         SIGN_IN_NEEDED
+viewer      call       device.token                         ROLE_TOO_LOW
+technician  call       device.token                         allow
+installer   call       device.token                         allow
 nobody      call       device.revoke                        SIGN_IN_NEEDED
 device      call       device.revoke                        SIGN_IN_NEEDED
 line        call       device.revoke                        SIGN_IN_NEEDED
@@ -199,4 +215,21 @@ url         call       no.such                              NOT_OFFERED
 viewer      call       no.such                              NOT_OFFERED
 technician  call       no.such                              NOT_OFFERED
 installer   call       no.such                              NOT_OFFERED
+# - tokens of hawkBit's device interface: of one device, and the gateway's for all
+target      call       ddi.use                              allow
+gatewaytoken call ddi.use                              allow
+target      call       firmware.download                    CERTIFICATE_NEEDED
+target      call       est.renew                            CERTIFICATE_NEEDED
+target      call       site.read                            SIGN_IN_NEEDED
+target      call       device.token                         SIGN_IN_NEEDED
+gatewaytoken call firmware.download                    CERTIFICATE_NEEDED
+gatewaytoken call est.renew                            CERTIFICATE_NEEDED
+gatewaytoken call site.read                            SIGN_IN_NEEDED
+gatewaytoken call device.token                         SIGN_IN_NEEDED
+target      speak      pump-1                               allow
+target      speak      pump-2                               DEVICE_OF_ANOTHER
+gatewaytoken speak pump-2                               allow
+gatewaytoken speak pump/2                               DEVICE_OF_ANOTHER
+target      connect    pump-1                               NOT_OFFERED
+target      publish    dt/pump-1/telemetry/flow             NOT_OFFERED
 `;

@@ -3,7 +3,7 @@
  * ids and devices when somebody says that they are theirs; rights by the routes of the HTTP doors.
  */
 import { awsThings, parseAwsRequest } from '@holdfast/protos/mqtt/aws-topics';
-import { deviceOfClientId } from '@holdfast/protos/mqtt/device-id';
+import { deviceOfClientId, isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import { isFilterOfDevice, isTopicOfDevice } from '@holdfast/protos/mqtt/topic-access';
 import type { Identity, Principal } from './identity.js';
 import { holderOf, includesRole, type Right } from './rights.js';
@@ -28,6 +28,7 @@ const reasons = [
   /** This kind of identity does nothing of the kind anywhere. */
   'NOT_OFFERED',
   'CERTIFICATE_NEEDED',
+  'TOKEN_NEEDED',
   'SIGN_IN_NEEDED',
   'ROLE_TOO_LOW',
 ] as const;
@@ -125,7 +126,11 @@ const decideClientId = (who: Principal, clientId: string): Decision => {
 const serviceClientId = /^[A-Za-z0-9_.: -]{1,128}$/;
 
 const decideDevice = (who: Principal, device: string): Decision => {
-  if (who.kind !== 'device' && who.kind !== 'line') return denials.NOT_OFFERED;
+  if (who.kind !== 'device' && who.kind !== 'line' && who.kind !== 'target') {
+    return denials.NOT_OFFERED;
+  }
+  // The gateway token speaks for every device.
+  if (who.device === null) return isDeviceId(device) ? allowed : denials.DEVICE_OF_ANOTHER;
   return who.device === device ? allowed : denials.DEVICE_OF_ANOTHER;
 };
 
@@ -133,6 +138,9 @@ const decideRight = (who: Principal, right: Right): Decision => {
   const holder = holderOf(right);
   if (holder === undefined) return denials.NOT_OFFERED;
   if (holder === 'anyone') return allowed;
+  if (holder === 'target') {
+    return who.kind === 'device' || who.kind === 'target' ? allowed : denials.TOKEN_NEEDED;
+  }
   if (holder === 'device' || holder === 'url') {
     const isHolder = who.kind === 'device' || (who.kind === 'url' && holder === 'url');
     return isHolder ? allowed : denials.CERTIFICATE_NEEDED;

@@ -2,9 +2,9 @@
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Broker } from '../broker/broker.js';
 import type { Lifecycles } from '../devices/lifecycles.js';
-import type { HttpDoor } from '../doors/local/http-door.js';
+import type { HttpDoor, KnownCaller } from '../doors/local/http-door.js';
 import type { SerialDoor } from '../doors/serial/serial-door.js';
-import type { Identity, UrlIdentity } from './identity.js';
+import type { Identity } from './identity.js';
 import type { Revocations } from './revocations.js';
 
 export interface CutSessionsDependencies {
@@ -24,7 +24,7 @@ export const cutSessions = (deps: CutSessionsDependencies): void => {
   const { revocations, lifecycles, broker, devicesDoor, serial, log } = deps;
   revocations.onRevoked((revoked) => {
     const serials = new Set(revoked.map((one) => one.serial));
-    const isToGo = (who: Identity | UrlIdentity): boolean =>
+    const isToGo = (who: Identity | KnownCaller): boolean =>
       who.kind === 'device' && (serials.has(who.serial) || serials.has(who.issuerSerial));
     broker.cut(isToGo, 'CERTIFICATE_REVOKED');
     devicesDoor.cut(isToGo);

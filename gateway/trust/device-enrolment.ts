@@ -39,6 +39,7 @@ import {
 import type { Manufacturers } from './manufacturers.js';
 import type { Revocations } from './revocations.js';
 import type { SiteClaims } from './site-claims.js';
+import { removeTargetToken } from './target-token-rows.js';
 
 export interface DeviceEnrolmentDependencies {
   readonly site: SiteStore;
@@ -220,6 +221,7 @@ export class DeviceEnrolment {
         ...writeEnrolment(enrolment, { onlyNewDevice: !mayBeInUse, now: clock.now() }),
         claims.used(proof.hash),
         ...admit(admission, at),
+        removeTargetToken(admission.device),
         ...revocations.writeOf(revoked),
       ]);
       revocations.take(revoked);

@@ -2,6 +2,7 @@
 import type { Certificate } from '@holdfast/provisioning/pki/certificate';
 import type { Database } from '@holdfast/provisioning/storage/database';
 import type { Write } from '@holdfast/provisioning/storage/write';
+import type { Door } from '../devices/device-events.js';
 import { journalEntry } from '../store/journal.js';
 import { publicKeySha256, registerCertificate } from './certificate-register.js';
 import type { CodeProof, ManufacturerProof, UsedProof } from './decide-enrolment.js';
@@ -12,6 +13,8 @@ export interface AdmittedDevice {
   readonly model: string;
   readonly serialNo: string;
   readonly firmwareVersion: string | undefined;
+  /** Absent: the native topics. */
+  readonly door?: Door;
 }
 
 export type Proof = CodeProof | ManufacturerProof;

@@ -5,7 +5,13 @@ import type { Role } from '@holdfast/protos/local/people';
 export type Identity = DeviceIdentity | ServiceIdentity;
 
 /** Whoever may ask a door for anything. */
-export type Principal = Identity | LineIdentity | UrlIdentity | PersonIdentity | Anonymous;
+export type Principal =
+  | Identity
+  | LineIdentity
+  | UrlIdentity
+  | TargetIdentity
+  | PersonIdentity
+  | Anonymous;
 
 export interface DeviceIdentity {
   readonly kind: 'device';
@@ -39,6 +45,13 @@ export interface UrlIdentity {
   readonly device: string;
 }
 
+/** A client of hawkBit's device interface that has no certificate and showed a token. */
+export interface TargetIdentity {
+  readonly kind: 'target';
+  /** null for the gateway token, which speaks for every device. */
+  readonly device: string | null;
+}
+
 /** Somebody who signed in, or who has the operator token; the holder of that is an installer. */
 export interface PersonIdentity {
   readonly kind: 'person';
@@ -69,6 +82,8 @@ export const nameOf = (who: Principal): string => {
       return `line of ${who.device}`;
     case 'url':
       return `signed address of ${who.device}`;
+    case 'target':
+      return who.device === null ? 'gateway token' : `target ${who.device}`;
     case 'service':
       return `service ${who.name}`;
     case 'person':

@@ -22,6 +22,7 @@ import { Revocations } from './revocations.js';
 import { machineHosts, ServerCertificate } from './server-certificate.js';
 import { SiteClaims } from './site-claims.js';
 import { SiteCrl } from './site-crl.js';
+import { TargetTokens } from './target-tokens.js';
 
 export interface TrustDependencies {
   readonly identity: GatewayIdentity;
@@ -57,6 +58,7 @@ export interface Trust extends OpenedRenewal {
   readonly certificate: ServerCertificate;
   readonly claims: SiteClaims;
   readonly enrolment: DeviceEnrolment;
+  readonly targetTokens: TargetTokens;
 }
 
 const everyMinute = '* * * * *';
@@ -150,6 +152,14 @@ export const openTrust = async (
       plan.current()?.documents.manufacturers.get('manufacturers')?.body.manufacturers ?? [],
     isRevoked: revocations.isRevoked,
   });
+  const targetTokens = await TargetTokens.open({
+    ...{ site, clock, devices },
+    requireWritable: (what) =>
+      what === 'enrolment' ? requireWritable('enrolment')() : fence.check(),
+  });
+  lifecycles.onUnserved(({ device, isGone }) => {
+    if (isGone) targetTokens.forget(device);
+  });
   const enrolment = new DeviceEnrolment(
     {
       site,
@@ -160,7 +170,11 @@ export const openTrust = async (
       manufacturers,
       revocations,
       admit: devices.admit,
-      admitted: devices.admitted,
+      admitted: (admitted, at) => {
+        // Whatever its predecessor could still use is gone with that commit.
+        targetTokens.forget(admitted.device);
+        devices.admitted(admitted, at);
+      },
       known,
       lifetimes: () => policy().deviceCertificates,
       requireWritable: requireWritable('enrolment'),
@@ -172,7 +186,7 @@ export const openTrust = async (
     plan.current()?.documents.revocations.get('revocations')?.body.root_crl ?? null;
   return {
     ...{ revocations, crl, rootCrl, revocationAge, lifecycles, policy },
-    ...{ certificate, claims, enrolment },
+    ...{ certificate, claims, enrolment, targetTokens },
     ...renewal,
   };
 };

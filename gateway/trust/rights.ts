@@ -5,10 +5,11 @@
 import { type Role, roles } from '@holdfast/protos/local/people';
 
 /**
- * `anyone`: what is asked carries its own proof (a code, a password). `url`: a device, or whoever has an address that was signed for one.
+ * `anyone`: what is asked carries its own proof (a code, a password). `url`: a device, or whoever has an address that was signed for one. `target`: a device, or whoever
+ * has a token that was made for one.
  * A role: whoever has that one or a later one.
  */
-type Holder = 'anyone' | 'device' | 'url' | Role;
+type Holder = 'anyone' | 'device' | 'target' | 'url' | Role;
 
 const holders = {
   /** Enrolment judges the code or the manufacturer's certificate itself. */
@@ -18,6 +19,7 @@ const holders = {
   'est.renew': 'device',
   'crl.read': 'anyone',
   'firmware.download': 'url',
+  'ddi.use': 'target',
   'session.open': 'anyone',
   'session.close': 'viewer',
   'site.read': 'viewer',
@@ -25,6 +27,7 @@ const holders = {
   'clock.set': 'technician',
   'command.send': 'technician',
   'device.claim': 'technician',
+  'device.token': 'technician',
   'device.revoke': 'technician',
   'device.lifecycle': 'technician',
   'user.read': 'installer',

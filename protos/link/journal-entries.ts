@@ -14,6 +14,7 @@ const epochMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(8.
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 /** A device sends them from a counter of its own, so they may be anything up to 2^53 - 1. */
 const sequence = count;
+const door = v.picklist(['native', 'devices', 'serial', 'aws', 'ddi']);
 
 export const journalBodies = {
   audit: {
@@ -31,8 +32,8 @@ export const journalBodies = {
       device: id,
       model: v.string(),
       serial_no: v.string(),
-      door: v.picklist(['native', 'devices', 'serial']),
-      /** Serial number of its certificate in hexadecimal; null on a serial line. */
+      door,
+      /** Serial number of its certificate in hexadecimal; null on a serial line, and where it has a target token. */
       certificate_serial: v.nullable(v.string()),
       /** Hash of the code that was used up; null where none was needed. */
       claim_hash: v.nullable(v.string()),
@@ -51,6 +52,8 @@ export const journalBodies = {
       /** The serial number of the certificate that it takes the place of. */
       replaces: v.nullable(v.string()),
     }),
+    /** A token for hawkBit's device interface was made for a device, in place of the one it had, or was revoked. */
+    target_token: v.object({ device: id, action: v.picklist(['made', 'revoked']), actor: id }),
     /** A certificate holds no longer: revoked here, or by the plan and known here from now on. */
     certificate_revoked: v.object({
       issuer_key_id: v.string(),
@@ -136,7 +139,7 @@ export const journalBodies = {
       last_seen: v.nullable(epochMs),
       firmware_version: v.nullable(v.string()),
       model: v.string(),
-      door: v.picklist(['native', 'devices', 'serial']),
+      door,
     }),
     /** A device that was deleted in the cloud is gone here too: what this lane said of it before is past. */
     device_removed: v.object({ device: id }),

@@ -161,6 +161,7 @@ export interface GatewayClient {
   get(path: string): Promise<unknown>;
   post(path: string, body: JsonObject): Promise<unknown>;
   patch(path: string, body: JsonObject): Promise<unknown>;
+  delete(path: string): Promise<unknown>;
   /** What comes on an answer that does not end, a JSON value a line; ends with it, rejects when it breaks off. */
   lines(path: string, signal: AbortSignal): AsyncIterable<unknown>;
   listUsers(): Promise<UserRow[]>;
@@ -256,6 +257,7 @@ export const openGatewayClient = (profile: Profile, signal: AbortSignal): Gatewa
     get: (path) => ask('GET', path),
     post: (path, body) => ask('POST', path, body),
     patch: (path, body) => ask('PATCH', path, body),
+    delete: (path) => ask('DELETE', path),
     lines: streamerOf(http, profile.address, signal),
     listUsers: async () => v.parse(usersAnswer, await ask('GET', '/users')).users,
     async addUser(user, role, passwordHash) {

@@ -10,7 +10,12 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { parseJson } from '@holdfast/protos/mqtt/json-payload';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { authorise, type DenialReason } from '../../trust/authorise.js';
-import type { DeviceIdentity, Principal, UrlIdentity } from '../../trust/identity.js';
+import type {
+  DeviceIdentity,
+  Principal,
+  TargetIdentity,
+  UrlIdentity,
+} from '../../trust/identity.js';
 import { sendError } from './http-error.js';
 import { type FoundRoute, findRoute, type Route } from './routes.js';
 
@@ -40,12 +45,15 @@ export interface HttpDoorOptions {
   readonly requestTimeoutMs?: number;
 }
 
+/** Who is known for a device, by whatever it has shown. */
+export type KnownCaller = DeviceIdentity | TargetIdentity | UrlIdentity;
+
 export interface HttpDoor {
   readonly port: number;
   /** For new connections. */
   renewCertificate(tls: SecureContextOptions): void;
   /** Cuts the connections of devices that hold no longer, whatever is under way on them. */
-  cut(isToGo: (device: DeviceIdentity | UrlIdentity) => boolean): void;
+  cut(isToGo: (who: KnownCaller) => boolean): void;
   /** Takes nothing new, gives what is under way a moment, then cuts it. Idempotent. */
   close(): Promise<void>;
 }
@@ -85,8 +93,8 @@ export const openHttpDoor = async (
   server.on('tlsClientError', (_error, socket) => socket.destroy());
 
   /** Who has shown itself on a connection that is open. */
-  const known = new Map<Socket, DeviceIdentity | UrlIdentity>();
-  const remember = (socket: Socket, device: DeviceIdentity | UrlIdentity): void => {
+  const known = new Map<Socket, KnownCaller>();
+  const remember = (socket: Socket, device: KnownCaller): void => {
     if (!known.has(socket)) socket.once('close', () => known.delete(socket));
     known.set(socket, device);
   };
@@ -97,7 +105,9 @@ export const openHttpDoor = async (
     const found = findRoute(routes, request);
     const { route, params, query } = found;
     const who = identify(request, found);
-    if (who.kind === 'device' || who.kind === 'url') remember(request.socket, who);
+    if (who.kind === 'device' || who.kind === 'url' || who.kind === 'target') {
+      remember(request.socket, who);
+    }
     const decision = authorise(who, 'call', route.right);
     if (!decision.allowed) throw refusal(request, { who, route, reason: decision.reason });
     const body = withBody.has(route.method) ? await readBody(request, route.body) : null;

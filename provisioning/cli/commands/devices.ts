@@ -17,12 +17,14 @@ import { addClaimCommands } from './claims.js';
 import { addDeviceLifeCommands } from './device-life.js';
 import { addImportCommand } from './import-devices.js';
 import { idOf } from './sites.js';
+import { addTargetTokenCommand } from './target-tokens.js';
 
 export const addDeviceCommands = (program: Command, context: () => CommandContext): void => {
   const device = program.command('device').description('the devices of the sites');
 
   addClaimCommands(device, context);
   addImportCommand(device, context);
+  addTargetTokenCommand(device, context);
 
   device
     .command('list')
