@@ -111,7 +111,7 @@ export const openGateway = async (
   const devices = await openDevices({
     ...{ site, clock, log },
     plannedDecision: (device) =>
-      plan.current()?.documents.device.get(device)?.body.lifecycle.decided_at,
+      plan.current()?.documents.device.get(device)?.body.lifecycle?.decided_at,
   });
   onClose('devices', () => devices.close());
   const host = gatewayHost(configuration);

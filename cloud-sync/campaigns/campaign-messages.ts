@@ -7,6 +7,7 @@ import {
   Execution,
   ExecutionStatus,
 } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import { onePhase, plainCare } from '@holdfast/protos/link/campaign-document';
 import type { ExecutionStatus as StatusName } from '@holdfast/protos/link/execution-status';
 import type { CampaignBody } from '@holdfast/protos/link/plan-documents';
 import { deviceName, siteName } from '../api/resource-name.js';
@@ -28,6 +29,8 @@ const statuses: Readonly<Record<StatusName, ExecutionStatus>> = {
   downloading: ExecutionStatus.EXECUTION_STATUS_DOWNLOADING,
   verifying: ExecutionStatus.EXECUTION_STATUS_VERIFYING,
   installing: ExecutionStatus.EXECUTION_STATUS_INSTALLING,
+  // No status of the API says it better.
+  in_progress: ExecutionStatus.EXECUTION_STATUS_INSTALLING,
   rebooting: ExecutionStatus.EXECUTION_STATUS_REBOOTING,
   confirming: ExecutionStatus.EXECUTION_STATUS_CONFIRMING,
   succeeded: ExecutionStatus.EXECUTION_STATUS_SUCCEEDED,
@@ -58,6 +61,7 @@ export const policyBodyOf = (policy: CampaignPolicy | undefined): CampaignBody['
     (policy?.installTimeoutSeconds ?? 0) * 1000 || defaultPolicy.install_timeout_ms,
   confirm_timeout_ms:
     (policy?.confirmTimeoutSeconds ?? 0) * 1000 || defaultPolicy.confirm_timeout_ms,
+  ...plainCare,
 });
 
 const policyOf = (body: CampaignBody['policy']): CampaignPolicy =>
@@ -84,7 +88,7 @@ export const campaignMessage = (row: CampaignRow): Campaign => {
     target: CampaignTarget.fromPartial({
       sites: targetSitesOf(row).map(siteName),
       deviceIds: target.device_ids,
-      model: target.model,
+      model: target.models[0] ?? '',
       currentVersions: target.current_versions,
     }),
     policy: policyOf(policyOfRow(row)),
@@ -110,10 +114,14 @@ export const campaignMessage = (row: CampaignRow): Campaign => {
 /** The plan's document of a campaign that is running or being cancelled. */
 export const campaignBodyOf = (row: CampaignRow): CampaignBody => ({
   state: row.state === 'cancelling' ? 'cancelling' : 'running',
-  firmware: row.firmware_id,
+  firmware: [row.firmware_id],
+  document: null,
   started_at: row.started_at ?? row.created_at,
   target: targetOfRow(row),
+  phases: [onePhase],
   policy: policyOfRow(row),
+  allows_older: [],
+  resumes: 0,
 });
 
 export const executionMessage = (row: ExecutionRow): Execution =>

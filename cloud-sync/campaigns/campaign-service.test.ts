@@ -131,7 +131,7 @@ t.test(
     t.equal(started.state, CampaignState.CAMPAIGN_STATE_RUNNING);
     t.same((await start(cloud, created.etag)).etag, started.etag, 'a repeat changes nothing');
     const documents = await plan();
-    t.match(documents.get('campaign/c1')?.body, { state: 'running', firmware: 'pi@2.0' });
+    t.match(documents.get('campaign/c1')?.body, { state: 'running', firmware: ['pi@2.0'] });
     t.match(documents.get('firmware/pi@2.0')?.body, { size_bytes: image.length });
 
     await report(targeted(2), execution('d1', 'queued'), execution('d2', 'queued'));
@@ -227,7 +227,7 @@ t.test('goes only to the sites that it names', async (t) => {
   });
   await start(cloud);
   t.match((await named.plan()).get('campaign/c1')?.body, {
-    target: { model: 'pi', device_ids: ['d1'], current_versions: ['1.0'] },
+    target: { models: ['pi'], device_ids: ['d1'], current_versions: ['1.0'] },
   });
   t.notOk((await other.plan()).has('campaign/c1'));
   await named.report(execution('d1', 'succeeded'), settled);

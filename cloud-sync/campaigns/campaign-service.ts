@@ -4,6 +4,7 @@
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { CampaignsService } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import { everyDevice } from '@holdfast/protos/link/campaign-document';
 import type { CampaignBody } from '@holdfast/protos/link/plan-documents';
 import { parseName, requireId } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
@@ -133,7 +134,8 @@ const insertCampaign = async (
     });
   }
   const body: CampaignBody['target'] = {
-    model,
+    ...everyDevice,
+    models: [model],
     device_ids: [...target.deviceIds],
     current_versions: [...target.currentVersions],
   };

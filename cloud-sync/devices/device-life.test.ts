@@ -74,7 +74,7 @@ t.test('disables a device through the plan, and knows when its site has done so'
   const asked = await change(LifecycleAction.LIFECYCLE_ACTION_DISABLE, 'sold');
   t.equal(asked.pendingAction, LifecycleAction.LIFECYCLE_ACTION_DISABLE);
   t.equal(asked.lifecycleState, LifecycleState.LIFECYCLE_STATE_ACTIVE, 'as far as is known');
-  const { lifecycle } = (await plan()).get('device/pump') as DeviceBody;
+  const { lifecycle } = (await plan()).get('device/pump') as Required<DeviceBody>;
   t.match(lifecycle, { action: 'disable', reason: 'sold', actor: 'cloud:admin' });
   const entry = { device: 'pump', from: 'active', to: 'disabled', reason: 'sold' };
   const done = { ...entry, actor: lifecycle.actor, decided_at: lifecycle.decided_at };
@@ -100,7 +100,7 @@ t.test('the later of two decisions counts, whoever made it', async (t) => {
     lifecycle: { action: 'disable', actor: 'site:ann', decided_at: later },
   });
   await change(LifecycleAction.LIFECYCLE_ACTION_ENABLE);
-  const { lifecycle } = (await plan()).get('device/pump') as DeviceBody;
+  const { lifecycle } = (await plan()).get('device/pump') as Required<DeviceBody>;
   t.ok(
     lifecycle.decided_at.wall > later.wall || lifecycle.decided_at.counter > later.counter,
     'whoever knew of the other decision is later, whatever the clocks say',

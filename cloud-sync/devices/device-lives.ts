@@ -126,7 +126,7 @@ export const deviceDocuments: PlanDocumentProvider = async (db, site) => {
       actor: row.decided_by,
       decided_at: decidedAtOf(row),
     };
-    const body = { lifecycle, removed: row.is_removed === 1 };
+    const body = { lifecycle, removed: row.is_removed === 1, labels: {} };
     return { kind: 'device', id: row.device_id, body };
   });
 };

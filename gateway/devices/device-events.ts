@@ -4,13 +4,13 @@
  * A door that dispatches an event awaits it before it acknowledges the message that brought it: the answer resolves after the
  * commit. Times are epoch ms by the gateway's clock.
  */
+import type { Door } from '@holdfast/protos/link/door';
 import type { CommandResponsePayload } from '@holdfast/protos/mqtt/command-payload';
 import type { JobExecutionPayload, JobUpdateRequest } from '@holdfast/protos/mqtt/job-payload';
 import type { JsonObject, JsonValue } from '@holdfast/protos/mqtt/json-payload';
 import type { TelemetryPoint } from '@holdfast/protos/mqtt/telemetry-payload';
 
-/** How a device is spoken to: the native topics, the older set `devices/{id}/…`, a serial line, the jobs topics of AWS IoT, or hawkBit's HTTP API. */
-export type Door = 'native' | 'devices' | 'serial' | 'aws' | 'ddi';
+export type { Door } from '@holdfast/protos/link/door';
 
 interface Of {
   readonly device: string;

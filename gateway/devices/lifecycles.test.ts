@@ -77,7 +77,7 @@ const openSite = async (t: Test) => {
 };
 
 const decision = (
-  action: DeviceBody['lifecycle']['action'],
+  action: NonNullable<DeviceBody['lifecycle']>['action'],
   wall: number,
   removed = false,
 ): { id: string; body: DeviceBody } => ({
@@ -85,6 +85,7 @@ const decision = (
   body: {
     lifecycle: { action, reason: 'r', actor: 'cloud:admin', decided_at: { wall, counter: 0 } },
     removed,
+    labels: {},
   },
 });
 

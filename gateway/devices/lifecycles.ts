@@ -132,10 +132,10 @@ export class Lifecycles {
     const { devices } = this.#deps;
     const known = devices.get(device);
     // One that the site has forgotten, by an accident, stays refused; and what is enabled needs no row.
-    if (known === undefined && !removed && decision.action === 'enable') return;
+    if (known === undefined && !removed && (decision?.action ?? 'enable') === 'enable') return;
     const before =
       known?.lifecycle ?? newDevice(device, 'native', this.#deps.clock.now()).lifecycle;
-    const after = decidedElsewhere(before, decision, this.#deps.clock.now());
+    const after = decision && decidedElsewhere(before, decision, this.#deps.clock.now());
     if (removed) {
       if (known === undefined || after?.state === 'retired') await this.#remove(device, after);
     } else if (after !== undefined) await this.#move(device, before, after);

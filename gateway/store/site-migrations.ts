@@ -25,6 +25,7 @@ import { shadowHistory } from './migrations/0019-shadow-history.js';
 import { shadowsByTime } from './migrations/0020-shadows-by-time.js';
 import { shadowTelling } from './migrations/0021-shadow-telling.js';
 import { targetTokens } from './migrations/0022-target-tokens.js';
+import { campaigns } from './migrations/0023-campaigns.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -49,6 +50,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   shadowsByTime,
   shadowTelling,
   targetTokens,
+  campaigns,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

@@ -7,7 +7,7 @@ import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Device } from '../devices/device.js';
 import type { Door } from '../devices/device-events.js';
 import type { PlanState, PlanView } from '../link/plan-view.js';
-import { type Campaign, chooseTurns, isTargeted, type LiveExecution } from './campaign.js';
+import { type Campaign, chooseTurns, type LiveExecution, targeting } from './campaign.js';
 import type { Execution, ExecutionEvent } from './execution-state.js';
 import type { Executions } from './executions.js';
 import type { Closed, SiteWindows } from './site-windows.js';
@@ -158,19 +158,21 @@ export class CampaignPass {
     this.#isPlanNew = false;
     try {
       for (const { id, body } of plan.documents.campaign.values()) {
-        const firmware = plan.documents.firmware.get(body.firmware);
-        if (firmware === undefined) {
+        const images = body.firmware.flatMap(
+          (firmware) => plan.documents.firmware.get(firmware)?.body ?? [],
+        );
+        if (images.length < body.firmware.length) {
           this.#deps.log.error({ campaign: id }, 'the plan has a campaign without its firmware');
           continue;
         }
-        await this.#executions.take({ id, body, firmware: firmware.body });
+        await this.#executions.take({ id, body, images });
       }
       await this.#cancelEnded(() => true);
     } catch (error) {
       this.#isPlanNew = true;
       throw error;
     }
-    this.#deps.firmware.need(this.#running(plan).map(({ firmware }) => firmware));
+    this.#deps.firmware.need(this.#running(plan).flatMap(({ images }) => images));
   }
 
   /** An attempt that could not be called back any more may fail after its campaign's end, and would wait for its next turn. */
@@ -199,11 +201,9 @@ export class CampaignPass {
     try {
       const devices = candidates.flatMap((id) => this.#deps.devices.get(id) ?? []);
       for (const campaign of this.#running(plan)) {
-        const targeted = devices.filter((device) => isTargeted(campaign, device));
-        await this.#executions.target(
-          campaign.id,
-          targeted.map(({ device }) => device),
-        );
+        const decide = targeting(campaign);
+        const targeted = devices.filter((device) => decide(device) === 'targeted');
+        await this.#executions.target(campaign.id, targeted);
       }
     } catch (error) {
       for (const device of candidates) this.#candidates.add(device);

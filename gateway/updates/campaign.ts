@@ -1,6 +1,7 @@
 /** Which devices a campaign is for and whose turn it is: pure functions of the plan, the devices and the executions. */
 import type { ExecutionStatus } from '@holdfast/protos/link/execution-status';
 import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import { type TargetDecision, targetDecider } from '@holdfast/protos/semantics/campaign-target';
 import { isServed } from '@holdfast/protos/semantics/lifecycle';
 import { type Device, isOnline } from '../devices/device.js';
 import { isUnderWay } from './execution.js';
@@ -10,22 +11,48 @@ import type { Execution, ExecutionPolicy } from './execution-state.js';
 export interface Campaign {
   readonly id: string;
   readonly body: CampaignBody;
-  readonly firmware: FirmwareBody;
+  /** In the order of `body.firmware`; none for a plain job. */
+  readonly images: readonly FirmwareBody[];
 }
 
-/** Whether the campaign is for this device: everything that its target names fits, it runs something else, and it is in service. */
-export const isTargeted = ({ body, firmware }: Campaign, device: Device): boolean => {
-  const { model, device_ids, current_versions } = body.target;
-  const { firmwareVersion } = device;
-  return (
-    isServed(device.lifecycle.state) &&
-    device.model === model &&
-    firmware.model === model &&
-    firmwareVersion !== firmware.version &&
-    (device_ids.length === 0 || device_ids.includes(device.device)) &&
-    (current_versions.length === 0 ||
-      (firmwareVersion !== null && current_versions.includes(firmwareVersion)))
-  );
+/** Id of a firmware's document. */
+export const firmwareId = ({ model, version }: FirmwareBody): string => `${model}@${version}`;
+
+/** The image that a device of this model gets. */
+export const imageFor = (
+  { images }: Campaign,
+  { model }: Pick<Device, 'model'>,
+): FirmwareBody | undefined => images.find((image) => image.model === model);
+
+/** The image that an execution installs; undefined for a plain job. */
+export const imageOf = (
+  { images }: Campaign,
+  { firmware }: Pick<Execution, 'firmware'>,
+): FirmwareBody | undefined => images.find((image) => firmwareId(image) === firmware);
+
+/** What is known of a device besides what it says: its labels and its groups. */
+export interface DeviceMarks {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly groups: ReadonlySet<string>;
+}
+
+export const unmarked: DeviceMarks = { labels: {}, groups: new Set() };
+
+/** Decides of one device after the other whether the campaign is for it: its target fits, it runs something else, and it is in service. */
+export const targeting = (
+  campaign: Campaign,
+): ((device: Device, marks?: DeviceMarks) => TargetDecision) => {
+  const { target, document, allows_older } = campaign.body;
+  const isJob = document !== null;
+  const decide = targetDecider(target, { isJob, allowsOlder: allows_older });
+  return (device, marks = unmarked) => {
+    if (!isServed(device.lifecycle.state)) return 'other';
+    const image = imageFor(campaign, device);
+    return decide(
+      { ...marks, device: device.device, model: device.model, version: device.firmwareVersion },
+      image && { id: firmwareId(image), model: image.model, version: image.version },
+    );
+  };
 };
 
 const settleMs = 10_000;
@@ -103,7 +130,7 @@ export const chooseTurns = (
       execution.status === 'queued' &&
       execution.notBefore <= now &&
       isOnline(device) &&
-      isReady(campaign.firmware.sha256) &&
+      isHere(campaign, execution, isReady) &&
       mayBegin(device) &&
       !others.some((other) => isUnderWay(other.execution.status));
     if (!isFree) continue;
@@ -111,6 +138,16 @@ export const chooseTurns = (
     free.set(campaign.id, left - 1);
   }
   return { offer, supersede };
+};
+
+/** Whether what it installs is here; a plain job installs nothing. */
+const isHere = (
+  campaign: Campaign,
+  execution: Execution,
+  isReady: (sha256: string) => boolean,
+): boolean => {
+  const image = imageOf(campaign, execution);
+  return image === undefined ? campaign.body.document !== null : isReady(image.sha256);
 };
 
 /** When there is something to do although nothing happens; undefined when never. */

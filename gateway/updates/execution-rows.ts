@@ -1,6 +1,8 @@
 /** Executions and campaigns as rows of site.db, and what the journal says of them. */
 import type { ExecutionStatus } from '@holdfast/protos/link/execution-status';
 import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import { executionNumber } from '@holdfast/protos/semantics/execution-number';
+import { phaseIndexOf } from '@holdfast/protos/semantics/phase-machine';
 import type { Append, Statement } from '@holdfast/provisioning/storage/write';
 import type { Door } from '../devices/device-events.js';
 import { journalEntry } from '../store/journal.js';
@@ -14,6 +16,7 @@ export interface ExecutionRow {
   readonly status: string;
   readonly door: string | null;
   readonly attempt: number;
+  readonly offers: number;
   readonly site_failures: number;
   readonly from_version: string | null;
   readonly to_version: string;
@@ -28,6 +31,10 @@ export interface ExecutionRow {
   readonly deadline: number | null;
   readonly version: number;
   readonly updated_at: number;
+  readonly firmware: string | null;
+  readonly details: string | null;
+  readonly queued_at: number;
+  readonly started_at: number | null;
 }
 
 /**
@@ -43,15 +50,20 @@ export const executionOf = (row: ExecutionRow, ahead = 0): Execution => ({
   status: row.status as ExecutionStatus,
   door: row.door as Door | null,
   attempt: row.attempt,
+  offers: row.offers,
   siteFailures: row.site_failures,
   fromVersion: row.from_version,
   toVersion: row.to_version,
+  firmware: row.firmware,
   bootBefore: row.boot_before,
   seen: row.seen_boot === null ? null : { boot: row.seen_boot, version: row.seen_version },
   claimed: row.claimed === 1,
   furthest: row.furthest as ExecutionStatus,
   progress: row.progress,
   error: row.error,
+  details: row.details === null ? null : (JSON.parse(row.details) as Record<string, string>),
+  queuedAt: row.queued_at,
+  startedAt: row.started_at,
   notBefore: shifted(row.not_before, -ahead),
   deadline: shifted(row.deadline, -ahead),
   version: row.version,
@@ -66,10 +78,10 @@ export interface CampaignRow {
 
 export const campaignOf = (row: CampaignRow): Campaign => ({
   id: row.campaign,
-  ...(JSON.parse(row.body) as { body: CampaignBody; firmware: FirmwareBody }),
+  ...(JSON.parse(row.body) as { body: CampaignBody; images: FirmwareBody[] }),
 });
 
-const bodyOf = ({ body, firmware }: Campaign): string => JSON.stringify({ body, firmware });
+const bodyOf = ({ body, images }: Campaign): string => JSON.stringify({ body, images });
 
 export const insertCampaign = (campaign: Campaign): Statement => ({
   sql: 'INSERT INTO campaign_runs (campaign, body, executions) VALUES (?, ?, 0)',
@@ -95,8 +107,8 @@ export const targetWrite = (
   ...added.flatMap(([device, execution]) => [
     {
       sql: `INSERT INTO executions (campaign, device, status, attempt, site_failures, to_version,
-              claimed, furthest, not_before, version, updated_at)
-            VALUES (?, ?, ?, 0, 0, ?, 0, ?, 0, ?, ?)`,
+              claimed, furthest, not_before, version, updated_at, firmware, queued_at)
+            VALUES (?, ?, ?, 0, 0, ?, 0, ?, 0, ?, ?, ?, ?)`,
       params: [
         campaign.id,
         device,
@@ -105,9 +117,11 @@ export const targetWrite = (
         execution.furthest,
         execution.version,
         at,
+        execution.firmware,
+        execution.queuedAt,
       ],
     },
-    entryOf(campaign.id, device, execution, at),
+    entryOf(campaign, device, execution, at),
   ]),
   journalEntry('state', 'campaign_targeted', { campaign: campaign.id, executions: total }, at),
 ];
@@ -131,21 +145,22 @@ export interface WriteTime {
 
 /** A decision, what the journal says of it and what is to be done: one write, refused when the row is not what was decided on. */
 export const decisionWrite = (
-  campaign: string,
+  campaign: Campaign,
   device: string,
   before: Execution,
   { state, effects }: Decision,
   { at, ahead }: WriteTime,
 ): (Statement | Append)[] => [
   {
-    sql: `UPDATE executions SET status = ?, door = ?, attempt = ?, site_failures = ?, from_version = ?,
+    sql: `UPDATE executions SET status = ?, door = ?, attempt = ?, offers = ?, site_failures = ?, from_version = ?,
             boot_before = ?, seen_boot = ?, seen_version = ?, claimed = ?, furthest = ?, progress = ?,
-            error = ?, not_before = ?, deadline = ?, version = ?, updated_at = ?
+            error = ?, details = ?, started_at = ?, not_before = ?, deadline = ?, version = ?, updated_at = ?
           WHERE campaign = ? AND device = ? AND version = ?`,
     params: [
       state.status,
       state.door,
       state.attempt,
+      state.offers,
       state.siteFailures,
       state.fromVersion,
       state.bootBefore,
@@ -155,11 +170,13 @@ export const decisionWrite = (
       state.furthest,
       state.progress,
       state.error,
+      state.details && JSON.stringify(state.details),
+      state.startedAt,
       shifted(state.notBefore, ahead),
       shifted(state.deadline, ahead),
       state.version,
       at,
-      campaign,
+      campaign.id,
       device,
       before.version,
     ],
@@ -169,8 +186,8 @@ export const decisionWrite = (
   ...effects.map(() =>
     effect(
       notifyKind,
-      `${notifyKind}:${campaign}:${device}:${state.version}`,
-      { campaign, device },
+      `${notifyKind}:${campaign.id}:${device}:${state.version}`,
+      { campaign: campaign.id, device },
       `device:${device}`,
     ),
   ),
@@ -200,12 +217,12 @@ const isNews = (before: Execution, after: Execution): boolean =>
   before.progress !== after.progress ||
   before.error !== after.error;
 
-const entryOf = (campaign: string, device: string, state: Execution, at: number): Append =>
+const entryOf = (campaign: Campaign, device: string, state: Execution, at: number): Append =>
   journalEntry(
     'state',
     'execution',
     {
-      campaign,
+      campaign: campaign.id,
       device,
       status: state.status,
       attempt: state.attempt,
@@ -213,6 +230,9 @@ const entryOf = (campaign: string, device: string, state: Execution, at: number)
       from_version: state.fromVersion,
       to_version: state.toVersion,
       error: state.error,
+      phase: phaseIndexOf(campaign.body.phases, campaign.id, device),
+      door: state.door,
+      number: state.offers === 0 ? null : executionNumber(campaign.id, device, state.offers),
     },
     at,
   );

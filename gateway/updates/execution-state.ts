@@ -12,10 +12,15 @@ export interface Execution {
   readonly door: Door | null;
   /** Offers so far, without those the site itself spoiled. */
   readonly attempt: number;
+  /** Every offer that was ever made: `executionNumber` counts by them. */
+  readonly offers: number;
   /** Times the site was in the way; they have a budget of their own. */
   readonly siteFailures: number;
   readonly fromVersion: string | null;
+  /** Empty for a plain job. */
   readonly toVersion: string;
+  /** Id of its firmware; null for a plain job. */
+  readonly firmware: string | null;
   /** The run that the device was in before it restarted into the new version; null when it never said. */
   readonly bootBefore: string | null;
   /** The last run it was seen in that is another one, and the version it had there. */
@@ -26,6 +31,11 @@ export interface Execution {
   readonly furthest: ExecutionStatus;
   readonly progress: number | null;
   readonly error: string | null;
+  /** What the device said besides, by names of its own. */
+  readonly details: Readonly<Record<string, string>> | null;
+  readonly queuedAt: number;
+  /** When it was first taken up by the device; null before. Both epoch ms. */
+  readonly startedAt: number | null;
   /** While queued: not to be offered before, epoch ms. */
   readonly notBefore: number;
   /** When the present stage has taken too long, epoch ms; null where nothing runs out. */
@@ -56,6 +66,7 @@ export type ReportedStatus =
   | 'downloading'
   | 'verifying'
   | 'installing'
+  | 'in_progress'
   | 'rebooting'
   | 'confirming'
   | 'succeeded'
@@ -109,19 +120,28 @@ export interface Decision {
   readonly refused?: string;
 }
 
-export const newExecution = (toVersion: string): Execution => ({
+export const newExecution = (
+  toVersion: string,
+  firmware: string | null = null,
+  queuedAt = 0,
+): Execution => ({
   status: 'queued',
   door: null,
   attempt: 0,
+  offers: 0,
   siteFailures: 0,
   fromVersion: null,
   toVersion,
+  firmware,
   bootBefore: null,
   seen: null,
   claimed: false,
   furthest: 'queued',
   progress: null,
   error: null,
+  details: null,
+  queuedAt,
+  startedAt: null,
   notBefore: 0,
   deadline: null,
   version: 1,

@@ -26,8 +26,9 @@ const ranks: Partial<Record<ExecutionStatus, number>> = {
   downloading: 2,
   verifying: 3,
   installing: 4,
-  rebooting: 5,
-  confirming: 6,
+  in_progress: 5,
+  rebooting: 6,
+  confirming: 7,
 };
 export const rank = (status: ExecutionStatus): number => ranks[status] ?? 0;
 
@@ -40,6 +41,9 @@ export const timeoutOf = (status: ExecutionStatus, policy: ExecutionPolicy): num
       return policy.downloadTimeoutMs;
     case 'installing':
       return policy.installTimeoutMs;
+    case 'in_progress':
+      // Whoever tells no stages does all of them in it.
+      return policy.downloadTimeoutMs + policy.installTimeoutMs;
     case 'cancelling':
       return policy.cancelTimeoutMs;
     default:
@@ -49,6 +53,14 @@ export const timeoutOf = (status: ExecutionStatus, policy: ExecutionPolicy): num
 
 /** Stages with one time limit between them; a step within one buys no time. */
 export const stageOf = (status: ExecutionStatus): number => {
-  const at = rank(status);
-  return at === 3 ? 2 : at === 6 ? 5 : at;
+  switch (status) {
+    case 'verifying':
+      return rank('downloading');
+    case 'in_progress':
+      return rank('installing');
+    case 'confirming':
+      return rank('rebooting');
+    default:
+      return rank(status);
+  }
 };

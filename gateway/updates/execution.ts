@@ -87,6 +87,7 @@ const offer = (
       status: 'offered',
       door,
       attempt: state.attempt + 1,
+      offers: state.offers + 1,
       ...(isLate
         ? {}
         : { bootBefore: boot, seen: null, fromVersion: version ?? state.fromVersion }),
@@ -361,6 +362,7 @@ const cancel = (state: Execution, policy: ExecutionPolicy, now: number): Decisio
     case 'downloading':
     case 'verifying':
     case 'installing':
+    case 'in_progress':
       return beginCancel(state, policy, now);
     default:
       // Past the restart there is no way back that the device would not take by itself.

@@ -5,8 +5,9 @@
 
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { isTerminal } from '@holdfast/protos/link/execution-status';
+import type { Device } from '../devices/device.js';
 import type { SiteStore } from '../store/site-store.js';
-import { type Campaign, policyOf } from './campaign.js';
+import { type Campaign, firmwareId, imageFor, policyOf } from './campaign.js';
 import { next } from './execution.js';
 import {
   type CampaignRow,
@@ -157,7 +158,7 @@ export class Executions {
       if (decision.state === before) return decision;
       try {
         await this.#deps.site.commit(
-          decisionWrite(campaign, device, before, decision, this.#writeTime()),
+          decisionWrite(run.campaign, device, before, decision, this.#writeTime()),
         );
       } catch (error) {
         if (isHoldfastError(error, 'STORE_CONFLICT')) await this.#reread(run, device);
@@ -197,14 +198,14 @@ export class Executions {
   }
 
   /** Makes an execution for each device that has none. */
-  async target(id: string, devices: readonly string[]): Promise<void> {
+  async target(id: string, devices: readonly Device[]): Promise<void> {
     const run = this.#runs.get(id);
     if (run === undefined) throw new HoldfastError('INTERNAL', `no campaign ${id} here`);
-    const missing = devices.filter((device) => !run.devices.has(device));
+    const missing = devices.filter(({ device }) => !run.devices.has(device));
     for (let from = 0; from < missing.length; from += mostAtOnce) {
       const added = missing
         .slice(from, from + mostAtOnce)
-        .map((device) => [device, newExecution(run.campaign.firmware.version)] as const);
+        .map((device) => [device.device, this.#newExecution(run.campaign, device)] as const);
       const total = run.devices.size + added.length;
       await this.#deps.site.commit(targetWrite(run.campaign, added, total, this.#deps.wall()));
       run.isSettled = false;
@@ -213,6 +214,11 @@ export class Executions {
         run.live.set(device, execution);
       }
     }
+  }
+
+  #newExecution(campaign: Campaign, device: Device): Execution {
+    const image = imageFor(campaign, device);
+    return newExecution(image?.version ?? '', image ? firmwareId(image) : null, this.#deps.wall());
   }
 
   /** Says of every campaign whose executions are all over that it is settled. */

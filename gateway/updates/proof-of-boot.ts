@@ -17,6 +17,7 @@ const beforeRestart: ReadonlySet<string> = new Set<ExecutionStatus>([
   'downloading',
   'verifying',
   'installing',
+  'in_progress',
 ]);
 
 /** What a report says of the device's run; the same state when it says nothing new. */

@@ -3,38 +3,50 @@ import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import type { OlderCommandPayload } from '@holdfast/protos/mqtt/older-payload';
 import type { UpdateDocument } from '@holdfast/protos/mqtt/update-document';
-import type { Campaign } from './campaign.js';
+import { type Campaign, imageOf } from './campaign.js';
 import type { Execution } from './execution-state.js';
 
 /** Path of a firmware below the gateway's HTTPS address. */
 export const firmwarePath = (sha256: string): string => `/firmware/sha256/${sha256}`;
 
-export const jobOf = (
-  { id, firmware }: Campaign,
-  { status, version }: Execution,
-): JobExecutionPayload => {
+export const jobOf = (campaign: Campaign, execution: Execution): JobExecutionPayload => ({
+  job_id: campaign.id,
+  version: execution.version,
+  status: execution.status,
+  document: campaign.body.document ?? updateDocumentOf(campaign, execution),
+});
+
+const updateDocumentOf = (campaign: Campaign, execution: Execution): JsonObject => {
+  const image = imageOf(campaign, execution);
+  if (image === undefined) return {};
   const document: UpdateDocument = {
     operation: 'update',
-    campaign_id: id,
-    model: firmware.model,
-    version: firmware.version,
-    url: firmwarePath(firmware.sha256),
-    sha256: firmware.sha256,
-    size_bytes: firmware.size_bytes,
+    campaign_id: campaign.id,
+    model: image.model,
+    version: image.version,
+    url: firmwarePath(image.sha256),
+    sha256: image.sha256,
+    size_bytes: image.size_bytes,
   };
   // An interface has no index signature; its fields are all JSON.
-  return { job_id: id, version, status, document: document as unknown as JsonObject };
+  return document as unknown as JsonObject;
 };
 
-/** `httpsAddress`: `https://host:port` of the gateway as devices reach it. */
+/** `httpsAddress`: `https://host:port` of the gateway as devices reach it. Undefined for a plain job, which the older set has no words for. */
 export const olderCommandOf = (
-  { id, firmware }: Campaign,
+  campaign: Campaign,
+  execution: Execution,
   httpsAddress: string,
-): OlderCommandPayload => ({
-  command: 'ota_update',
-  version: firmware.version,
-  url: `${httpsAddress}${firmwarePath(firmware.sha256)}`,
-  checksum: `sha256:${firmware.sha256}`,
-  size_bytes: firmware.size_bytes,
-  campaign_id: id,
-});
+): OlderCommandPayload | undefined => {
+  const image = imageOf(campaign, execution);
+  return (
+    image && {
+      command: 'ota_update',
+      version: image.version,
+      url: `${httpsAddress}${firmwarePath(image.sha256)}`,
+      checksum: `sha256:${image.sha256}`,
+      size_bytes: image.size_bytes,
+      campaign_id: campaign.id,
+    }
+  );
+};

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { everyDevice, onePhase, plainCare } from '@holdfast/protos/link/campaign-document';
 import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
@@ -36,9 +37,13 @@ export const firmwareBody = (version = '2', model = 'pi'): FirmwareBody => ({
 
 export const campaignBody = (changes: Partial<CampaignBody> = {}): CampaignBody => ({
   state: 'running',
-  firmware: 'pi@2',
+  firmware: ['pi@2'],
+  document: null,
   started_at: 1_000,
-  target: { model: 'pi', device_ids: [], current_versions: [] },
+  target: everyDevice,
+  phases: [onePhase],
+  allows_older: [],
+  resumes: 0,
   policy: {
     site_concurrency: 2,
     retries: 1,
@@ -46,6 +51,7 @@ export const campaignBody = (changes: Partial<CampaignBody> = {}): CampaignBody 
     download_timeout_ms: 3_600_000,
     install_timeout_ms: 3_600_000,
     confirm_timeout_ms: 600_000,
+    ...plainCare,
   },
   ...changes,
 });

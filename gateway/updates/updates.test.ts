@@ -63,7 +63,9 @@ t.test('a device that joins later joins in, also a campaign that was settled', a
   life.devices.connected('there', 's', { model: 'pi', firmwareVersion: '2' });
   await life.updates.settled();
   t.same(await site.statuses(), { late: 'queued' });
-  t.match((await site.journal()).at(-1), { kind: 'campaign_targeted', executions: 1 });
+  // What the device itself is comes a little later, or before.
+  const told = (await site.journal()).filter(({ kind }) => kind !== 'device');
+  t.match(told.at(-1), { kind: 'campaign_targeted', executions: 1 });
 });
 
 t.test('the newer campaign gets the device; what has begun is left to end', async (t) => {
@@ -75,7 +77,7 @@ t.test('the newer campaign gets the device; what has begun is left to end', asyn
   for (const device of ['a', 'b']) life.devices.connected(device, 's', { model: 'pi' });
   await life.updates.settled();
   await life.updates.updated('a', 'c', { status: 'downloading', boot_id: 'x' });
-  site.plan.set({ c: campaignBody(), d: campaignBody({ started_at: 2_000, firmware: 'pi@3' }) }, [
+  site.plan.set({ c: campaignBody(), d: campaignBody({ started_at: 2_000, firmware: ['pi@3'] }) }, [
     firmwareBody(),
     three,
   ]);

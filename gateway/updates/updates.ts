@@ -20,7 +20,7 @@ import type { DeviceChange } from '../devices/devices.js';
 import type { PlanChange } from '../link/plan-view.js';
 import type { Performer } from '../store/outbox.js';
 import type { SiteStore } from '../store/site-store.js';
-import { type Campaign, nextWakeAt } from './campaign.js';
+import { type Campaign, imageOf, nextWakeAt } from './campaign.js';
 import { CampaignPass, type CampaignPassDeps } from './campaign-pass.js';
 import { isChange, isChanging, isUnderWay } from './execution.js';
 import { notifyKind } from './execution-rows.js';
@@ -280,10 +280,8 @@ export class Updates {
     if (campaign === undefined || execution === undefined) return;
     if (execution.door === 'devices') {
       if (execution.status !== 'offered') return;
-      await this.#publish(
-        buildTopic({ kind: 'older_command', device }),
-        olderCommandOf(campaign, this.#options.httpsAddress()),
-      );
+      const command = olderCommandOf(campaign, execution, this.#options.httpsAddress());
+      if (command) await this.#publish(buildTopic({ kind: 'older_command', device }), command);
     } else if (execution.door === 'serial') {
       if (execution.status !== 'offered') return;
       await this.#deps.offerOnLine?.(device, jobOf(campaign, execution));
@@ -300,7 +298,7 @@ export class Updates {
   async #firmwareLost(sha256: string): Promise<void> {
     const error = 'the firmware is not whole at the gateway any more';
     const lost = [...this.#executions.live()].filter(
-      ([{ firmware }]) => firmware.sha256 === sha256,
+      ([campaign, , execution]) => imageOf(campaign, execution)?.sha256 === sha256,
     );
     try {
       await this.#executions.decideAll(lost, ([campaign, device]) => [

@@ -7,6 +7,8 @@ export const executionStatuses = [
   'downloading',
   'verifying',
   'installing',
+  /** Under way, through a door or in a job that tells no stages. */
+  'in_progress',
   'rebooting',
   'confirming',
   'succeeded',

@@ -6,6 +6,7 @@ import * as v from 'valibot';
 import { role } from '../local/people.js';
 import { hybridTime, lifecycleState } from '../semantics/lifecycle.js';
 import { revocationReason } from '../semantics/revocation-reason.js';
+import { doorName } from './door.js';
 import { executionStatus } from './execution-status.js';
 
 const id = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
@@ -14,7 +15,6 @@ const epochMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(8.
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 /** A device sends them from a counter of its own, so they may be anything up to 2^53 - 1. */
 const sequence = count;
-const door = v.picklist(['native', 'devices', 'serial', 'aws', 'ddi']);
 
 export const journalBodies = {
   audit: {
@@ -32,7 +32,7 @@ export const journalBodies = {
       device: id,
       model: v.string(),
       serial_no: v.string(),
-      door,
+      door: doorName,
       /** Serial number of its certificate in hexadecimal; null on a serial line, and where it has a target token. */
       certificate_serial: v.nullable(v.string()),
       /** Hash of the code that was used up; null where none was needed. */
@@ -120,6 +120,16 @@ export const journalBodies = {
     }),
     /** A person asked the gateway to change something; what came of it has entries of its own. */
     change_requested: v.object({ actor: id, method: v.string(), path: v.string() }),
+    /** Somebody stopped every update at the site, or lifted that; what was installing went on. */
+    emergency_stop: v.object({
+      by: v.string(),
+      reason: v.string(),
+      lifted: v.boolean(),
+      /** When it was stopped or lifted, epoch ms. */
+      stopped_at: epochMs,
+    }),
+    /** A firmware of the plan was not taken, and is offered to nobody. */
+    firmware_refused: v.object({ firmware: id, code: v.string(), message: v.string() }),
     /** Too many wrong passwords came from one address; `user` is null for a name that is no user's. */
     person_locked_out: v.object({
       user: v.nullable(id),
@@ -139,7 +149,7 @@ export const journalBodies = {
       last_seen: v.nullable(epochMs),
       firmware_version: v.nullable(v.string()),
       model: v.string(),
-      door,
+      door: doorName,
     }),
     /** A device that was deleted in the cloud is gone here too: what this lane said of it before is past. */
     device_removed: v.object({ device: id }),
@@ -167,6 +177,33 @@ export const journalBodies = {
       from_version: v.nullable(v.string()),
       to_version: v.string(),
       error: v.nullable(v.string()),
+      /** The phase of its campaign that it belongs to, from 0; null of a site that did not tell phases yet. */
+      phase: v.optional(v.nullable(count), null),
+      /** The door that it was last offered through; null before the first offer. */
+      door: v.optional(v.nullable(doorName), null),
+      /** `executionNumber` of its attempt; null before the first offer. */
+      number: v.optional(v.nullable(count), null),
+    }),
+    /** The campaign went on to a phase, from 0; `counts` are those of all executions at the site by then, by status. */
+    campaign_phase: v.object({
+      campaign: id,
+      phase: count,
+      counts: v.record(v.string(), count),
+    }),
+    /** The campaign offers nothing new at this site until somebody resumes it. */
+    campaign_paused: v.object({
+      campaign: id,
+      reason: v.string(),
+      /** As `site`, `site:operator` or `cloud`. */
+      by: v.string(),
+    }),
+    campaign_resumed: v.object({ campaign: id, by: v.string() }),
+    /** Why a campaign that is not over offers nothing more here; null once it goes on. */
+    campaign_waits: v.object({
+      campaign: id,
+      /** A code of the table of errors, or a word: `phase`, `approval`, `fleet`, `plan_age`, `emergency_stop`, `firmware`. */
+      code: v.nullable(v.string()),
+      reason: v.nullable(v.string()),
     }),
     /** How many executions the site made of a campaign, told when it began and when more devices came to be targeted. */
     campaign_targeted: v.object({ campaign: id, executions: count }),

@@ -7,6 +7,7 @@ import { localUser } from '../local/people.js';
 import { conflictRules } from '../semantics/conflict-policy.js';
 import { lifecycleDecision } from '../semantics/lifecycle.js';
 import { revocationReason } from '../semantics/revocation-reason.js';
+import { campaignBody } from './campaign-document.js';
 
 const id = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 const epochMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -58,28 +59,8 @@ export const metadataBody = v.object({
   signed: v.string(),
 });
 
-/** A campaign, as far as this site is concerned. `id` is the campaign's. */
-export const campaignBody = v.object({
-  state: v.picklist(['running', 'cancelling']),
-  /** Id of a firmware document of the same plan. */
-  firmware: id,
-  started_at: epochMs,
-  target: v.object({
-    model: id,
-    /** Empty: every device of the model. */
-    device_ids: v.array(id),
-    /** Empty: whatever it runs. */
-    current_versions: v.array(id),
-  }),
-  policy: v.object({
-    site_concurrency: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
-    retries: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
-    offer_timeout_ms: durationMs,
-    download_timeout_ms: durationMs,
-    install_timeout_ms: durationMs,
-    confirm_timeout_ms: durationMs,
-  }),
-});
+/** Devices that people put together, as far as they are at this site. `id` is the group's. */
+export const groupBody = v.object({ devices: v.array(id) });
 
 /** The one-time codes with which devices may enrol here; only their hashes. `id` is `claims`. */
 export const claimsBody = v.object({
@@ -123,11 +104,24 @@ export const revocationsBody = v.object({
 
 /** What was decided about one device. `id` is the device's. Most devices have none. */
 export const deviceBody = v.object({
-  /** Enabled, disabled or retired by people in the cloud; the site follows it unless its own decision is later. */
-  lifecycle: lifecycleDecision,
+  /**
+   * Enabled, disabled or retired by people in the cloud; the site follows it unless its own decision is later. Absent: nobody decided
+   * anything there.
+   */
+  lifecycle: v.exactOptional(lifecycleDecision),
   /** Deleted in the cloud: the site forgets it and says `device_removed`. */
   removed: v.boolean(),
+  /** Attributes that people gave it, by which campaigns choose. */
+  labels: v.optional(v.record(v.string(), v.string()), {}),
 });
+
+/** Nothing is offered, and what was offered is withdrawn, until somebody lifts it. */
+export const emergencyStop = v.object({
+  at: epochMs,
+  by: v.string(),
+  reason: v.string(),
+});
+export type EmergencyStop = v.InferOutput<typeof emergencyStop>;
 
 const stalePower = v.picklist(['enrolment', 'renewal']);
 
@@ -143,6 +137,10 @@ export const policyBody = v.object({
   inactive_after_ms: v.exactOptional(durationMs),
   /** Who wins where both ends wrote one leaf of a shadow: the first rule that matches, else the later stamp. */
   shadow_conflicts: v.exactOptional(conflictRules),
+  /** People stopped every update of the fleet; absent: nobody did, or it is lifted. */
+  emergency_stop: v.exactOptional(emergencyStop),
+  /** What firmware may take of the WAN; absent: all of it. */
+  wan_bytes_per_s: v.exactOptional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
 });
 
 /** Who may enrol devices here by the certificates that they were made with. `id` is `manufacturers`. */
@@ -167,6 +165,7 @@ export const planBodies = {
   firmware: firmwareBody,
   metadata: metadataBody,
   campaign: campaignBody,
+  group: groupBody,
   claims: claimsBody,
   device: deviceBody,
   policy: policyBody,
@@ -181,6 +180,7 @@ export type FirmwareBody = v.InferOutput<typeof firmwareBody>;
 export type MetadataBody = v.InferOutput<typeof metadataBody>;
 export type FirmwareDelta = v.InferOutput<typeof firmwareDelta>;
 export type CampaignBody = v.InferOutput<typeof campaignBody>;
+export type GroupBody = v.InferOutput<typeof groupBody>;
 export type ClaimsBody = v.InferOutput<typeof claimsBody>;
 export type DeviceBody = v.InferOutput<typeof deviceBody>;
 export type PolicyBody = v.InferOutput<typeof policyBody>;
@@ -197,6 +197,7 @@ export const planDocument = v.variant('kind', [
   envelope('firmware'),
   envelope('metadata'),
   envelope('campaign'),
+  envelope('group'),
   envelope('claims'),
   envelope('device'),
   envelope('policy'),

@@ -15,6 +15,8 @@ export const jobStatuses = [
   'downloading',
   'verifying',
   'installing',
+  /** Under way, of a job that has no stages. */
+  'in_progress',
   'rebooting',
   'confirming',
   'succeeded',

@@ -106,7 +106,7 @@ export const openPeopleDoor = async (
 
   const listCampaigns = async (): Promise<object> => ({
     campaigns: await Promise.all(
-      updates.campaigns().map(async ({ id, body, firmware }) => {
+      updates.campaigns().map(async ({ id, body, images }) => {
         const counts: Record<string, number> = {};
         for (const [, { status }] of await updates.executions(id)) {
           counts[status] = (counts[status] ?? 0) + 1;
@@ -114,8 +114,8 @@ export const openPeopleDoor = async (
         return {
           campaign: id,
           state: body.state,
-          model: firmware.model,
-          version: firmware.version,
+          model: images.map(({ model }) => model).join(', '),
+          version: [...new Set(images.map(({ version }) => version))].join(', '),
           executions: counts,
         };
       }),

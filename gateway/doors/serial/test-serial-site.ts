@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { everyDevice, onePhase, plainCare } from '@holdfast/protos/link/campaign-document';
 import type {
   CampaignBody,
   FirmwareBody,
@@ -225,9 +226,13 @@ const firmwareBody = ({ version, image }: TestFirmware): FirmwareBody => ({
 
 const campaignBody = (firmware: string, state: CampaignBody['state']): CampaignBody => ({
   state,
-  firmware,
+  firmware: [firmware],
+  document: null,
   started_at: 1,
-  target: { model, device_ids: [], current_versions: [] },
+  target: everyDevice,
+  phases: [onePhase],
+  allows_older: [],
+  resumes: 0,
   policy: {
     site_concurrency: 10,
     retries: 0,
@@ -235,6 +240,7 @@ const campaignBody = (firmware: string, state: CampaignBody['state']): CampaignB
     download_timeout_ms: 120_000,
     install_timeout_ms: 120_000,
     confirm_timeout_ms: 120_000,
+    ...plainCare,
   },
 });
 
