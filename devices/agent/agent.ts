@@ -26,7 +26,11 @@ export const openAgent = (
       measure: () => readHealth(dataDir),
       openUpdates: async (context) => {
         const { updater, supervisor, close } = await openSlotUpdater(
-          { log, ...context },
+          {
+            log,
+            check: async () => ({ installer: 'slots', securityCounter: 0, steps: [] }),
+            ...context,
+          },
           {
             directory: dataDir,
             signal,

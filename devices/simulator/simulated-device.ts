@@ -44,6 +44,7 @@ export const openSimulatedDevice = (
         const platform = new SimulatedPlatform(
           {
             gateway,
+            check: async () => ({ installer: 'slots', securityCounter: 0, steps: [] }),
             tell: (event: UpdateEvent) => void updater.dispatch(event),
             reboot: () => {
               onLaunch();

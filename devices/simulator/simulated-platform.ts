@@ -6,8 +6,11 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { wait } from '@holdfast/provisioning/time/wait';
 import { digestOf } from '@holdfast/provisioning/transfer/file-digest';
 import { fetchFirmware } from '../agent/update/fetch-firmware.js';
+import type { ReleaseCheck } from '../agent/update/image-platform.js';
 import type {
   InstalledApp,
+  Installing,
+  Release,
   Slot,
   Trial,
   UpdateEvent,
@@ -18,6 +21,7 @@ import { readOutcome, type SimulatedOutcome, simulatedOutcomes } from './simulat
 
 export interface SimulatedPlatformDeps {
   readonly gateway: { readonly baseUrl: () => string; readonly agent: () => Agent };
+  readonly check: ReleaseCheck;
   readonly tell: (event: UpdateEvent) => void;
   /** A new run of the device: a new boot id, a new session. */
   readonly reboot: () => void;
@@ -30,7 +34,7 @@ export interface SimulatedPlatformOptions {
 }
 
 /** Three tries would only take longer. */
-const trial: Trial = { deadlineMs: 2_000, maxStarts: 2 };
+const trial: Trial = { deadlineMs: 2_000, maxStarts: 2, since: null };
 
 export class SimulatedPlatform implements UpdatePlatform {
   readonly #deps: SimulatedPlatformDeps;
@@ -72,15 +76,28 @@ export class SimulatedPlatform implements UpdatePlatform {
     );
   }
 
-  async verify(job: UpdateJob, signal: AbortSignal): Promise<void> {
+  async verify(job: UpdateJob, signal: AbortSignal): Promise<Release> {
     if ((await digestOf(this.#firmware(job), signal)) !== job.sha256) {
       throw new HoldfastError('UPDATE_DIGEST_MISMATCH', 'The downloaded file has changed');
     }
+    return this.#deps.check(job, signal);
   }
 
-  async install(job: UpdateJob, slot: Slot): Promise<Trial> {
+  async install(slot: Slot, { job }: Installing): Promise<Trial> {
     await writeFile(this.#outcomeFile(slot), await readOutcome(this.#firmware(job)));
     return trial;
+  }
+
+  async undo(): Promise<void> {
+    // Nothing is installed in place here.
+  }
+
+  async bootId(): Promise<string> {
+    return 'simulated';
+  }
+
+  async restart(): Promise<void> {
+    // The reboot is a part of what runs.
   }
 
   async run(slot: Slot, app: InstalledApp, onTrial: Trial | null): Promise<void> {

@@ -69,6 +69,7 @@ export const errorCodes = {
     'FAILED_PRECONDITION',
     409,
   ),
+  COMMAND_FAILED: row('A program that was run ended with a failure', false, 'INTERNAL', 500),
   CONFIGURATION_INVALID: row('The configuration is wrong', false, 'INVALID_ARGUMENT', 400),
   CONFIGURATION_ROLLED_BACK: row(
     'The gateway was not healthy with the new configuration; the one before is in force',
@@ -292,6 +293,13 @@ export const errorCodes = {
     422,
   ),
   UPDATE_DOWNLOAD_FAILED: row('The firmware could not be downloaded', true, 'UNAVAILABLE', 503),
+  UPDATE_INSTALLER_MISMATCH: row(
+    'The firmware is made for another installer than the device has',
+    false,
+    'FAILED_PRECONDITION',
+    409,
+  ),
+  UPDATE_INSTALL_FAILED: row('The firmware could not be installed', false, 'INTERNAL', 500),
   UPDATE_MANIFEST_INVALID: row(
     'The application does not say how to run it',
     false,

@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { Header } from 'tar';
 import { inspectArchive, unpackArchive } from './archive.js';
+import { defaultArchiveQuota } from './archive-quota.js';
 
 const signal = new AbortController().signal;
 const manifest = JSON.stringify({
@@ -61,6 +62,8 @@ t.test('unpacks files with their right to be run, and replaces what was there', 
   await t.rejects(access(join(folder, 'old')));
 });
 
+const small = { ...defaultArchiveQuota, maxBytes: 1 << 20 };
+
 const bad: Record<string, Entry[]> = {
   'a name that climbs out': [...good, { path: 'a/../../evil', body: 'x' }],
   'an absolute name': [...good, { path: '/tmp/holdfast-evil', body: 'x' }],
@@ -82,12 +85,12 @@ for (const [what, entries] of Object.entries(bad)) {
 t.test('refuses more entries or bytes than its quota', async (t) => {
   const many = Array.from({ length: 20 }, (_, i) => ({ path: `f${String(i)}`, body: 'x' }));
   const one = await setUp(t, archiveOf([...good, ...many]));
-  await t.rejects(inspectArchive(one.path, signal, { maxEntries: 10, maxBytes: 1 << 20 }), {
+  await t.rejects(inspectArchive(one.path, signal, { quota: { ...small, maxEntries: 10 } }), {
     code: 'UPDATE_ARCHIVE_REFUSED',
   });
   const two = await setUp(t, archiveOf([...good, { path: 'zeros', body: Buffer.alloc(5 << 20) }]));
   t.ok((await stat(two.path)).size < 20_000, 'it is a small bomb');
-  await t.rejects(inspectArchive(two.path, signal, { maxEntries: 10, maxBytes: 1 << 20 }), {
+  await t.rejects(inspectArchive(two.path, signal, { quota: small }), {
     code: 'UPDATE_ARCHIVE_REFUSED',
   });
 });

@@ -1,47 +1,53 @@
 /**
- * Application archives (`.tar.gz`): looked through whole before anything of them is written, then unpacked.
+ * Archives (`.tar.gz`): looked through whole before anything of them is written, then unpacked.
  *
- * An archive holds plain files and folders with plain names and nothing else. Refused: links, devices, absolute names and `..`, more
- * entries or bytes than the quota, anything damaged. Errors: `UPDATE_ARCHIVE_REFUSED`, `UPDATE_MANIFEST_INVALID`.
+ * An archive holds plain files and folders with plain names and nothing else. Refused: links of either kind, devices, pipes, absolute
+ * names and `..`, names twice or beyond what is usual, more entries or bytes than the quota, what expands beyond measure, anything
+ * damaged or cut off. Errors: `UPDATE_ARCHIVE_REFUSED`, `UPDATE_MANIFEST_INVALID`.
  */
 import { createReadStream } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, open, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { type ReadEntry, Parser as TarParser, Unpack } from 'tar';
 import { type AppManifest, manifestName, maxManifestBytes, parseManifest } from './app-manifest.js';
+import { type ArchiveQuota, defaultArchiveQuota, EntryGuard, plainName } from './archive-quota.js';
 import { syncPath, syncTree } from './sync-tree.js';
 
-export interface ArchiveQuota {
-  readonly maxEntries: number;
-  /** Unpacked. */
-  readonly maxBytes: number;
+export interface ArchiveOptions {
+  readonly quota?: ArchiveQuota;
+  /** Percent of the archive's bytes. */
+  readonly onProgress?: (percent: number) => void;
 }
 
-export const defaultArchiveQuota: ArchiveQuota = { maxEntries: 20_000, maxBytes: 1 << 30 };
+/** Reads the whole archive, writes nothing, and gives the names of its files. */
+export const listArchive = async (
+  path: string,
+  signal: AbortSignal,
+  options: ArchiveOptions = {},
+): Promise<ReadonlySet<string>> => {
+  const files = new Set<string>();
+  await look(path, signal, options, (entry) => {
+    if (entry.type !== 'Directory') files.add(plainName(entry.path));
+    entry.resume();
+  });
+  return files;
+};
 
-/** Reads the whole archive, writes nothing, and gives its manifest. */
+/** Reads the whole archive of an application, writes nothing, and gives its manifest. */
 export const inspectArchive = async (
   path: string,
   signal: AbortSignal,
-  quota: ArchiveQuota = defaultArchiveQuota,
+  options: ArchiveOptions = {},
 ): Promise<AppManifest> => {
-  const guard = new EntryGuard(quota);
   const manifest: Buffer[] = [];
-  const parser = new TarParser({
-    strict: true,
-    onReadEntry: (entry) => {
-      const fault = guard.faultOf(entry);
-      if (fault !== null) {
-        parser.abort(refused(fault));
-      } else if (plainName(entry.path) === manifestName && entry.size <= maxManifestBytes) {
-        entry.on('data', (chunk) => manifest.push(Buffer.from(chunk)));
-        return;
-      }
-      entry.resume();
-    },
+  await look(path, signal, options, (entry) => {
+    if (plainName(entry.path) === manifestName && entry.size <= maxManifestBytes) {
+      entry.on('data', (chunk) => manifest.push(Buffer.from(chunk)));
+    } else entry.resume();
   });
-  await feed(path, parser, signal);
   if (manifest.length === 0) {
     throw new HoldfastError('UPDATE_MANIFEST_INVALID', `The archive has no ${manifestName}`);
   }
@@ -53,9 +59,9 @@ export const unpackArchive = async (
   path: string,
   folder: string,
   signal: AbortSignal,
-  quota: ArchiveQuota = defaultArchiveQuota,
+  options: ArchiveOptions = {},
 ): Promise<void> => {
-  const guard = new EntryGuard(quota);
+  const guard = new EntryGuard(options.quota ?? defaultArchiveQuota);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const unpack = new Unpack({
@@ -66,18 +72,48 @@ export const unpackArchive = async (
     processUmask: 0o022,
     // Checked a second time: the file may not be the one that was looked through.
     filter: (_, entry) => {
-      const fault = 'header' in entry ? guard.faultOf(entry) : null;
+      if (!('header' in entry)) return true;
+      const fault = guard.faultOf(entry);
       if (fault !== null) unpack.abort(refused(fault));
+      // Nothing of an archive becomes somebody else by being run.
+      if (entry.mode !== undefined) entry.mode &= 0o777;
       return fault === null;
     },
   });
-  await feed(path, unpack, signal);
+  await feed(path, unpack, guard, signal, options);
   await syncTree(folder);
   await syncPath(dirname(folder));
 };
 
-/** The archive goes in chunk by chunk, so that a bomb is noticed while it is small. */
-const feed = async (path: string, parser: TarParser, signal: AbortSignal): Promise<void> => {
+const look = async (
+  path: string,
+  signal: AbortSignal,
+  options: ArchiveOptions,
+  take: (entry: ReadEntry) => void,
+): Promise<void> => {
+  const guard = new EntryGuard(options.quota ?? defaultArchiveQuota);
+  const parser = new TarParser({
+    strict: true,
+    onReadEntry: (entry) => {
+      const fault = guard.faultOf(entry);
+      if (fault === null) take(entry);
+      else {
+        parser.abort(refused(fault));
+        entry.resume();
+      }
+    },
+  });
+  await feed(path, parser, guard, signal, options);
+};
+
+/** The archive goes in chunk by chunk, counted as it expands, so that a bomb is noticed while it is small. */
+const feed = async (
+  path: string,
+  parser: TarParser,
+  guard: EntryGuard,
+  signal: AbortSignal,
+  { onProgress }: ArchiveOptions,
+): Promise<void> => {
   let failure: Error | null = null;
   const ended = new Promise<void>((resolve) => {
     parser.on(parser instanceof Unpack ? 'close' : 'end', resolve);
@@ -88,16 +124,31 @@ const feed = async (path: string, parser: TarParser, signal: AbortSignal): Promi
   });
   const failed = () => failure as Error | null;
   try {
-    for await (const chunk of createReadStream(path, { signal })) {
-      if (failed() !== null) break;
-      if (!parser.write(chunk as Buffer)) {
-        await Promise.race([new Promise<void>((resolve) => parser.once('drain', resolve)), ended]);
+    const { size } = await stat(path);
+    const source = createReadStream(path);
+    let isFirst = true;
+    const take = async (expanded: AsyncIterable<Buffer>): Promise<void> => {
+      for await (const chunk of expanded) {
+        const fault =
+          isFirst && isGzipStart(chunk)
+            ? 'it is compressed twice'
+            : guard.faultOfBytes(chunk.length, source.bytesRead);
+        isFirst = false;
+        if (fault !== null) parser.abort(refused(fault));
+        if (failed() !== null) return;
+        if (!parser.write(chunk)) {
+          const drained = new Promise<void>((resolve) => parser.once('drain', resolve));
+          await Promise.race([drained, ended]);
+        }
+        onProgress?.((source.bytesRead * 100) / size);
       }
-    }
-    if (failed() === null) {
+      if (failed() !== null) return;
       parser.end();
       await ended;
-    }
+    };
+    await ((await isGzip(path))
+      ? pipeline(source, createGunzip(), take, { signal })
+      : pipeline(source, take, { signal }));
   } catch (error) {
     failure ??= error instanceof Error ? error : new Error(messageOf(error));
   }
@@ -110,35 +161,17 @@ const feed = async (path: string, parser: TarParser, signal: AbortSignal): Promi
   });
 };
 
-const plainName = (path: string): string => path.replace(/^\.\//, '').replace(/\/$/, '');
-
-/** Counts what an archive declares and says what is wrong with an entry. */
-class EntryGuard {
-  readonly #quota: ArchiveQuota;
-  #entries = 0;
-  #bytes = 0;
-
-  constructor(quota: ArchiveQuota) {
-    this.#quota = quota;
+const isGzip = async (path: string): Promise<boolean> => {
+  const file = await open(path, 'r');
+  try {
+    const { buffer } = await file.read(Buffer.alloc(2), 0, 2, 0);
+    return isGzipStart(buffer);
+  } finally {
+    await file.close();
   }
+};
 
-  faultOf(entry: ReadEntry): string | null {
-    this.#entries += 1;
-    this.#bytes += entry.size;
-    if (this.#entries > this.#quota.maxEntries) return 'it has too many entries';
-    if (this.#bytes > this.#quota.maxBytes) return 'it is too large unpacked';
-    if (!['File', 'OldFile', 'ContiguousFile', 'Directory'].includes(entry.type)) {
-      return `${JSON.stringify(entry.path)} is a ${entry.type}`;
-    }
-    const name = plainName(entry.path);
-    const isTop = (name === '' || name === '.') && entry.type === 'Directory';
-    const isPlain = name.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
-    const hasOddCharacter = /[\\\0]/.test(name);
-    return isTop || (isPlain && !hasOddCharacter && name.length <= 1_024)
-      ? null
-      : `the name ${JSON.stringify(entry.path.slice(0, 100))} is not allowed`;
-  }
-}
+const isGzipStart = (bytes: Buffer): boolean => bytes[0] === 0x1f && bytes[1] === 0x8b;
 
 const refused = (why: string) =>
   new HoldfastError('UPDATE_ARCHIVE_REFUSED', `The archive is refused: ${why}`);

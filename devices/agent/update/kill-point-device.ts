@@ -7,6 +7,7 @@
 import type { StoredRecord } from '@holdfast/provisioning/storage/record';
 import { silentLog } from '../log.js';
 import { openSlotUpdater } from './slot-updater.js';
+import { plainRelease } from './update-fixture.js';
 import type { UpdateJob, UpdateState } from './update-state.js';
 import type { UpdatePlatform } from './updater.js';
 
@@ -38,6 +39,9 @@ const wrapPlatform = (platform: UpdatePlatform): UpdatePlatform => ({
   download: (...given) => around(() => platform.download(...given)),
   verify: (...given) => around(() => platform.verify(...given)),
   install: (...given) => around(() => platform.install(...given)),
+  undo: (...given) => around(() => platform.undo(...given)),
+  bootId: () => platform.bootId(),
+  restart: (...given) => around(() => platform.restart(...given)),
   run: (...given) => around(() => platform.run(...given)),
   stop: () => around(() => platform.stop()),
   discard: (...given) => around(() => platform.discard(...given)),
@@ -54,6 +58,7 @@ const device = await openSlotUpdater(
     log: silentLog,
     onLaunch: () => undefined,
     gateway: { baseUrl: () => baseUrl },
+    check: async () => plainRelease,
     reporter: {
       ask: () => undefined,
       report: (_, { status, version }) => {

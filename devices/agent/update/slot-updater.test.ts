@@ -9,6 +9,7 @@ import {
   makeArchive,
   makeDirectory,
   makeJob,
+  plainRelease,
   serveFirmware,
 } from './update-fixture.js';
 import type { UpdateReport } from './updater.js';
@@ -39,6 +40,7 @@ const setUp = async (t: Test, offered: AppFixture) => {
           launches += 1;
         },
         gateway: { baseUrl: () => server.baseUrl },
+        check: async () => plainRelease,
         reporter: {
           ask: () => undefined,
           report: (_, report) => {

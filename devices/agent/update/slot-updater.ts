@@ -3,8 +3,9 @@
 import { join } from 'node:path';
 import { openRecord, type StoredRecord } from '@holdfast/provisioning/storage/record';
 import type { Log } from '../log.js';
+import { ImagePlatform, type ImagePlatformDeps } from './image-platform.js';
 import { installInitialApp } from './initial-app.js';
-import { SlotPlatform, type SlotPlatformDeps, slotOfRun } from './slot-platform.js';
+import { SlotInstaller, slotOfRun } from './slot-installer.js';
 import { Supervisor } from './supervisor.js';
 import { parseUpdateState } from './update-record.js';
 import { newUpdateState, type UpdateState } from './update-state.js';
@@ -12,7 +13,8 @@ import { type UpdatePlatform, type UpdateReporter, Updater } from './updater.js'
 
 export interface SlotUpdaterDeps {
   readonly reporter: UpdateReporter;
-  readonly gateway: SlotPlatformDeps['gateway'];
+  readonly gateway: ImagePlatformDeps['gateway'];
+  readonly check: ImagePlatformDeps['check'];
   readonly log: Log;
   /** Told before the update is: the application's process started. */
   readonly onLaunch: () => void;
@@ -64,7 +66,14 @@ export const openSlotUpdater = async (
     },
     { owner: directory, ...(environment && { environment }) },
   );
-  const platform = new SlotPlatform({ supervisor, gateway: deps.gateway }, { directory });
+  const platform = new ImagePlatform(
+    {
+      installer: new SlotInstaller({ supervisor }, { directory }),
+      gateway: deps.gateway,
+      check: deps.check,
+    },
+    { directory },
+  );
   const updater = new Updater({
     record,
     platform: deps.wrapPlatform?.(platform) ?? platform,

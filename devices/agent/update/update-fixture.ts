@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOf } from '@holdfast/provisioning/transfer/file-digest';
 import { packApp } from './pack-app.js';
-import type { UpdateJob } from './update-state.js';
+import type { Release, UpdateJob } from './update-state.js';
 
 export interface AppFixture {
   readonly version: string;
@@ -38,6 +38,9 @@ export const makeArchive = async (
   await packApp(folder, archive);
   return archive;
 };
+
+/** A release without anything particular, for what is not about signatures. */
+export const plainRelease: Release = { installer: 'slots', securityCounter: 0, steps: [] };
 
 export const makeJob = async (id: string, version: string, archive: string): Promise<UpdateJob> => {
   const sha256 = await digestOf(archive, AbortSignal.timeout(10_000));

@@ -3,6 +3,7 @@ import { next } from './update-machine.js';
 import {
   type InstalledApp,
   newUpdateState,
+  type Release,
   type UpdateEvent,
   type UpdateJob,
   type UpdateState,
@@ -20,10 +21,31 @@ const job: UpdateJob = {
 const otherJob: UpdateJob = { ...job, id: 'job-3', version: '3.0.0' };
 const one: InstalledApp = { version: '1.0.0', sha256: '11', jobId: null };
 const two: InstalledApp = { version: '2.0.0', sha256: '22', jobId: job.id };
-const trial = { deadlineMs: 1000, maxStarts: 3 };
-const before = { active: 'a', slots: { a: one, b: null } } as const;
-const after = { active: 'b', slots: { a: one, b: two } } as const;
-const onTrial = { job, target: 'b', previous: 'a', trial } as const;
+const other: InstalledApp = { version: '9.0.0', sha256: 'found', jobId: null };
+const trial = { deadlineMs: 1000, maxStarts: 3, since: null };
+const release: Release = { installer: 'slots', securityCounter: 4, steps: [] };
+const script: Release = {
+  installer: 'script',
+  securityCounter: 4,
+  steps: [
+    { name: 'one', file: 'one.sh', timeoutMs: 1000 },
+    { name: 'undo', file: 'undo.sh', timeoutMs: 1000 },
+  ],
+};
+const before = { active: 'a', slots: { a: one, b: null }, securityCounter: 2 } as const;
+const after = { active: 'b', slots: { a: one, b: two }, securityCounter: 2 } as const;
+const onTrial = { job, release, target: 'b', previous: 'a', trial } as const;
+const installing = { job, release, target: 'b', steps: [], since: null } as const;
+const begun = [{ name: 'one', isDone: false }] as const;
+const undoing = {
+  job,
+  release: script,
+  target: 'b',
+  previous: 'a',
+  outcome: 'rolled_back',
+  error: 'exit 1',
+  undoneIn: null,
+} as const;
 
 const states = {
   idle: { ...before, update: { phase: 'idle', last: null } },
@@ -33,14 +55,33 @@ const states = {
   },
   downloading: { ...before, update: { phase: 'downloading', job } },
   verifying: { ...before, update: { phase: 'verifying', job } },
-  waiting: { ...before, update: { phase: 'waiting', job } },
-  installing: { ...before, update: { phase: 'installing', job, target: 'b' } },
+  waiting: { ...before, update: { phase: 'waiting', job, release } },
+  installing: { ...before, update: { phase: 'installing', ...installing } },
+  'installing, begun': {
+    ...before,
+    update: { phase: 'installing', ...installing, steps: begun, since: 'boot-1' },
+  },
+  'installing, begun in place': {
+    ...before,
+    update: { phase: 'installing', ...installing, release: script, steps: begun, since: 'boot-1' },
+  },
   rebooting: { ...after, update: { phase: 'rebooting', ...onTrial, starts: 1 } },
   confirming: { ...after, update: { phase: 'confirming', ...onTrial, starts: 1 } },
+  'confirming in place': {
+    ...after,
+    update: { phase: 'confirming', ...onTrial, release: script, starts: 1 },
+  },
+  'confirming in place, for good': {
+    ...after,
+    update: { phase: 'confirming', ...onTrial, release: { ...script, steps: [] }, starts: 3 },
+  },
+  undoing: { ...after, update: { phase: 'undoing', ...undoing } },
+  'undoing, undone': { ...after, update: { phase: 'undoing', ...undoing, undoneIn: 'boot-2' } },
   'confirming, last start': { ...after, update: { phase: 'confirming', ...onTrial, starts: 3 } },
   'confirming, nothing before': {
     active: 'a',
     slots: { a: two, b: null },
+    securityCounter: 2,
     update: { phase: 'confirming', ...onTrial, target: 'a', previous: null, starts: 3 },
   },
   succeeded: { ...after, update: { phase: 'settled', job, outcome: 'succeeded', error: null } },
@@ -63,8 +104,10 @@ const events = {
   'offered one for another model': () => ({ type: 'offered', job: otherJob, deviceModel: 'mcu' }),
   withdrawn: () => ({ type: 'withdrawn' }),
   downloaded: () => ({ type: 'downloaded', jobId: job.id }),
-  verified: () => ({ type: 'verified', jobId: job.id }),
+  verified: () => ({ type: 'verified', jobId: job.id, release }),
   permitted: () => ({ type: 'permitted', jobId: job.id }),
+  'step begun': () => ({ type: 'stepBegun', jobId: job.id, step: 'one', bootId: 'boot-1' }),
+  'step done': () => ({ type: 'stepDone', jobId: job.id, step: 'one' }),
   installed: () => ({ type: 'installed', jobId: job.id, trial }),
   failed: () => ({ type: 'failed', jobId: job.id, error: 'no space' }),
   'failed, another': () => ({ type: 'failed', jobId: otherJob.id, error: 'no space' }),
@@ -72,6 +115,10 @@ const events = {
   healthy: (name) => ({ type: 'healthy', slot: trialSlot(name) }),
   exited: (name) => ({ type: 'exited', slot: trialSlot(name), error: 'exit 1' }),
   overdue: (name) => ({ type: 'overdue', slot: trialSlot(name) }),
+  undone: () => ({ type: 'undone', jobId: job.id, bootId: 'boot-2', error: null }),
+  'not undone': () => ({ type: 'undone', jobId: job.id, bootId: 'boot-2', error: 'exit 2' }),
+  restarted: () => ({ type: 'restarted', jobId: job.id }),
+  'found another': () => ({ type: 'found', slot: 'b', app: other }),
   answered: () => ({ type: 'answered', jobId: job.id }),
   refused: () => ({ type: 'refused', jobId: job.id }),
 } as const satisfies Record<string, (name: StateName) => UpdateEvent>;
@@ -83,7 +130,11 @@ const brief = (state: UpdateState): string => {
   const { update } = state;
   const detail = update.phase === 'settled' ? `:${update.outcome}` : '';
   const starts = 'starts' in update ? `#${String(update.starts)}` : '';
-  return `${update.phase}${detail}${starts}@${state.active ?? '-'}`;
+  const steps =
+    'steps' in update
+      ? update.steps.map(({ name, isDone }) => ` ${name}${isDone ? '!' : '?'}`).join('')
+      : '';
+  return `${update.phase}${detail}${starts}${steps}@${state.active ?? '-'}`;
 };
 const told = (name: StateName, event: EventName): string | undefined => {
   const { state, effects } = next(states[name], events[event](name));
@@ -117,6 +168,7 @@ const again = 'rebooting#2@b | report rebooting, run b on trial';
 
 const table: Record<StateName, Partial<Record<EventName, string>>> = {
   idle: {
+    'found another': 'idle@b | ',
     started: 'idle@a | run a',
     connected: 'idle@a | ask',
     'offered the job': begins,
@@ -124,6 +176,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'offered one for another model': wrongModel,
   },
   'idle, done before': {
+    'found another': 'idle@b | ',
     started: 'idle@b | run b',
     connected: 'idle@b | ask',
     'offered the job': 'settled:succeeded@b | discard job-2, report succeeded',
@@ -131,6 +184,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'offered one for another model': 'settled:failed@b | discard job-3, report failed',
   },
   downloading: {
+    'found another': 'downloading@b | ',
     started: 'downloading@a | run a, report downloading, download',
     connected: 'downloading@a | report downloading',
     'offered the job': 'downloading@a | report downloading',
@@ -142,6 +196,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     failed: fails,
   },
   verifying: {
+    'found another': 'verifying@b | ',
     started: 'verifying@a | run a, report verifying, verify',
     connected: 'verifying@a | report verifying',
     'offered the job': 'verifying@a | report verifying',
@@ -153,6 +208,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     failed: fails,
   },
   waiting: {
+    'found another': 'waiting@b | ',
     started: 'waiting@a | run a, request',
     connected: 'waiting@a | request',
     'offered the job': 'waiting@a | request',
@@ -170,8 +226,25 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'offered one for another model': `settled:failed@a | discard job-2, discard job-3, report failed`,
     withdrawn: leaves,
     refused: leaves,
+    'step begun': 'installing one?@a | ',
     installed: 'rebooting#1@b | report rebooting, run b on trial',
     failed: fails,
+  },
+  'installing, begun': {
+    started: 'installing one?@a | report installing, install b',
+    connected: 'installing one?@a | report installing',
+    'offered the job': 'installing one?@a | report installing',
+    'step done': 'installing one!@a | ',
+    installed: 'rebooting#1@b | report rebooting, run b on trial',
+    failed: fails,
+  },
+  'installing, begun in place': {
+    started: 'installing one?@a | report installing, install b',
+    connected: 'installing one?@a | report installing',
+    'offered the job': 'installing one?@a | report installing',
+    'step done': 'installing one!@a | ',
+    installed: 'rebooting#1@b | report rebooting, run b on trial',
+    failed: 'undoing@a | undo',
   },
   rebooting: {
     started: again,
@@ -190,6 +263,37 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     healthy: succeeds,
     exited: again,
     overdue: backs,
+  },
+  'confirming in place': {
+    started: again,
+    connected: 'confirming#1@b | report confirming',
+    'offered the job': 'confirming#1@b | report confirming',
+    launched: 'confirming#1@b | report confirming',
+    healthy: succeeds,
+    exited: again,
+    overdue: 'undoing@b | undo',
+  },
+  'confirming in place, for good': {
+    started: 'settled:failed@b | discard job-2, report failed',
+    connected: 'confirming#3@b | report confirming',
+    'offered the job': 'confirming#3@b | report confirming',
+    launched: 'confirming#3@b | report confirming',
+    healthy: succeeds,
+    exited: 'settled:failed@b | discard job-2, report failed',
+    overdue: 'settled:failed@b | discard job-2, report failed',
+  },
+  undoing: {
+    started: 'undoing@b | report confirming, undo',
+    connected: 'undoing@b | report confirming',
+    'offered the job': 'undoing@b | report confirming',
+    undone: 'undoing@b | restart',
+    'not undone': fails,
+  },
+  'undoing, undone': {
+    started: 'undoing@b | report confirming, restart',
+    connected: 'undoing@b | report confirming',
+    'offered the job': 'undoing@b | report confirming',
+    restarted: 'settled:rolled_back@a | discard job-2, report rolled_back',
   },
   'confirming, last start': {
     started: backs,
@@ -275,12 +379,25 @@ t.test('a start after any decision performs again whatever the decision asked fo
   }
 });
 
+t.test('the security counter rises with what has proved itself, and never falls', async (t) => {
+  for (const name of stateNames) {
+    for (const event of eventNames) {
+      const { state } = next(states[name], events[event](name));
+      const { phase } = states[name].update;
+      const hasProved = event === 'healthy' && (phase === 'rebooting' || phase === 'confirming');
+      t.equal(state.securityCounter, hasProved ? 4 : 2, `${name}, ${event}`);
+    }
+  }
+  const higher = { ...states.confirming, securityCounter: 7 };
+  t.equal(next(higher, { type: 'healthy', slot: 'b' }).state.securityCounter, 7);
+});
+
 t.test('a first device with nothing installed tries slot a', async (t) => {
   let state = newUpdateState();
   for (const event of [
     { type: 'offered', job, deviceModel: 'pi' },
     { type: 'downloaded', jobId: job.id },
-    { type: 'verified', jobId: job.id },
+    { type: 'verified', jobId: job.id, release },
     { type: 'permitted', jobId: job.id },
     { type: 'installed', jobId: job.id, trial },
     { type: 'launched', slot: 'a' },

@@ -7,15 +7,20 @@
 import {
   type Decision,
   type InstalledApp,
+  type Installing,
   type JobStatus,
   type OnTrial,
   type Outcome,
   otherSlot,
+  type Release,
+  type Slot,
+  type Undoing,
   type Update,
   type UpdateEffect,
   type UpdateEvent,
   type UpdateJob,
   type UpdateState,
+  undoStep,
 } from './update-state.js';
 
 /** Decides; an event that says nothing to the present phase gives the very same state and no effects. */
@@ -36,9 +41,16 @@ export const next = (state: UpdateState, event: UpdateEvent): Decision => {
     case 'downloaded':
     case 'verified':
     case 'permitted':
+    case 'stepBegun':
+    case 'stepDone':
     case 'installed':
     case 'failed':
       return worked(state, event);
+    case 'undone':
+    case 'restarted':
+      return wentBack(state, event);
+    case 'found':
+      return found(state, event.slot, event.app);
     case 'launched':
     case 'healthy':
     case 'exited':
@@ -68,6 +80,9 @@ const statusOf = ({ update }: UpdateState): readonly UpdateEffect[] => {
       return [report(update.job, update.outcome, update.error)];
     case 'waiting':
       return [{ type: 'request', job: update.job }];
+    case 'undoing':
+      // There is no word for it on the way up; what it is undone from is still so.
+      return [report(update.job, update.outcome === 'failed' ? 'installing' : 'confirming')];
     default:
       return [report(update.job, update.phase)];
   }
@@ -103,15 +118,38 @@ const resume = (state: UpdateState): Decision => {
       return stay(state, [...running(state), ...statusOf(state)]);
     case 'installing':
       return stay(state, [
-        ...running(state),
+        // Once it was begun, the installer alone knows what runs now.
+        ...(update.steps.length === 0 ? running(state) : []),
         ...statusOf(state),
-        { type: 'install', job: update.job, slot: update.target },
+        install(update),
       ]);
     case 'rebooting':
     case 'confirming':
       return startTrial(state, update, 'the device stopped during the trial');
+    case 'undoing':
+      return stay(state, [...statusOf(state), back(update)]);
   }
 };
+
+const install = (under: Installing): UpdateEffect => ({
+  type: 'install',
+  job: under.job,
+  slot: under.target,
+  under,
+});
+
+/** What is still to be done on the way back. */
+const back = (under: Undoing): UpdateEffect =>
+  under.undoneIn === null
+    ? { type: 'undo', job: under.job, under }
+    : { type: 'restart', job: under.job, since: under.undoneIn };
+
+/** From there on there is only forward or back: not what the gateway would rather have by now. */
+const isPastRecall = (update: Update): boolean =>
+  update.phase === 'rebooting' ||
+  update.phase === 'confirming' ||
+  update.phase === 'undoing' ||
+  (update.phase === 'installing' && update.steps.length > 0);
 
 const offered = (state: UpdateState, job: UpdateJob, deviceModel: string): Decision => {
   const { update } = state;
@@ -120,19 +158,13 @@ const offered = (state: UpdateState, job: UpdateJob, deviceModel: string): Decis
     return isDone ? settle(state, job, 'succeeded', null) : begin(state, job, deviceModel);
   }
   if (update.job.id === job.id) return stay(state, statusOf(state));
-  switch (update.phase) {
-    case 'rebooting':
-    case 'confirming':
-      // Past the pointer's move there is only forward or back; the gateway is asked again once it is settled.
-      return stay(state);
-    default: {
-      const begun = begin(state, job, deviceModel);
-      return {
-        state: begun.state,
-        effects: [{ type: 'discard', job: update.job }, ...begun.effects],
-      };
-    }
-  }
+  // The gateway is asked again once it is settled.
+  if (isPastRecall(update)) return stay(state);
+  const begun = begin(state, job, deviceModel);
+  return {
+    state: begun.state,
+    effects: [{ type: 'discard', job: update.job }, ...begun.effects],
+  };
 };
 
 const begin = (state: UpdateState, job: UpdateJob, deviceModel: string): Decision => {
@@ -147,19 +179,12 @@ const begin = (state: UpdateState, job: UpdateJob, deviceModel: string): Decisio
 
 const withdrawn = (state: UpdateState): Decision => {
   const { update } = state;
-  switch (update.phase) {
-    case 'idle':
-    case 'rebooting':
-    case 'confirming':
-      return stay(state);
-    case 'settled':
-      return finish(state, update.job, update.outcome, []);
-    default:
-      return {
-        state: { ...state, update: { phase: 'idle', last: null } },
-        effects: [{ type: 'discard', job: update.job }],
-      };
-  }
+  if (update.phase === 'idle' || isPastRecall(update)) return stay(state);
+  if (update.phase === 'settled') return finish(state, update.job, update.outcome, []);
+  return {
+    state: { ...state, update: { phase: 'idle', last: null } },
+    effects: [{ type: 'discard', job: update.job }],
+  };
 };
 
 const answered = (state: UpdateState, jobId: string): Decision => {
@@ -188,13 +213,15 @@ const finish = (
 /** Texts may quote what an archive holds; what is longer explains nothing, and neither record nor report takes it. */
 const longestError = 1_000;
 
+const shorten = (error: string): string => error.slice(0, longestError);
+
 const settle = (
   state: UpdateState,
   job: UpdateJob,
   outcome: Outcome,
   reason: string | null,
 ): Decision => {
-  const error = reason === null ? null : reason.slice(0, longestError);
+  const error = reason === null ? null : shorten(reason);
   return {
     state: { ...state, update: { phase: 'settled', job, outcome, error } },
     effects: [{ type: 'discard', job }, report(job, outcome, error)],
@@ -203,7 +230,16 @@ const settle = (
 
 type WorkEvent = Extract<
   UpdateEvent,
-  { type: 'downloaded' | 'verified' | 'permitted' | 'installed' | 'failed' }
+  {
+    type:
+      | 'downloaded'
+      | 'verified'
+      | 'permitted'
+      | 'stepBegun'
+      | 'stepDone'
+      | 'installed'
+      | 'failed';
+  }
 >;
 
 const worked = (state: UpdateState, event: WorkEvent): Decision => {
@@ -211,9 +247,8 @@ const worked = (state: UpdateState, event: WorkEvent): Decision => {
   if (update.phase === 'idle' || update.job.id !== event.jobId) return stay(state);
   const { job } = update;
   if (event.type === 'failed') {
-    return update.phase === 'downloading' ||
-      update.phase === 'verifying' ||
-      update.phase === 'installing'
+    if (update.phase === 'installing') return failInstall(state, update, event.error);
+    return update.phase === 'downloading' || update.phase === 'verifying'
       ? settle(state, job, 'failed', event.error)
       : stay(state);
   }
@@ -225,43 +260,133 @@ const worked = (state: UpdateState, event: WorkEvent): Decision => {
   }
   if (event.type === 'verified' && update.phase === 'verifying') {
     return {
-      state: { ...state, update: { phase: 'waiting', job } },
+      state: { ...state, update: { phase: 'waiting', job, release: event.release } },
       effects: [{ type: 'request', job }],
     };
   }
   if (event.type === 'permitted' && update.phase === 'waiting') {
-    const target = otherSlot(state.active);
+    const { release } = update;
+    const under: Installing = {
+      job,
+      release,
+      target: otherSlot(state.active),
+      steps: [],
+      since: null,
+    };
     return {
       // The slot's record is cleared in the commit that permits writing into it.
       state: {
         ...state,
-        slots: { ...state.slots, [target]: null },
-        update: { phase: 'installing', job, target },
+        slots: { ...state.slots, [under.target]: null },
+        update: { phase: 'installing', ...under },
       },
       // That it is installed now was said with the request.
-      effects: [{ type: 'install', job, slot: target }],
+      effects: [install(under)],
     };
   }
-  if (event.type === 'installed' && update.phase === 'installing') {
-    const { target } = update;
-    const app: InstalledApp = { version: job.version, sha256: job.sha256, jobId: job.id };
-    const onTrial: OnTrial = {
-      job,
-      target,
-      previous: state.active,
-      trial: event.trial,
-      starts: 1,
-    };
-    return {
-      state: {
-        active: target,
-        slots: { ...state.slots, [target]: app },
-        update: { phase: 'rebooting', ...onTrial },
-      },
-      effects: [report(job, 'rebooting'), { type: 'run', slot: target, trial: event.trial }],
-    };
+  return update.phase === 'installing' ? installing(state, update, event) : stay(state);
+};
+
+const installing = (
+  state: UpdateState,
+  update: Extract<Update, { phase: 'installing' }>,
+  event: WorkEvent,
+): Decision => {
+  const { job, release, target, steps } = update;
+  switch (event.type) {
+    case 'stepBegun':
+      if (steps.some(({ name }) => name === event.step)) return stay(state);
+      return stay({
+        ...state,
+        update: {
+          ...update,
+          since: update.since ?? event.bootId,
+          steps: [...steps, { name: event.step, isDone: false }],
+        },
+      });
+    case 'stepDone':
+      if (!steps.some(({ name }) => name === event.step)) return stay(state);
+      return stay({
+        ...state,
+        update: {
+          ...update,
+          steps: steps.map((step) => (step.name === event.step ? { ...step, isDone: true } : step)),
+        },
+      });
+    case 'installed': {
+      const { trial } = event;
+      const app: InstalledApp = { version: job.version, sha256: job.sha256, jobId: job.id };
+      const onTrial: OnTrial = { job, release, target, previous: state.active, trial, starts: 1 };
+      return {
+        state: {
+          ...state,
+          active: target,
+          slots: { ...state.slots, [target]: app },
+          update: { phase: 'rebooting', ...onTrial },
+        },
+        effects: [report(job, 'rebooting'), { type: 'run', slot: target, trial }],
+      };
+    }
+    default:
+      return stay(state);
   }
-  return stay(state);
+};
+
+/** Only what was begun in place has to be undone; a slot is simply not gone over to. */
+const failInstall = (
+  state: UpdateState,
+  { job, release, target, steps }: Installing,
+  error: string,
+): Decision => {
+  if (steps.length === 0 || !canUndo(release)) return settle(state, job, 'failed', error);
+  const { active: previous } = state;
+  return undo(state, { job, release, target, previous, outcome: 'failed', error });
+};
+
+const canUndo = ({ installer, steps }: Release): boolean =>
+  installer === 'script' && steps.some(({ name }) => name === undoStep);
+
+const undo = (state: UpdateState, going: Omit<Undoing, 'undoneIn'>): Decision => {
+  const under: Undoing = { ...going, error: shorten(going.error), undoneIn: null };
+  return { state: { ...state, update: { phase: 'undoing', ...under } }, effects: [back(under)] };
+};
+
+const wentBack = (
+  state: UpdateState,
+  event: Extract<UpdateEvent, { type: 'undone' | 'restarted' }>,
+): Decision => {
+  const { update } = state;
+  if (update.phase !== 'undoing' || update.job.id !== event.jobId) return stay(state);
+  const { job, target, previous, outcome, error, undoneIn } = update;
+  const before: UpdateState = {
+    ...state,
+    active: previous,
+    slots: { ...state.slots, [target]: null },
+  };
+  if (event.type === 'undone' && undoneIn === null) {
+    if (event.error !== null) {
+      return settle(before, job, 'failed', `${error}; it could not be undone: ${event.error}`);
+    }
+    const under: Undoing = { ...update, undoneIn: event.bootId };
+    return { state: { ...state, update: { phase: 'undoing', ...under } }, effects: [back(under)] };
+  }
+  return event.type === 'restarted' && undoneIn !== null
+    ? settle(before, job, outcome, error)
+    : stay(state);
+};
+
+/** What the machine was brought to by other hands, or by its boot loader, is believed; an update under way keeps its own counsel. */
+const found = (state: UpdateState, slot: Slot, app: InstalledApp): Decision => {
+  const { active, slots, update } = state;
+  const isUntouched = ['idle', 'downloading', 'verifying', 'waiting'].includes(update.phase);
+  if (!isUntouched) return stay(state);
+  const known = slots[slot];
+  if (active === slot && known !== null && known.version === app.version) return stay(state);
+  return stay({
+    ...state,
+    active: slot,
+    slots: { ...slots, [slot]: known?.version === app.version ? known : app },
+  });
 };
 
 type RunEvent = Extract<UpdateEvent, { type: 'launched' | 'healthy' | 'exited' | 'overdue' }>;
@@ -277,7 +402,12 @@ const ran = (state: UpdateState, event: RunEvent): Decision => {
         effects: [report(update.job, 'confirming')],
       };
     case 'healthy': {
-      const settled = settle(state, update.job, 'succeeded', null);
+      const { securityCounter } = update.release;
+      const raised = {
+        ...state,
+        securityCounter: Math.max(state.securityCounter, securityCounter),
+      };
+      const settled = settle(raised, update.job, 'succeeded', null);
       return {
         state: settled.state,
         effects: [{ type: 'run', slot: update.target, trial: null }, ...settled.effects],
@@ -313,13 +443,19 @@ const startTrial = (
 };
 
 const rollBack = (state: UpdateState, update: OnTrial, error: string): Decision => {
-  const back: UpdateState = {
+  const { job, release, target, previous } = update;
+  if (canUndo(release)) {
+    return undo(state, { job, release, target, previous, outcome: 'rolled_back', error });
+  }
+  // Nothing is left of what was there before: what cannot be undone is not said to be.
+  if (release.installer === 'script') return settle(state, job, 'failed', error);
+  const before: UpdateState = {
     ...state,
-    active: update.previous,
-    slots: { ...state.slots, [update.target]: null },
+    active: previous,
+    slots: { ...state.slots, [target]: null },
   };
-  const settled = settle(back, update.job, 'rolled_back', error);
-  const runs = running(back);
+  const settled = settle(before, job, 'rolled_back', error);
+  const runs = running(before);
   return {
     state: settled.state,
     effects: [...(runs.length === 0 ? [{ type: 'stop' } as const] : runs), ...settled.effects],

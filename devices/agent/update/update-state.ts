@@ -20,21 +20,49 @@ export interface InstalledApp {
   readonly jobId: string | null;
 }
 
-/** What the archive's manifest asks for while the new application has yet to prove itself. */
+/** What the signed release says of its installation. */
+export interface Release {
+  readonly installer: string;
+  /** The lowest that this device takes once it has run this release. */
+  readonly securityCounter: number;
+  /** Of the script installer; one named `undo` is not run but on the way back. */
+  readonly steps: readonly ReleaseStep[];
+}
+
+export interface ReleaseStep {
+  readonly name: string;
+  /** Of the archive. */
+  readonly file: string;
+  readonly timeoutMs: number;
+}
+
+export const undoStep = 'undo';
+
+/** A step of an installation that was begun, and whether it is done: what is done is not begun again. */
+export interface StepTaken {
+  readonly name: string;
+  readonly isDone: boolean;
+}
+
+/** What is asked of the new software while it has yet to prove itself. */
 export interface Trial {
   readonly deadlineMs: number;
   /** Starts, by a crash or by a power cut, after which the device goes back to what it had. */
   readonly maxStarts: number;
+  /** The machine's boot that it was installed in: it has to come up in another. Null where the machine needs no restart. */
+  readonly since: string | null;
 }
 
 export type Outcome = 'succeeded' | 'failed' | 'rolled_back';
 
 export type Update =
   | { readonly phase: 'idle'; readonly last: FinishedJob | null }
-  /** `waiting`: it is whole here, and the gateway has yet to let it be installed. */
-  | { readonly phase: 'downloading' | 'verifying' | 'waiting'; readonly job: UpdateJob }
-  | { readonly phase: 'installing'; readonly job: UpdateJob; readonly target: Slot }
+  | { readonly phase: 'downloading' | 'verifying'; readonly job: UpdateJob }
+  /** It is whole here, and the gateway has yet to let it be installed. */
+  | { readonly phase: 'waiting'; readonly job: UpdateJob; readonly release: Release }
+  | ({ readonly phase: 'installing' } & Installing)
   | ({ readonly phase: 'rebooting' | 'confirming' } & OnTrial)
+  | ({ readonly phase: 'undoing' } & Undoing)
   | {
       readonly phase: 'settled';
       readonly job: UpdateJob;
@@ -42,14 +70,38 @@ export type Update =
       readonly error: string | null;
     };
 
+export interface Installing {
+  readonly job: UpdateJob;
+  readonly release: Release;
+  readonly target: Slot;
+  /** Before the first, nothing of the device has changed. */
+  readonly steps: readonly StepTaken[];
+  /** The machine's boot that the first step was begun in; null before it, and where there are no steps. */
+  readonly since: string | null;
+}
+
 export interface OnTrial {
   readonly job: UpdateJob;
+  readonly release: Release;
   readonly target: Slot;
   /** Where to go back to; null when nothing ran before. */
   readonly previous: Slot | null;
   readonly trial: Trial;
   /** Starts of the new application, each counted before it happens. */
   readonly starts: number;
+}
+
+/** What was installed in place is taken back: by the archive's own `undo`, then by a restart of the machine. */
+export interface Undoing {
+  readonly job: UpdateJob;
+  readonly release: Release;
+  readonly target: Slot;
+  readonly previous: Slot | null;
+  /** What it then ends with. */
+  readonly outcome: 'failed' | 'rolled_back';
+  readonly error: string;
+  /** The machine's boot that it was undone in; null until it is. */
+  readonly undoneIn: string | null;
 }
 
 export interface FinishedJob {
@@ -60,6 +112,8 @@ export interface FinishedJob {
 export interface UpdateState {
   readonly active: Slot | null;
   readonly slots: Readonly<Record<Slot, InstalledApp | null>>;
+  /** Of the newest release that has proved itself here: a lower one is not taken. */
+  readonly securityCounter: number;
   readonly update: Update;
 }
 
@@ -72,9 +126,17 @@ export type UpdateEvent =
   /** The gateway has no job for this device (any more). */
   | { readonly type: 'withdrawn' }
   | { readonly type: 'downloaded'; readonly jobId: string }
-  | { readonly type: 'verified'; readonly jobId: string }
+  | { readonly type: 'verified'; readonly jobId: string; readonly release: Release }
   /** The gateway lets it be installed now. */
   | { readonly type: 'permitted'; readonly jobId: string }
+  /** To be committed before the step changes anything. */
+  | {
+      readonly type: 'stepBegun';
+      readonly jobId: string;
+      readonly step: string;
+      readonly bootId: string;
+    }
+  | { readonly type: 'stepDone'; readonly jobId: string; readonly step: string }
   | { readonly type: 'installed'; readonly jobId: string; readonly trial: Trial }
   /** Downloading, verifying or installing cannot succeed. */
   | { readonly type: 'failed'; readonly jobId: string; readonly error: string }
@@ -82,6 +144,17 @@ export type UpdateEvent =
   | { readonly type: 'healthy'; readonly slot: Slot }
   | { readonly type: 'exited'; readonly slot: Slot; readonly error: string }
   | { readonly type: 'overdue'; readonly slot: Slot }
+  /** `error`: it could not be undone. */
+  | {
+      readonly type: 'undone';
+      readonly jobId: string;
+      readonly bootId: string;
+      readonly error: string | null;
+    }
+  /** The machine has restarted since, or needs no restart. */
+  | { readonly type: 'restarted'; readonly jobId: string }
+  /** This is what the machine runs, whatever is recorded. */
+  | { readonly type: 'found'; readonly slot: Slot; readonly app: InstalledApp }
   /** The gateway has committed the outcome. */
   | { readonly type: 'answered'; readonly jobId: string }
   /** The gateway has nothing more to do with this job: it ended there, or was never there. */
@@ -105,7 +178,15 @@ export type UpdateEffect =
   /** Asks whether it may be installed now; the answer is `permitted`, or comes later. */
   | { readonly type: 'request'; readonly job: UpdateJob }
   | { readonly type: 'download' | 'verify'; readonly job: UpdateJob }
-  | { readonly type: 'install'; readonly job: UpdateJob; readonly slot: Slot }
+  | {
+      readonly type: 'install';
+      readonly slot: Slot;
+      readonly under: Installing;
+      readonly job: UpdateJob;
+    }
+  | { readonly type: 'undo'; readonly job: UpdateJob; readonly under: Undoing }
+  /** Restarts the machine unless it has since that boot. */
+  | { readonly type: 'restart'; readonly job: UpdateJob; readonly since: string }
   /** Ends what is under way for this job and removes what it left outside the slots. */
   | { readonly type: 'discard'; readonly job: UpdateJob }
   /** This slot's application runs, and no other; on trial its exits are reported instead of repaired. */
@@ -122,6 +203,7 @@ export interface Decision {
 export const newUpdateState = (): UpdateState => ({
   active: null,
   slots: { a: null, b: null },
+  securityCounter: 0,
   update: { phase: 'idle', last: null },
 });
 

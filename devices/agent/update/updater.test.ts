@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { openRecord } from '@holdfast/provisioning/storage/record';
 import t, { type Test } from 'tap';
 import { silentLog as log } from '../log.js';
-import { makeDirectory } from './update-fixture.js';
+import { makeDirectory, plainRelease } from './update-fixture.js';
 import { parseUpdateState } from './update-record.js';
 import { newUpdateState, type UpdateJob } from './update-state.js';
 import { type UpdatePlatform, type UpdateReport, Updater } from './updater.js';
@@ -34,8 +34,11 @@ const setUp = async (
   let look: () => void = () => undefined;
   const works: UpdatePlatform = {
     download: async () => undefined,
-    verify: async () => undefined,
-    install: async () => ({ deadlineMs: 1_000, maxStarts: 1 }),
+    verify: async () => plainRelease,
+    install: async () => ({ deadlineMs: 1_000, maxStarts: 1, since: null }),
+    undo: async () => undefined,
+    bootId: async () => 'boot-1',
+    restart: async () => undefined,
     run: async () => undefined,
     stop: async () => undefined,
     discard: async () => undefined,
@@ -105,9 +108,9 @@ t.test('installs when the gateway lets it, and not before', async (t) => {
   const installed: string[] = [];
   const { updater, reported } = await setUp(t, {
     isAnswered: true,
-    install: async ({ id }) => {
+    install: async (_, { job: { id } }) => {
       installed.push(id);
-      return { deadlineMs: 1_000, maxStarts: 1 };
+      return { deadlineMs: 1_000, maxStarts: 1, since: null };
     },
   });
   await updater.dispatch({ type: 'offered', job, deviceModel: 'pi' });

@@ -7,38 +7,67 @@
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { StoredRecord } from '@holdfast/provisioning/storage/record';
 import { backoff } from '@holdfast/provisioning/time/backoff';
-import { wait } from '@holdfast/provisioning/time/wait';
+import { aborted, wait } from '@holdfast/provisioning/time/wait';
 import type { Log } from '../log.js';
 import { next } from './update-machine.js';
 import type {
   InstalledApp,
+  Installing,
   JobStatus,
+  Release,
   Slot,
   Trial,
+  Undoing,
   UpdateEffect,
   UpdateEvent,
   UpdateJob,
   UpdateState,
 } from './update-state.js';
 
-/** What an update does to a device; everything may be asked for again after a break. */
+/** What an update does to a device: an installer with its images. Everything may be asked for again after a break. */
 export interface UpdatePlatform {
+  /** What the machine runs, where others than this agent decide it; asked at the start. */
+  found?(): Promise<Found | null>;
+  /** Refuses what would not be installed, as early as it can be told, then fetches it. */
   download(
     job: UpdateJob,
     signal: AbortSignal,
     onProgress: (percent: number) => void,
   ): Promise<void>;
-  verify(job: UpdateJob, signal: AbortSignal): Promise<void>;
-  install(job: UpdateJob, slot: Slot, signal: AbortSignal): Promise<Trial>;
+  /** What the release keys have signed of it; rejects whatever this device would not install. */
+  verify(job: UpdateJob, signal: AbortSignal): Promise<Release>;
+  install(slot: Slot, under: Installing, context: InstallContext): Promise<Trial>;
+  /** Takes back what was installed in place. */
+  undo(under: Undoing, signal: AbortSignal): Promise<void>;
+  /** Names the machine's boot: another after each restart. */
+  bootId(): Promise<string>;
+  /** Resolves when the machine has restarted since that boot, or needs no restart. */
+  restart(since: string, signal: AbortSignal): Promise<void>;
+  /** This runs, and nothing else; on trial it tells how it goes. */
   run(slot: Slot, app: InstalledApp, trial: Trial | null): Promise<void>;
   stop(): Promise<void>;
   discard(job: UpdateJob): Promise<void>;
+}
+
+export interface Found {
+  readonly slot: Slot;
+  readonly app: InstalledApp;
+}
+
+export interface InstallContext {
+  readonly signal: AbortSignal;
+  /** Percent of the whole installation. */
+  readonly onProgress: (percent: number) => void;
+  /** Work that is committed before and after, and skipped once it is done. From the first on there is only forward or back. */
+  readonly step: (name: string, work: () => Promise<void>) => Promise<void>;
 }
 
 export interface UpdateReport {
   readonly status: JobStatus;
   readonly error: string | null;
   readonly progress: number | null;
+  /** The step of the installation that is under way. */
+  readonly step?: string;
   /** What runs now; null when nothing was ever installed. */
   readonly version: string | null;
 }
@@ -58,7 +87,12 @@ export interface UpdaterDeps {
   readonly log: Log;
 }
 
-type Work = Extract<UpdateEffect, { type: 'download' | 'verify' | 'install' }>;
+type Work = Extract<UpdateEffect, { type: 'download' | 'verify' | 'install' | 'undo' | 'restart' }>;
+
+/** Every ten percent: each report is a commit on the gateway's side. */
+const reportEvery = 10;
+
+const undoAttempts = 3;
 
 interface WorkUnderWay {
   readonly name: string;
@@ -87,8 +121,14 @@ export class Updater {
   }
 
   /** Takes up whatever was committed before this process started. */
-  open(): Promise<void> {
-    return this.dispatch({ type: 'started' });
+  async open(): Promise<void> {
+    const { platform, log } = this.#deps;
+    const found = await platform.found?.().catch((error: unknown) => {
+      log.error({ error: messageOf(error) }, 'what runs here is not known');
+      return null;
+    });
+    if (found) await this.dispatch({ type: 'found', ...found });
+    await this.dispatch({ type: 'started' });
   }
 
   /** Resolves when the event was decided, committed and its effects begun. */
@@ -162,6 +202,8 @@ export class Updater {
       case 'download':
       case 'verify':
       case 'install':
+      case 'undo':
+      case 'restart':
         await this.#begin(effect);
         return;
       case 'discard':
@@ -207,28 +249,97 @@ export class Updater {
   }
 
   async #workOn(effect: Work, signal: AbortSignal): Promise<UpdateEvent> {
-    const { platform, reporter } = this.#deps;
+    const { platform } = this.#deps;
     const { job } = effect;
+    const jobId = job.id;
     switch (effect.type) {
-      case 'download': {
-        const { version } = this;
-        await platform.download(job, signal, (progress) => {
-          // Every ten percent: each report is a commit on the gateway's side.
-          if (progress % 10 !== 0) return;
-          reporter.report(job, { status: 'downloading', error: null, progress, version });
-        });
-        return { type: 'downloaded', jobId: job.id };
-      }
+      case 'download':
+        await platform.download(job, signal, this.#progressOf(job, 'downloading'));
+        return { type: 'downloaded', jobId };
       case 'verify':
-        await platform.verify(job, signal);
-        return { type: 'verified', jobId: job.id };
+        return { type: 'verified', jobId, release: await platform.verify(job, signal) };
       case 'install':
-        return {
-          type: 'installed',
-          jobId: job.id,
-          trial: await platform.install(job, effect.slot, signal),
-        };
+        return { type: 'installed', jobId, trial: await this.#install(effect.under, signal) };
+      case 'undo': {
+        const error = await this.#undo(effect.under, signal);
+        return { type: 'undone', jobId, bootId: await platform.bootId(), error };
+      }
+      case 'restart':
+        await this.#restart(effect.since, signal);
+        return { type: 'restarted', jobId };
     }
+  }
+
+  #install(under: Installing, signal: AbortSignal): Promise<Trial> {
+    const { platform } = this.#deps;
+    const { job, target } = under;
+    const jobId = job.id;
+    const done = new Set(under.steps.filter(({ isDone }) => isDone).map(({ name }) => name));
+    let current: string | undefined;
+    const onProgress = this.#progressOf(job, 'installing', () => current);
+    const step = async (name: string, work: () => Promise<void>): Promise<void> => {
+      if (done.has(name)) return;
+      const bootId = await platform.bootId();
+      await this.#committed({ type: 'stepBegun', jobId, step: name, bootId }, signal);
+      current = name;
+      await work();
+      await this.#committed({ type: 'stepDone', jobId, step: name }, signal);
+    };
+    return platform.install(target, under, { signal, onProgress, step });
+  }
+
+  /** Work that waits for a decision must not hold up the one that ends it. */
+  async #committed(event: UpdateEvent, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await Promise.race([this.dispatch(event), aborted(signal)]);
+    signal.throwIfAborted();
+    this.#closing.signal.throwIfAborted();
+  }
+
+  /** Why it could not be undone, or null. */
+  async #undo(under: Undoing, signal: AbortSignal): Promise<string | null> {
+    let error: string | null = null;
+    for (let attempt = 1; attempt <= undoAttempts; attempt += 1) {
+      try {
+        await this.#deps.platform.undo(under, signal);
+        return null;
+      } catch (failure) {
+        signal.throwIfAborted();
+        error = messageOf(failure);
+        this.#deps.log.error({ attempt, error }, 'the update is not undone');
+      }
+    }
+    return error;
+  }
+
+  /** A machine that does not restart when asked goes on as it is. */
+  async #restart(since: string, signal: AbortSignal): Promise<void> {
+    await this.#deps.platform.restart(since, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      this.#deps.log.error({ error: messageOf(error) }, 'the machine does not restart');
+    });
+  }
+
+  #progressOf(
+    job: UpdateJob,
+    status: 'downloading' | 'installing',
+    step: () => string | undefined = () => undefined,
+  ): (percent: number) => void {
+    const { version } = this;
+    let told = -1;
+    return (percent) => {
+      const progress = Math.floor(Math.min(percent, 100) / reportEvery) * reportEvery;
+      if (progress <= told) return;
+      told = progress;
+      const name = step();
+      this.#deps.reporter.report(job, {
+        status,
+        error: null,
+        progress,
+        version,
+        ...(name !== undefined && { step: name }),
+      });
+    };
   }
 
   async #endWork(): Promise<void> {

@@ -1,0 +1,130 @@
+/**
+ * An installer with the images that it installs: fetched over the LAN, checked against what the release keys signed, looked through,
+ * handed over.
+ *
+ * Errors of `verify`: those of the check, `UPDATE_INSTALLER_MISMATCH`, `UPDATE_DIGEST_MISMATCH`, those of the installer's `inspect`.
+ */
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import type { Agent } from 'node:https';
+import { join } from 'node:path';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { partialOf } from '@holdfast/provisioning/transfer/download';
+import { digestOf } from '@holdfast/provisioning/transfer/file-digest';
+import { fetchFirmware } from './fetch-firmware.js';
+import type { Installer } from './installer.js';
+import type {
+  InstalledApp,
+  Installing,
+  Release,
+  Slot,
+  Trial,
+  Undoing,
+  UpdateJob,
+} from './update-state.js';
+import type { Found, InstallContext, UpdatePlatform } from './updater.js';
+
+/** What the release keys signed of an image; rejects, by name, what this device may not install. */
+export type ReleaseCheck = (job: UpdateJob, signal: AbortSignal) => Promise<Release>;
+
+export interface ImagePlatformDeps {
+  readonly installer: Installer;
+  readonly check: ReleaseCheck;
+  /** The gateway's HTTPS address as it is now, and how to speak with it. */
+  readonly gateway: { readonly baseUrl: () => string; readonly agent?: () => Agent };
+}
+
+export class ImagePlatform implements UpdatePlatform {
+  readonly #deps: ImagePlatformDeps;
+  readonly #folder: string;
+
+  constructor(deps: ImagePlatformDeps, options: { readonly directory: string }) {
+    this.#deps = deps;
+    this.#folder = join(options.directory, 'download');
+  }
+
+  async found(): Promise<Found | null> {
+    return (await this.#deps.installer.found?.()) ?? null;
+  }
+
+  async download(
+    job: UpdateJob,
+    signal: AbortSignal,
+    onProgress: (percent: number) => void,
+  ): Promise<void> {
+    await this.#sweep(job);
+    // Before a byte is fetched: what is refused costs nothing then.
+    await this.#check(job, signal);
+    const { baseUrl, agent } = this.#deps.gateway;
+    await fetchFirmware(
+      {
+        sha256: job.sha256,
+        sizeBytes: job.sizeBytes,
+        path: this.#image(job),
+        url: () => new URL(job.url, baseUrl()).href,
+      },
+      { signal, onProgress, ...(agent && { agent: agent() }) },
+    );
+  }
+
+  async verify(job: UpdateJob, signal: AbortSignal): Promise<Release> {
+    // Again: it may have taken days to arrive, and been recalled meanwhile.
+    const release = await this.#check(job, signal);
+    if ((await digestOf(this.#image(job), signal)) !== job.sha256) {
+      throw new HoldfastError('UPDATE_DIGEST_MISMATCH', 'The downloaded file has changed');
+    }
+    await this.#deps.installer.inspect(this.#image(job), job, release, signal);
+    return release;
+  }
+
+  install(slot: Slot, under: Installing, context: InstallContext): Promise<Trial> {
+    return this.#deps.installer.install(this.#image(under.job), slot, under, context);
+  }
+
+  async undo(under: Undoing, signal: AbortSignal): Promise<void> {
+    await this.#deps.installer.undo?.(this.#image(under.job), under, signal);
+  }
+
+  bootId(): Promise<string> {
+    return this.#deps.installer.bootId();
+  }
+
+  restart(since: string, signal: AbortSignal): Promise<void> {
+    return this.#deps.installer.restart(since, signal);
+  }
+
+  run(slot: Slot, app: InstalledApp, trial: Trial | null): Promise<void> {
+    return this.#deps.installer.run(slot, app, trial);
+  }
+
+  stop(): Promise<void> {
+    return this.#deps.installer.stop();
+  }
+
+  async discard(job: UpdateJob): Promise<void> {
+    await this.#deps.installer.discard?.(job);
+    await rm(this.#image(job), { force: true });
+    await rm(partialOf(this.#image(job)), { force: true });
+  }
+
+  async #check(job: UpdateJob, signal: AbortSignal): Promise<Release> {
+    const release = await this.#deps.check(job, signal);
+    const { name } = this.#deps.installer;
+    if (release.installer !== name) {
+      const message = `It is made for the installer ${release.installer}, this device has ${name}`;
+      throw new HoldfastError('UPDATE_INSTALLER_MISMATCH', message);
+    }
+    return release;
+  }
+
+  /** What jobs before left behind, when the device stopped before it could clean up. */
+  async #sweep(job: UpdateJob): Promise<void> {
+    await mkdir(this.#folder, { recursive: true });
+    for (const name of await readdir(this.#folder)) {
+      if (!name.startsWith(job.sha256)) await rm(join(this.#folder, name), { force: true });
+    }
+  }
+
+  #image(job: UpdateJob): string {
+    return join(this.#folder, job.sha256);
+  }
+}
