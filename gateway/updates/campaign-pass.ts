@@ -219,4 +219,4 @@ export class CampaignPass {
 }
 
 /** Doors whose protocol has the device ask before it installs. */
-const asksFirst: readonly Door[] = ['native', 'serial'];
+export const asksFirst: readonly Door[] = ['native', 'serial'];

@@ -60,7 +60,8 @@ const settleMs = 10_000;
 const cancelTimeoutMs = 10 * 60_000;
 const siteRetries = 10;
 
-export const policyOf = ({ body: { policy } }: Campaign): ExecutionPolicy => ({
+export const policyOf = ({ body: { policy, document } }: Campaign): ExecutionPolicy => ({
+  isJob: document !== null,
   retries: policy.retries,
   siteRetries,
   retryAfterMs: { first: 10_000, most: 600_000 },

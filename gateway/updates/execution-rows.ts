@@ -64,6 +64,7 @@ export const executionOf = (row: ExecutionRow, ahead = 0): Execution => ({
   details: row.details === null ? null : (JSON.parse(row.details) as Record<string, string>),
   queuedAt: row.queued_at,
   startedAt: row.started_at,
+  updatedAt: row.updated_at,
   notBefore: shifted(row.not_before, -ahead),
   deadline: shifted(row.deadline, -ahead),
   version: row.version,

@@ -36,6 +36,8 @@ export interface Execution {
   readonly queuedAt: number;
   /** When it was first taken up by the device; null before. Both epoch ms. */
   readonly startedAt: number | null;
+  /** When it was last committed, epoch ms. */
+  readonly updatedAt: number;
   /** While queued: not to be offered before, epoch ms. */
   readonly notBefore: number;
   /** When the present stage has taken too long, epoch ms; null where nothing runs out. */
@@ -45,6 +47,8 @@ export interface Execution {
 }
 
 export interface ExecutionPolicy {
+  /** A plain job: there is no boot to prove. */
+  readonly isJob: boolean;
   /** Further attempts after one that failed through the device. */
   readonly retries: number;
   readonly siteRetries: number;
@@ -90,6 +94,9 @@ export type ExecutionEvent =
       readonly error?: string;
       readonly boot?: string;
       readonly version?: string;
+      readonly details?: Readonly<Record<string, string>>;
+      /** Own time of this stage in ms; 0 takes that back. */
+      readonly stepTimeoutMs?: number;
       /** It wants to begin what may not begin now: until when, epoch ms (null: nobody knows), and why. */
       readonly held?: { readonly until: number | null; readonly reason: string };
     }
@@ -100,6 +107,8 @@ export type ExecutionEvent =
       readonly boot: string;
       readonly version: string | null;
     }
+  /** The device speaks this door. */
+  | { readonly type: 'heard'; readonly door: Door }
   /** It is time to look at the deadline. */
   | { readonly type: 'ticked' }
   /** The gateway was away: what ran out meanwhile did so through no fault of the device. */
@@ -142,6 +151,7 @@ export const newExecution = (
   details: null,
   queuedAt,
   startedAt: null,
+  updatedAt: queuedAt,
   notBefore: 0,
   deadline: null,
   version: 1,

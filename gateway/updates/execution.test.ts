@@ -15,6 +15,7 @@ import {
 } from './execution-state.js';
 
 const policy: ExecutionPolicy = {
+  isJob: false,
   retries: 1,
   siteRetries: 2,
   retryAfterMs: { first: 10, most: 15 },

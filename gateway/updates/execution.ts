@@ -17,8 +17,10 @@ import {
   learnFromReport,
   learnFromSight,
   outcomeOfSilence,
+  withDetails,
 } from './proof-of-boot.js';
 
+type ExecutionDoor = NonNullable<Execution['door']>;
 type Event<T extends ExecutionEvent['type']> = Extract<ExecutionEvent, { type: T }>;
 
 export const next = (
@@ -35,6 +37,8 @@ export const next = (
       return report(state, event, policy, now);
     case 'seen':
       return see(state, event, policy, now);
+    case 'heard':
+      return hear(state, event.door);
     case 'ticked':
       return isOverdue(state, now) ? expire(state, policy, now) : stay(state);
     case 'resumed':
@@ -74,7 +78,7 @@ const offer = (
   now: number,
 ): Decision => {
   if (state.status !== 'queued' || now < state.notBefore) return stay(state);
-  const runsIt = version === state.toVersion;
+  const runsIt = !policy.isJob && version === state.toVersion;
   if (runsIt && state.door === null) {
     return end(state, 'superseded', `it runs ${state.toVersion} already`);
   }
@@ -111,16 +115,22 @@ const report = (
   const state = learnFromReport(before, event);
   switch (event.status) {
     case 'succeeded':
-      return claim(before, state, event, policy, now);
+      return policy.isJob ? finish(before, state) : claim(before, state, event, policy, now);
     case 'rolled_back':
       return end(state, 'rolled_back', event.error ?? null);
     case 'failed':
     case 'cancelled':
-      return giveUp(before, event, policy, now);
+      return giveUp(withDetails(before, event), event, policy, now);
     default:
       return advance(before, state, event, event.status, policy, now);
   }
 };
+
+/** A plain job has nothing to prove. */
+const finish = (before: Execution, state: Execution): Decision =>
+  before.status === 'queued'
+    ? refuse(before, 'its time for this attempt has run out')
+    : end(state, 'succeeded', null);
 
 /** The device says it cannot or will not. */
 const giveUp = (
@@ -167,9 +177,22 @@ const advance = (
     furthest: rank(status) > rank(before.furthest) ? status : before.furthest,
     progress: coarse(before, status, event.progress),
     error: event.error ?? null,
-    deadline: isFurther || isOnTrial ? now + timeoutOf(status, policy) : before.deadline,
+    deadline: deadlineOf(before, event, isFurther || isOnTrial, policy, now),
   };
   return isSameAs(before, changes) ? stay(before) : change(before, changes);
+};
+
+const deadlineOf = (
+  before: Execution,
+  { status, stepTimeoutMs }: Event<'reported'>,
+  isNewStage: boolean,
+  policy: ExecutionPolicy,
+  now: number,
+): number | null => {
+  if (stepTimeoutMs !== undefined && stepTimeoutMs > 0) return now + stepTimeoutMs;
+  if (!isNewStage && stepTimeoutMs === undefined) return before.deadline;
+  // Reports of other kinds end a stage, so they come here never.
+  return now + timeoutOf(status as ExecutionStatus, policy);
 };
 
 /** What begins to change the device, so that it has to wait for its time. */
@@ -272,6 +295,7 @@ const see = (
       ? change(before, { door: event.door, bootBefore: event.boot }, ['notify'])
       : stay(before);
   }
+  if (policy.isJob) return stay(before);
   const state = learnFromSight(before, event);
   if (state === before) return stay(before);
   if (!isUp(state) || isUp(before)) return change(before, state);
@@ -279,6 +303,12 @@ const see = (
   if (!tellsStages || before.claimed) return end(state, 'succeeded', null);
   return change(state, { status: 'confirming', progress: null, deadline: now + policy.settleMs });
 };
+
+/** What was offered through another door and not taken up is told through this one; what it proves there begins anew. */
+const hear = (state: Execution, door: ExecutionDoor): Decision =>
+  state.status === 'offered' && state.door !== door
+    ? change(state, { door, bootBefore: null, seen: null }, ['notify'])
+    : stay(state);
 
 const expire = (state: Execution, policy: ExecutionPolicy, now: number): Decision => {
   switch (state.status) {
@@ -288,6 +318,7 @@ const expire = (state: Execution, policy: ExecutionPolicy, now: number): Decisio
       return failAttempt(state, 'the device did not take the offer up in time', policy, now);
     case 'rebooting':
     case 'confirming': {
+      if (policy.isJob) return failAttempt(state, `${state.status} took too long`, policy, now);
       const outcome = outcomeOfSilence(state);
       return outcome.status === 'failed'
         ? failAttempt(state, outcome.error ?? '', policy, now)

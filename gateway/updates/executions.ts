@@ -30,6 +30,7 @@ import {
   type ExecutionEvent,
   newExecution,
 } from './execution-state.js';
+import { rank } from './execution-steps.js';
 
 export interface ExecutionsDeps {
   readonly site: SiteStore;
@@ -154,11 +155,13 @@ export class Executions {
       const refused = guard?.(before);
       if (refused !== undefined) return { state: before, effects: [], refused };
       const now = this.#deps.time();
-      const decision = next(before, event, policyOf(run.campaign), now);
-      if (decision.state === before) return decision;
+      const decided = next(before, event, policyOf(run.campaign), now);
+      if (decided.state === before) return decided;
+      const writeTime = this.#writeTime();
+      const decision = { ...decided, state: dated(decided.state, writeTime.at) };
       try {
         await this.#deps.site.commit(
-          decisionWrite(run.campaign, device, before, decision, this.#writeTime()),
+          decisionWrite(run.campaign, device, before, decision, writeTime),
         );
       } catch (error) {
         if (isHoldfastError(error, 'STORE_CONFLICT')) await this.#reread(run, device);
@@ -291,6 +294,12 @@ export class Executions {
     return turn;
   }
 }
+
+const dated = (state: Execution, at: number): Execution => ({
+  ...state,
+  startedAt: state.startedAt ?? (rank(state.status) > rank('offered') ? at : null),
+  updatedAt: at,
+});
 
 export const openExecutions = async (deps: ExecutionsDeps): Promise<Executions> =>
   new Executions(

@@ -21,7 +21,8 @@ const beforeRestart: ReadonlySet<string> = new Set<ExecutionStatus>([
 ]);
 
 /** What a report says of the device's run; the same state when it says nothing new. */
-export const learnFromReport = (state: Execution, report: Reported): Execution => {
+export const learnFromReport = (before: Execution, report: Reported): Execution => {
+  const state = withDetails(before, report);
   const { boot, version, status, door } = report;
   // Runs are named differently at each door, so one can't be compared with another's.
   if (door !== state.door) return { ...state, bootBefore: boot ?? null, seen: null };
@@ -47,6 +48,14 @@ export const learnFromSight = (state: Execution, { boot, version }: Seen): Execu
   }
   // The old version in a new session: it only reconnected. Without a version nothing is known yet.
   return version === null ? state : { ...state, bootBefore: boot, seen: null };
+};
+
+/** What a device says besides is added to what it said before. */
+export const withDetails = (state: Execution, { details }: Reported): Execution => {
+  if (details === undefined) return state;
+  const known = state.details ?? {};
+  const isNew = Object.entries(details).some(([name, value]) => known[name] !== value);
+  return isNew ? { ...state, details: { ...known, ...details } } : state;
 };
 
 const withSeen = (state: Execution, boot: string, version: string | null): Execution => {

@@ -5,6 +5,7 @@
  * campaign is settled) is found in passes (`CampaignPass`); one is due after each change and when the earliest time comes.
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { isTerminal } from '@holdfast/protos/link/execution-status';
 import type {
   JobExecutionPayload,
   JobStatus,
@@ -15,13 +16,23 @@ import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { ClockCorrection } from '@holdfast/provisioning/time/trusted-clock';
 import type { OutboundMessage } from '../broker/broker.js';
+import type { DeviceFacts } from '../devices/device.js';
 import type { Door, JobAnswer, StatusSent } from '../devices/device-events.js';
 import type { DeviceChange } from '../devices/devices.js';
 import type { PlanChange } from '../link/plan-view.js';
 import type { Performer } from '../store/outbox.js';
 import type { SiteStore } from '../store/site-store.js';
 import { type Campaign, imageOf, nextWakeAt } from './campaign.js';
-import { CampaignPass, type CampaignPassDeps } from './campaign-pass.js';
+import { asksFirst, CampaignPass, type CampaignPassDeps } from './campaign-pass.js';
+import {
+  type DeviceExecutions,
+  type ExecutionReport,
+  type ExecutionView,
+  type ReportAnswer,
+  type ReportRefusal,
+  type TellDevice,
+  viewOf,
+} from './device-executions.js';
 import { isChange, isChanging, isUnderWay } from './execution.js';
 import { notifyKind } from './execution-rows.js';
 import type { Execution, ExecutionEvent, ReportedStatus } from './execution-state.js';
@@ -38,6 +49,7 @@ export interface UpdatesDeps {
     onChange(listener: (change: PlanChange) => void): () => void;
   };
   readonly devices: CampaignPassDeps['devices'] & {
+    learned(device: string, facts: DeviceFacts): void;
     onChange(listener: (change: DeviceChange) => void): () => void;
   };
   readonly firmware: CampaignPassDeps['firmware'] & {
@@ -62,12 +74,13 @@ export interface UpdatesOptions {
   readonly passAfterMs?: number;
 }
 
-export class Updates {
+export class Updates implements DeviceExecutions {
   readonly #deps: UpdatesDeps;
   readonly #options: UpdatesOptions;
   readonly #startedAt: number;
   readonly #startedMonotonic: number;
   readonly #stops: (() => void)[] = [];
+  readonly #tellers = new Map<Door, TellDevice>();
   readonly #passes: PassTimer;
   #opened: { readonly executions: Executions; readonly pass: CampaignPass } | undefined;
 
@@ -164,32 +177,22 @@ export class Updates {
     door: Door = 'native',
   ): Promise<JobAnswer> {
     const { status, progress, error, boot_id, version, expected_version } = update;
-    const closed = isChange(statusOfJob(status)) ? this.#installClosed(device) : undefined;
-    const event: ExecutionEvent = {
-      type: 'reported',
+    const answer = await this.report(device, job, {
       door,
       status: statusOfJob(status),
-      ...(closed === undefined ? {} : { held: this.#heldBy(closed) }),
       ...(progress === undefined ? {} : { progress }),
       ...(error === undefined ? {} : { error }),
       ...(status === 'rejected' && error === undefined ? { error: 'the device refuses it' } : {}),
       ...(boot_id === undefined ? {} : { boot: boot_id }),
       ...(version === undefined ? {} : { version }),
-    };
-    const decision = await this.#executions.decide(job, device, event, (state) =>
-      expected_version === undefined || expected_version === state.version
-        ? undefined
-        : `it has version ${state.version}`,
-    );
-    const campaign = this.#executions.campaign(job);
-    if (decision === undefined || campaign === undefined) return notFound(job);
-    return decision.refused === undefined
-      ? { accepted: true, execution: jobOf(campaign, decision.state) }
-      : {
-          accepted: false,
-          code: closed !== undefined && isHeld(decision.state) ? 423 : 409,
-          message: decision.refused,
-        };
+      ...(expected_version === undefined ? {} : { expectedVersion: expected_version }),
+    });
+    if (answer.accepted) {
+      const { campaign, execution } = answer.view;
+      return { accepted: true, execution: jobOf(campaign, execution) };
+    }
+    const { reason, message } = answer;
+    return { accepted: false, code: codes[reason], message };
   }
 
   /** A device reports in the older set's words. */
@@ -200,14 +203,72 @@ export class Updates {
       this.#deps.log.warn({ device, campaign, status: event.status }, 'an unknown update status');
       return;
     }
-    await this.#executions.decide(event.campaign, event.device, {
-      type: 'reported',
+    await this.report(event.device, event.campaign, {
       door: 'devices',
       status,
       boot: event.session,
       ...(event.progress === undefined ? {} : { progress: event.progress }),
       ...(event.error === undefined ? {} : { error: event.error }),
     });
+  }
+
+  async report(device: string, job: string, report: ExecutionReport): Promise<ReportAnswer> {
+    const { expectedVersion, ...said } = report;
+    const closed =
+      asksFirst.includes(said.door) && isChange(said.status)
+        ? this.#installClosed(device)
+        : undefined;
+    const event: ExecutionEvent = {
+      type: 'reported',
+      ...said,
+      ...(closed === undefined ? {} : { held: this.#heldBy(closed) }),
+    };
+    let isStale = false;
+    const decision = await this.#executions.decide(job, device, event, (state) => {
+      isStale = expectedVersion !== undefined && expectedVersion !== state.version;
+      return isStale ? `it has version ${state.version}` : undefined;
+    });
+    const campaign = this.#executions.campaign(job);
+    if (decision === undefined || campaign === undefined) {
+      const message = `there is no job ${job} for this device`;
+      return { accepted: false, reason: 'not_found', message };
+    }
+    const { state, refused } = decision;
+    const view = viewOf(campaign, device, state);
+    if (refused === undefined) return { accepted: true, view };
+    const reason = isStale
+      ? 'version'
+      : closed !== undefined && isHeld(state)
+        ? 'closed'
+        : isTerminal(state.status)
+          ? 'over'
+          : 'transition';
+    return { accepted: false, reason, message: refused, view };
+  }
+
+  executionsOf(device: string): readonly ExecutionView[] {
+    return [...this.#executions.liveOf(device)]
+      .filter(([, { status }]) => isUnderWay(status))
+      .map(([campaign, execution]) => viewOf(campaign, device, execution))
+      .sort((a, b) => a.queuedAt - b.queuedAt || a.execution.offers - b.execution.offers);
+  }
+
+  async executionOf(device: string, job: string): Promise<ExecutionView | undefined> {
+    const campaign = this.#executions.campaign(job);
+    const execution = await this.#executions.getDecided(job, device);
+    return campaign && execution && viewOf(campaign, device, execution);
+  }
+
+  async heard(device: string, door: Door): Promise<void> {
+    if (this.#deps.devices.get(device)?.door !== door) this.#deps.devices.learned(device, { door });
+    const other = [...this.#executions.liveOf(device)].filter(
+      ([, execution]) => execution.status === 'offered' && execution.door !== door,
+    );
+    await this.#executions.decideAll(other, ([{ id }]) => [id, device, { type: 'heard', door }]);
+  }
+
+  tellThrough(door: Door, tell: TellDevice): void {
+    this.#tellers.set(door, tell);
   }
 
   /** A device was seen in a run of its software: `boot` names it, `version` is what it says it runs. */
@@ -282,6 +343,8 @@ export class Updates {
       if (execution.status !== 'offered') return;
       const command = olderCommandOf(campaign, execution, this.#options.httpsAddress());
       if (command) await this.#publish(buildTopic({ kind: 'older_command', device }), command);
+    } else if (execution.door !== null && this.#tellers.has(execution.door)) {
+      await this.#tellers.get(execution.door)?.(device, id);
     } else if (execution.door === 'serial') {
       if (execution.status !== 'offered') return;
       await this.#deps.offerOnLine?.(device, jobOf(campaign, execution));
@@ -332,6 +395,14 @@ const lookAtWindowsMs = 30_000;
 
 /** Of an execution that was just refused to go on while a window is closed. */
 const isHeld = (state: Execution): boolean => state.status === 'verifying' && !isChanging(state);
+
+const codes: Readonly<Record<ReportRefusal, 404 | 409 | 423>> = {
+  not_found: 404,
+  version: 409,
+  over: 409,
+  transition: 409,
+  closed: 423,
+};
 
 const notFound = (job: string): JobAnswer => ({
   accepted: false,
