@@ -24,6 +24,7 @@ export interface ExecutionRow {
   readonly seen_boot: string | null;
   readonly seen_version: string | null;
   readonly claimed: number;
+  readonly held: number;
   readonly furthest: string;
   readonly progress: number | null;
   readonly error: string | null;
@@ -58,6 +59,7 @@ export const executionOf = (row: ExecutionRow, ahead = 0): Execution => ({
   bootBefore: row.boot_before,
   seen: row.seen_boot === null ? null : { boot: row.seen_boot, version: row.seen_version },
   claimed: row.claimed === 1,
+  held: row.held === 1,
   furthest: row.furthest as ExecutionStatus,
   progress: row.progress,
   error: row.error,
@@ -154,7 +156,7 @@ export const decisionWrite = (
 ): (Statement | Append)[] => [
   {
     sql: `UPDATE executions SET status = ?, door = ?, attempt = ?, offers = ?, site_failures = ?, from_version = ?,
-            boot_before = ?, seen_boot = ?, seen_version = ?, claimed = ?, furthest = ?, progress = ?,
+            boot_before = ?, seen_boot = ?, seen_version = ?, claimed = ?, held = ?, furthest = ?, progress = ?,
             error = ?, details = ?, started_at = ?, not_before = ?, deadline = ?, version = ?, updated_at = ?
           WHERE campaign = ? AND device = ? AND version = ?`,
     params: [
@@ -168,6 +170,7 @@ export const decisionWrite = (
       state.seen?.boot ?? null,
       state.seen?.version ?? null,
       state.claimed ? 1 : 0,
+      state.held ? 1 : 0,
       state.furthest,
       state.progress,
       state.error,

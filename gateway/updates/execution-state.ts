@@ -29,6 +29,8 @@ export interface Execution {
   readonly claimed: boolean;
   /** The furthest status of this attempt: going back to an earlier one does not buy new time. */
   readonly furthest: ExecutionStatus;
+  /** It has what it needs and may not begin to install yet; it takes no place meanwhile. */
+  readonly held: boolean;
   readonly progress: number | null;
   readonly error: string | null;
   /** What the device said besides, by names of its own. */
@@ -117,7 +119,15 @@ export type ExecutionEvent =
   | { readonly type: 'site_failed'; readonly error: string }
   | { readonly type: 'cancel' }
   /** A newer campaign wants this device. */
-  | { readonly type: 'supersede' };
+  | { readonly type: 'supersede' }
+  /** Updates are stopped or paused: what was offered, or also what is downloaded, is taken back, and costs no attempt. */
+  | {
+      readonly type: 'withdraw';
+      readonly from: 'offers' | 'downloads';
+      readonly reason: string;
+    }
+  /** It can never be offered to this device. */
+  | { readonly type: 'refuse'; readonly error: string };
 
 /** What the device has to be told; performed after the commit, again after a crash. */
 export type ExecutionEffect = 'notify';
@@ -146,6 +156,7 @@ export const newExecution = (
   seen: null,
   claimed: false,
   furthest: 'queued',
+  held: false,
   progress: null,
   error: null,
   details: null,

@@ -75,6 +75,10 @@ const events = {
   'site failed': { type: 'site_failed', error: 'the disk is full' },
   cancel: { type: 'cancel' },
   supersede: { type: 'supersede' },
+  'withdraw offers': { type: 'withdraw', from: 'offers', reason: 'it is paused' },
+  'withdraw downloads': { type: 'withdraw', from: 'downloads', reason: 'updates are stopped' },
+  refuse: { type: 'refuse', error: 'FIRMWARE_WRONG_HARDWARE' },
+  'heard at another door': { type: 'heard', door: 'aws' },
 } as const satisfies Record<string, ExecutionEvent>;
 type EventName = keyof typeof events;
 
@@ -226,6 +230,10 @@ const table: Record<EventName, Partial<Record<ExecutionStatus, string>>> = {
     in_progress: 'cancelling',
   },
   supersede: { queued: 'superseded', offered: 'superseded' },
+  'withdraw offers': { offered: 'queued' },
+  'withdraw downloads': { offered: 'queued', downloading: 'queued', verifying: 'queued' },
+  refuse: { queued: 'failed', offered: 'failed' },
+  'heard at another door': {},
 };
 
 /** Reports to an execution that is over: only its own outcome is taken again. */

@@ -33,7 +33,8 @@ import {
   type TellDevice,
   viewOf,
 } from './device-executions.js';
-import { isChange, isChanging, isUnderWay } from './execution.js';
+import { isUnderWay } from './execution.js';
+import { isChange } from './execution-reports.js';
 import { notifyKind } from './execution-rows.js';
 import type { Execution, ExecutionEvent, ReportedStatus } from './execution-state.js';
 import { type Executions, openExecutions } from './executions.js';
@@ -238,7 +239,7 @@ export class Updates implements DeviceExecutions {
     if (refused === undefined) return { accepted: true, view };
     const reason = isStale
       ? 'version'
-      : closed !== undefined && isHeld(state)
+      : state.held
         ? 'closed'
         : isTerminal(state.status)
           ? 'over'
@@ -392,9 +393,6 @@ export class Updates implements DeviceExecutions {
 }
 
 const lookAtWindowsMs = 30_000;
-
-/** Of an execution that was just refused to go on while a window is closed. */
-const isHeld = (state: Execution): boolean => state.status === 'verifying' && !isChanging(state);
 
 const codes: Readonly<Record<ReportRefusal, 404 | 409 | 423>> = {
   not_found: 404,
