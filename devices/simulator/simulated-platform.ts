@@ -80,7 +80,7 @@ export class SimulatedPlatform implements UpdatePlatform {
     if ((await digestOf(this.#firmware(job), signal)) !== job.sha256) {
       throw new HoldfastError('UPDATE_DIGEST_MISMATCH', 'The downloaded file has changed');
     }
-    return this.#deps.check(job, signal);
+    return this.#deps.check(job, 'install', signal);
   }
 
   async install(slot: Slot, { job }: Installing): Promise<Trial> {

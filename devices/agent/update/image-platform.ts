@@ -23,8 +23,15 @@ import type {
 } from './update-state.js';
 import type { Found, InstallContext, UpdatePlatform } from './updater.js';
 
+/** Before a new update begins, or again before it is installed. */
+export type CheckMoment = 'begin' | 'install';
+
 /** What the release keys signed of an image; rejects, by name, what this device may not install. */
-export type ReleaseCheck = (job: UpdateJob, signal: AbortSignal) => Promise<Release>;
+export type ReleaseCheck = (
+  job: UpdateJob,
+  moment: CheckMoment,
+  signal: AbortSignal,
+) => Promise<Release>;
 
 export interface ImagePlatformDeps {
   readonly installer: Installer;
@@ -53,7 +60,7 @@ export class ImagePlatform implements UpdatePlatform {
   ): Promise<void> {
     await this.#sweep(job);
     // Before a byte is fetched: what is refused costs nothing then.
-    await this.#check(job, signal);
+    await this.#check(job, 'begin', signal);
     const { baseUrl, agent } = this.#deps.gateway;
     await fetchFirmware(
       {
@@ -68,7 +75,7 @@ export class ImagePlatform implements UpdatePlatform {
 
   async verify(job: UpdateJob, signal: AbortSignal): Promise<Release> {
     // Again: it may have taken days to arrive, and been recalled meanwhile.
-    const release = await this.#check(job, signal);
+    const release = await this.#check(job, 'install', signal);
     if ((await digestOf(this.#image(job), signal)) !== job.sha256) {
       throw new HoldfastError('UPDATE_DIGEST_MISMATCH', 'The downloaded file has changed');
     }
@@ -106,8 +113,8 @@ export class ImagePlatform implements UpdatePlatform {
     await rm(partialOf(this.#image(job)), { force: true });
   }
 
-  async #check(job: UpdateJob, signal: AbortSignal): Promise<Release> {
-    const release = await this.#deps.check(job, signal);
+  async #check(job: UpdateJob, moment: CheckMoment, signal: AbortSignal): Promise<Release> {
+    const release = await this.#deps.check(job, moment, signal);
     const { name } = this.#deps.installer;
     if (release.installer !== name) {
       const message = `It is made for the installer ${release.installer}, this device has ${name}`;

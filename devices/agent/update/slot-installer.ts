@@ -76,6 +76,10 @@ export class SlotInstaller implements Installer {
     return this.#deps.supervisor.stop();
   }
 
+  close(): Promise<void> {
+    return this.#deps.supervisor.close();
+  }
+
   async #manifest(slot: Slot): Promise<AppManifest> {
     return parseManifest(await readFile(join(this.#slot(slot), manifestName)));
   }

@@ -1,27 +1,14 @@
-/** An updater on two slots of this machine, put together: the record, the supervisor, the platform. */
-
-import { join } from 'node:path';
-import { openRecord, type StoredRecord } from '@holdfast/provisioning/storage/record';
-import type { Log } from '../log.js';
-import { ImagePlatform, type ImagePlatformDeps } from './image-platform.js';
+/** An updater on two slots of this machine, put together: the record, the supervisor, the installer. */
 import { installInitialApp } from './initial-app.js';
+import type { TellUpdate } from './installer.js';
+import {
+  type OpenedUpdater,
+  openUpdateRecord,
+  openUpdater,
+  type UpdaterParts,
+} from './open-updater.js';
 import { SlotInstaller, slotOfRun } from './slot-installer.js';
 import { Supervisor } from './supervisor.js';
-import { parseUpdateState } from './update-record.js';
-import { newUpdateState, type UpdateState } from './update-state.js';
-import { type UpdatePlatform, type UpdateReporter, Updater } from './updater.js';
-
-export interface SlotUpdaterDeps {
-  readonly reporter: UpdateReporter;
-  readonly gateway: ImagePlatformDeps['gateway'];
-  readonly check: ImagePlatformDeps['check'];
-  readonly log: Log;
-  /** Told before the update is: the application's process started. */
-  readonly onLaunch: () => void;
-  /** Lets a test stand between the decisions and what carries them out. */
-  readonly wrapRecord?: (record: StoredRecord<UpdateState>) => StoredRecord<UpdateState>;
-  readonly wrapPlatform?: (platform: UpdatePlatform) => UpdatePlatform;
-}
 
 export interface SlotUpdaterOptions {
   readonly directory: string;
@@ -31,62 +18,39 @@ export interface SlotUpdaterOptions {
   readonly signal: AbortSignal;
 }
 
-export interface SlotUpdater {
-  readonly updater: Updater;
+export interface SlotUpdater extends OpenedUpdater {
   readonly supervisor: Supervisor;
-  close(): Promise<void>;
 }
 
 export const openSlotUpdater = async (
-  deps: SlotUpdaterDeps,
-  options: SlotUpdaterOptions,
+  parts: UpdaterParts,
+  { directory, environment, initialApp, signal }: SlotUpdaterOptions,
 ): Promise<SlotUpdater> => {
-  const { directory, environment, initialApp, signal } = options;
-  const opened = await openRecord({
-    path: join(directory, 'update.json'),
-    parse: parseUpdateState,
-    initial: newUpdateState(),
-    log: deps.log,
-  });
-  const record = deps.wrapRecord?.(opened) ?? opened;
+  const record = await openUpdateRecord(directory, parts);
   if (initialApp !== undefined) await installInitialApp(record, directory, initialApp, signal);
+  let tell: TellUpdate = () => undefined;
   const supervisor = new Supervisor(
     {
-      launched: (key) => {
-        deps.onLaunch();
-        void updater.dispatch({ type: 'launched', slot: slotOfRun(key) });
-      },
-      healthy: (key) => void updater.dispatch({ type: 'healthy', slot: slotOfRun(key) }),
-      overdue: (key) => void updater.dispatch({ type: 'overdue', slot: slotOfRun(key) }),
+      launched: (key) => tell({ type: 'launched', slot: slotOfRun(key) }),
+      healthy: (key) => tell({ type: 'healthy', slot: slotOfRun(key) }),
+      overdue: (key) => tell({ type: 'overdue', slot: slotOfRun(key) }),
       exited: (key, error) => {
-        deps.log.warn({ slot: slotOfRun(key), error }, 'the application ended');
-        void updater.dispatch({ type: 'exited', slot: slotOfRun(key), error });
+        parts.log.warn({ slot: slotOfRun(key), error }, 'the application ended');
+        tell({ type: 'exited', slot: slotOfRun(key), error });
       },
-      said: (line) => deps.log.info({ line }, 'application'),
+      said: (line) => parts.log.info({ line }, 'application'),
     },
     { owner: directory, ...(environment && { environment }) },
   );
-  const platform = new ImagePlatform(
-    {
-      installer: new SlotInstaller({ supervisor }, { directory }),
-      gateway: deps.gateway,
-      check: deps.check,
+  await supervisor.open();
+  const opened = await openUpdater(
+    parts,
+    record,
+    async (tellUpdate) => {
+      tell = tellUpdate;
+      return new SlotInstaller({ supervisor }, { directory });
     },
     { directory },
   );
-  const updater = new Updater({
-    record,
-    platform: deps.wrapPlatform?.(platform) ?? platform,
-    reporter: deps.reporter,
-    log: deps.log,
-  });
-  await supervisor.open();
-  return {
-    updater,
-    supervisor,
-    close: async () => {
-      await updater.close();
-      await supervisor.close();
-    },
-  };
+  return { ...opened, supervisor };
 };
