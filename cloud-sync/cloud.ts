@@ -42,6 +42,7 @@ import { registerTelemetryEffects } from './effects/telemetry-effects.js';
 import { claimsDocument, manufacturersDocument } from './enrolment/enrolment-documents.js';
 import { registerEnrolmentEffects } from './enrolment/enrolment-effects.js';
 import { enrolmentService } from './enrolment/enrolment-service.js';
+import { DeltaMaker } from './firmware/delta-maker.js';
 import { FirmwareLibrary } from './firmware/firmware-library.js';
 import { firmwareRoute } from './firmware/firmware-route.js';
 import { firmwareService } from './firmware/firmware-service.js';
@@ -129,7 +130,7 @@ export const openCloud = async (
     link: formatAddress({ host: advertised, port: advertise.linkPort || ports.link }),
     https: `https://${formatAddress({ host: advertised, port: advertise.httpsPort || ports.https })}`,
   });
-  const parts = await registerParts(foundation, addresses);
+  const parts = await registerParts(foundation, addresses, deps.onClose);
   await plans.publishDue();
   const certificate = authority.server;
   const root = authority.root.certificate;
@@ -272,6 +273,7 @@ const layFoundation = async (
 const registerParts = async (
   foundation: Foundation,
   addresses: Parameters<typeof siteService>[0]['addresses'],
+  onClose: CloudDependencies['onClose'],
 ): Promise<readonly Part[]> => {
   const { authority, blobs, configuration, contacts, effects, now, plans } = foundation;
   plans.register(siteDocument);
@@ -294,6 +296,12 @@ const registerParts = async (
   registerCommandEffects(foundation);
   const library = new FirmwareLibrary(foundation, configuration.firmware);
   await library.sweep();
+  const deltas = new DeltaMaker(
+    { ...foundation, schedule: cronSchedule },
+    { folder: join(foundation.dataDir, 'deltas'), ...configuration.firmware },
+  );
+  onClose('deltas', () => deltas.close());
+  await deltas.open();
   const isConnected = (site: string) => contacts.isConnected(site);
   return [
     {
@@ -313,7 +321,10 @@ const registerParts = async (
     },
     { services: [shadowService(foundation, configuration.shadows), commandService(foundation)] },
     {
-      services: [firmwareService({ ...foundation, library }), campaignService(foundation)],
+      services: [
+        firmwareService({ ...foundation, library, onUploaded: () => deltas.uploaded() }),
+        campaignService(foundation),
+      ],
       routes: [firmwareRoute(blobs), lateRenewalRoute({ ...foundation, issuer: authority.root })],
     },
   ];

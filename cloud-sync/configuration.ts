@@ -120,6 +120,22 @@ export const cloudConfiguration = configuration({
       unit: 'bytes',
       description: 'Size of one image at most',
     }),
+    deltaSources: integer({
+      default: 3,
+      min: 0,
+      max: 16,
+      unit: 'versions',
+      description:
+        'Deltas of an image are made from so many of the most recent versions, and from so many of those that most devices have; 0 makes none',
+    }),
+    deltaMaxImageBytes: integer({
+      default: 134_217_728,
+      min: 1_024,
+      max: 1_073_741_824,
+      unit: 'bytes',
+      description:
+        'Deltas are made of images up to this size: one takes about ten times as much memory while it is made',
+    }),
   }),
   retention: section('What is removed when it is older. The counters of a campaign stay.', {
     telemetryDays: integer({

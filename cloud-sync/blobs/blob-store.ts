@@ -44,7 +44,7 @@ export class BlobStore {
     const partial = join(this.#directory, `${expected.sha256}.${this.#uploads}${partialSuffix}`);
     try {
       await writeChecked(partial, chunks, expected);
-      await rename(partial, this.#pathOf(expected.sha256));
+      await rename(partial, this.pathOf(expected.sha256));
       await syncDirectory(this.#directory);
     } finally {
       await rm(partial, { force: true });
@@ -54,7 +54,7 @@ export class BlobStore {
   /** Its size in bytes; undefined when it is not here. */
   async sizeOf(sha256: string): Promise<number | undefined> {
     try {
-      return (await stat(this.#pathOf(sha256))).size;
+      return (await stat(this.pathOf(sha256))).size;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
@@ -64,7 +64,7 @@ export class BlobStore {
   /** Which file it is, to tell one that was uploaded again; undefined when it is not here. */
   async fileOf(sha256: string): Promise<string | undefined> {
     try {
-      const { ino, ctimeMs } = await stat(this.#pathOf(sha256));
+      const { ino, ctimeMs } = await stat(this.pathOf(sha256));
       return `${ino} ${ctimeMs}`;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
@@ -73,7 +73,7 @@ export class BlobStore {
   }
 
   read(sha256: string, range?: ByteRange): Readable {
-    return createReadStream(this.#pathOf(sha256), range);
+    return createReadStream(this.pathOf(sha256), range);
   }
 
   /** The digests of all images. */
@@ -83,17 +83,18 @@ export class BlobStore {
 
   /** Takes a damaged image out of reach, and keeps it beside the others for whoever looks into it: one of each digest. */
   async putAside(sha256: string): Promise<void> {
-    const path = this.#pathOf(sha256);
+    const path = this.pathOf(sha256);
     await rename(path, `${path}${damagedSuffix}`);
     await syncDirectory(this.#directory);
   }
 
   async delete(sha256: string): Promise<void> {
-    await rm(this.#pathOf(sha256), { force: true });
-    await rm(`${this.#pathOf(sha256)}${damagedSuffix}`, { force: true });
+    await rm(this.pathOf(sha256), { force: true });
+    await rm(`${this.pathOf(sha256)}${damagedSuffix}`, { force: true });
   }
 
-  #pathOf(sha256: string): string {
+  /** Where it stands when it is here, to be read. Errors: REQUEST_INVALID. */
+  pathOf(sha256: string): string {
     if (!digestPattern.test(sha256)) {
       throw new HoldfastError('REQUEST_INVALID', `'${sha256}' is no SHA-256 in hexadecimal`);
     }

@@ -1,4 +1,5 @@
 /** The documents that campaigns put into a site's plan: the campaigns that are not over, and the firmware they install. */
+import { deltasOf } from '../firmware/firmware-deltas.js';
 import { firmwarePath } from '../firmware/firmware-library.js';
 import type { PlanContent, PlanDocumentProvider } from '../sites/plan-documents.js';
 import { campaignBodyOf } from './campaign-messages.js';
@@ -16,6 +17,7 @@ export const campaignDocuments: PlanDocumentProvider = async (db, site) => {
     wanted.length === 0
       ? []
       : await db.selectFrom('firmware').selectAll().where('firmware_id', 'in', wanted).execute();
+  const deltas = await deltasOf(db, wanted);
   return [
     ...campaigns.map(
       (row): PlanContent => ({ kind: 'campaign', id: row.campaign_id, body: campaignBodyOf(row) }),
@@ -24,7 +26,15 @@ export const campaignDocuments: PlanDocumentProvider = async (db, site) => {
       ({ firmware_id, model, version, sha256, size_bytes, file_name }): PlanContent => ({
         kind: 'firmware',
         id: firmware_id,
-        body: { model, version, sha256, size_bytes, file_name, path: firmwarePath(sha256) },
+        body: {
+          model,
+          version,
+          sha256,
+          size_bytes,
+          file_name,
+          path: firmwarePath(sha256),
+          deltas: deltas.get(firmware_id) ?? [],
+        },
       }),
     ),
   ];

@@ -86,12 +86,14 @@ export class FirmwareLibrary {
   }
 
   /**
-   * Removes images that no row names: of uploads that ended between image and row, and of firmware that was deleted. To be called at the
+   * Removes images and deltas that no row names: of uploads that ended between image and row, and of firmware that was deleted. To be called at the
    * start, before uploads are taken: an image that is being taken in has no row yet either.
    */
   async sweep(): Promise<void> {
-    const rows = await this.#deps.engine.read.selectFrom('firmware').select('sha256').execute();
-    const named = new Set(rows.map(({ sha256 }) => sha256));
+    const { read } = this.#deps.engine;
+    const images = await read.selectFrom('firmware').select('sha256').execute();
+    const deltas = await read.selectFrom('firmware_deltas').select('sha256').execute();
+    const named = new Set([...images, ...deltas].map(({ sha256 }) => sha256));
     for (const sha256 of await this.#deps.blobs.list()) {
       if (!named.has(sha256)) await this.#deps.blobs.delete(sha256);
     }

@@ -17,6 +17,7 @@ export interface FirmwareServiceDependencies {
   readonly engine: SqlEngine;
   readonly library: FirmwareLibrary;
   readonly blobs: Pick<BlobStore, 'sizeOf'>;
+  readonly onUploaded?: () => void;
 }
 
 export interface FirmwareServiceOptions {
@@ -27,7 +28,7 @@ export interface FirmwareServiceOptions {
 const scope = 'firmware';
 
 export const firmwareService = (
-  { engine, library, blobs }: FirmwareServiceDependencies,
+  { engine, library, blobs, onUploaded }: FirmwareServiceDependencies,
   { uploadIdleMs = 60_000 }: FirmwareServiceOptions = {},
 ): ApiService => {
   const messageOf = async (row: FirmwareRow): Promise<FirmwareImage> =>
@@ -39,9 +40,9 @@ export const firmwareService = (
       const { model, version, sha256, fileName } = manifest;
       // Sizes beyond what a number holds exactly are beyond every limit too.
       const sizeBytes = Number(manifest.sizeBytes);
-      return messageOf(
-        await library.upload({ model, version, sha256, sizeBytes, fileName }, chunks),
-      );
+      const row = await library.upload({ model, version, sha256, sizeBytes, fileName }, chunks);
+      onUploaded?.();
+      return messageOf(row);
     },
 
     getFirmware: async ({ name }) =>

@@ -3,6 +3,7 @@ import { auditTables } from './audit-tables.js';
 import { campaignTables } from './campaign-tables.js';
 import { clockTables } from './clock-tables.js';
 import { commandTables } from './command-tables.js';
+import { deltaTables } from './delta-tables.js';
 import { deviceLifeTables } from './device-life-tables.js';
 import { enrolmentTables } from './enrolment-tables.js';
 import { linkTables } from './link-tables.js';
@@ -34,4 +35,5 @@ export const migrations: readonly PortableMigration[] = [
   revocationProposalTables,
   waitingOrdersTables,
   auditTables,
+  deltaTables,
 ];

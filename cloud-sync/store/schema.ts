@@ -3,6 +3,7 @@ import type { AuditTables } from './audit-tables.js';
 import type { CampaignTables } from './campaign-tables.js';
 import type { ClockTables } from './clock-tables.js';
 import type { CommandTables } from './command-tables.js';
+import type { DeltaTables } from './delta-tables.js';
 import type { DeviceLifeTables } from './device-life-tables.js';
 import type { EnrolmentTables } from './enrolment-tables.js';
 import type { LinkTables } from './link-tables.js';
@@ -23,6 +24,7 @@ export interface Schema
     CampaignTables,
     ClockTables,
     CommandTables,
+    DeltaTables,
     DeviceLifeTables,
     EnrolmentTables,
     RetentionTables,

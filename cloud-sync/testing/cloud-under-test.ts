@@ -72,6 +72,8 @@ export interface CloudTestOptions {
   readonly now?: () => number;
   readonly link?: Readonly<Record<string, number>>;
   readonly shadows?: Readonly<Record<string, number>>;
+  /** Makes deltas of what is uploaded only when it is told to: each takes a process. */
+  readonly firmware?: Readonly<Record<string, number>>;
 }
 
 /** As much of tap's `t` as is needed. */
@@ -82,7 +84,12 @@ export interface Test {
 /** Opens a control plane, closed at the end of the test. */
 export const cloudUnderTest = async (
   t: Test,
-  { now = () => Date.now(), link = {}, shadows = {} }: CloudTestOptions = {},
+  {
+    now = () => Date.now(),
+    link = {},
+    shadows = {},
+    firmware = { deltaSources: 0 },
+  }: CloudTestOptions = {},
 ): Promise<CloudUnderTest> => {
   const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-cloud-'));
   const closers: (() => Promise<void> | void)[] = [];
@@ -105,6 +112,7 @@ export const cloudUnderTest = async (
       dataDir,
       configuration: v.parse(cloudConfiguration, {
         shadows,
+        firmware,
         fleet: { name: 'test' },
         listen: { host: '127.0.0.1', grpcPort: 0, linkPort: 0, httpsPort: 0 },
         link,
