@@ -327,7 +327,7 @@ export const gatewayConfiguration = configuration({
       min: 1,
       max: 1_000,
       description:
-        'Devices that load firmware at once; more are told to come again in a moment. Each may take 256 KiB of memory',
+        'Devices that load firmware at once; more are told to come again in a moment. Each takes 512 KiB of memory where it is slow',
     }),
   }),
   pkcs11: section(

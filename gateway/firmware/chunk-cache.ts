@@ -21,7 +21,7 @@ export class ChunkCache {
   readonly #waiting: (() => void)[] = [];
   #loads = 0;
 
-  constructor({ maxBytes = 32 * 1024 * 1024, chunkBytes = 256 * 1024 }: ChunkCacheOptions = {}) {
+  constructor({ maxBytes = 32 * 1024 * 1024, chunkBytes = 512 * 1024 }: ChunkCacheOptions = {}) {
     this.chunkBytes = chunkBytes;
     this.#maxBytes = maxBytes;
   }

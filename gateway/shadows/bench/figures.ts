@@ -26,4 +26,4 @@ export const tableOf = (figures: readonly Figure[]): string =>
     .join('\n');
 
 const rounded = (value: number): string =>
-  value >= 100 ? Math.round(value).toLocaleString('en') : value.toFixed(1);
+  value >= 100 ? Math.round(value).toLocaleString('en') : value.toFixed(value < 10 ? 2 : 1);

@@ -1,0 +1,50 @@
+/** A device that publishes all the time, each message measured from its sending to the PUBACK, which follows the commit. */
+import { performance } from 'node:perf_hooks';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Credentials } from '@holdfast/devices/agent/identity';
+import { connectAsync } from 'mqtt';
+import { percentile } from '../../shadows/bench/figures.js';
+
+export interface PublishProbe {
+  /** Times since the last call, ms. */
+  take(): { readonly p50: number; readonly p99: number; readonly count: number };
+  close(): Promise<void>;
+}
+
+const perSecond = 100;
+
+export const openPublishProbe = async ({ identity, key }: Credentials): Promise<PublishProbe> => {
+  const [{ host, mqtts: port } = { host: '', mqtts: 0 }] = identity.gateways;
+  const client = await connectAsync({
+    ...{ protocol: 'mqtts', host, port, clientId: identity.deviceId },
+    ...{ key, cert: `${identity.certificate}${identity.siteCa}`, ca: identity.root },
+  });
+  const topic = `dt/${identity.deviceId}/telemetry/probe`;
+  let times: number[] = [];
+  const end = new AbortController();
+  const publishAll = async (): Promise<void> => {
+    const begun = performance.now();
+    for (let turn = 0; !end.signal.aborted; turn += 1) {
+      // By the clock, whether the ones before are through or not: a stall counts for all that it held up.
+      await pause(Math.max(0, begun + (turn * 1_000) / perSecond - performance.now()));
+      const sent = performance.now();
+      client
+        .publishAsync(topic, `${turn}`, { qos: 1 })
+        .then(() => times.push(performance.now() - sent))
+        .catch(() => undefined);
+    }
+  };
+  const publishing = publishAll();
+  return {
+    take() {
+      const taken = times;
+      times = [];
+      return { p50: percentile(taken, 0.5), p99: percentile(taken, 0.99), count: taken.length };
+    },
+    async close() {
+      end.abort();
+      await publishing;
+      await client.endAsync(true);
+    },
+  };
+};
