@@ -21,7 +21,7 @@ import {
 import { isTimeZone, longestMinutes, whyNoStart } from '@holdfast/provisioning/time/opening-times';
 import * as v from 'valibot';
 import { panelRoles } from './panel/panel.js';
-import { windowUses } from './updates/site-windows.js';
+import { usualUses, windowUses } from './updates/site-windows.js';
 
 const deviceId = v.pipe(
   v.string(),
@@ -74,10 +74,10 @@ const maintenanceWindow = v.strictObject({
   /** What may begin in it. */
   for: v.optional(
     v.pipe(
-      v.array(v.picklist(windowUses, `must be ${windowUses.join(' or ')}`)),
+      v.array(v.picklist(windowUses, `must be one of ${windowUses.join(', ')}`)),
       v.minLength(1, 'must name something, or be left out'),
     ),
-    [...windowUses],
+    [...usualUses],
   ),
   /** With neither models nor devices it is for all of them. */
   models: v.optional(v.array(v.string()), []),
@@ -191,7 +191,7 @@ export const gatewayConfiguration = configuration({
     {
       times: list(maintenanceWindow, {
         description:
-          'name, start (in the words of cron, in `site.timeZone`), minutes, for (`download`: a device is offered its update, `install`: it installs it and restarts; both by default), and the models or devices it is for (all by default)',
+          'name, start (in the words of cron, in `site.timeZone`), minutes, for (`download`: a device is offered its update, `install`: it installs it and restarts; both by default; `fetch`: the gateway fetches firmware over the WAN), and the models or devices it is for (all by default)',
       }),
       whenTimeUnknown: choice(['closed', 'open'], {
         default: 'closed',

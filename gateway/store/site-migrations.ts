@@ -26,6 +26,7 @@ import { shadowsByTime } from './migrations/0020-shadows-by-time.js';
 import { shadowTelling } from './migrations/0021-shadow-telling.js';
 import { targetTokens } from './migrations/0022-target-tokens.js';
 import { campaigns } from './migrations/0023-campaigns.js';
+import { firmwareImages } from './migrations/0024-firmware-images.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -51,6 +52,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   shadowTelling,
   targetTokens,
   campaigns,
+  firmwareImages,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

@@ -1,5 +1,6 @@
 /**
- * The maintenance windows of the site: when an update may be offered to a device, and when it may begin to install.
+ * The maintenance windows of the site: when firmware may be fetched, when an update may be offered to a device, and when it may begin to
+ * install.
  *
  * A device for which no window of a kind was named is free in that respect. While the time is not known, windows count as closed or as
  * open, as the site wants it.
@@ -14,8 +15,10 @@ import {
 } from '@holdfast/provisioning/time/opening-times';
 import { wallTime } from '@holdfast/provisioning/time/wall-time';
 
-export const windowUses = ['download', 'install'] as const;
+export const windowUses = ['download', 'install', 'fetch'] as const;
 export type WindowUse = (typeof windowUses)[number];
+/** Unless it says otherwise: windows are about devices, and few sites have a WAN that is dear at some hours. */
+export const usualUses: readonly WindowUse[] = ['download', 'install'];
 
 export interface MaintenanceWindow extends OpeningTimes {
   readonly name: string;
