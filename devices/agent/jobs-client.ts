@@ -6,10 +6,10 @@ import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { type JobNotifyPayload, nextJob, parseJobNotify } from '@holdfast/protos/mqtt/job-payload';
 import { isJsonObject, parseJson } from '@holdfast/protos/mqtt/json-payload';
 import { buildTopic, type Topic } from '@holdfast/protos/mqtt/topics';
-import { parseUpdateDocument } from '@holdfast/protos/mqtt/update-document';
+import { parseUpdateDocument, type UpdateDelta } from '@holdfast/protos/mqtt/update-document';
 import type { Log } from './log.js';
 import type { DeviceSession } from './session.js';
-import type { Update, UpdateEvent, UpdateJob } from './update/update-state.js';
+import type { JobDelta, Update, UpdateEvent, UpdateJob } from './update/update-state.js';
 import type { UpdateReport, UpdateReporter } from './update/updater.js';
 
 export interface JobsClientDeps {
@@ -93,7 +93,7 @@ export class JobsClient implements UpdateReporter {
       this.#publish(execution.job_id, 'update', { status: 'failed', error: document.reason });
       return;
     }
-    const { campaign_id, version, model, url, sha256, size_bytes } = document.value;
+    const { campaign_id, version, model, url, sha256, size_bytes, deltas } = document.value;
     await this.#deps.dispatch({
       type: 'offered',
       deviceModel: this.#options.model,
@@ -105,6 +105,7 @@ export class JobsClient implements UpdateReporter {
         url,
         sha256,
         sizeBytes: size_bytes,
+        ...(deltas && { deltas: deltas.map(jobDeltaOf) }),
       },
     });
   }
@@ -152,3 +153,11 @@ export class JobsClient implements UpdateReporter {
     });
   }
 }
+
+const jobDeltaOf = ({ from_sha256, url, format, sha256, size_bytes }: UpdateDelta): JobDelta => ({
+  fromSha256: from_sha256,
+  url,
+  format,
+  sha256,
+  sizeBytes: size_bytes,
+});

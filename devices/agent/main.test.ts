@@ -55,7 +55,7 @@ t.test('packs an application', async (t) => {
   const manifest = { name: 'x', version: '3.1.0', command: ['true'] };
   const health = { type: 'http', port: 8080, path: '/health' };
   await writeFile(join(app, 'holdfast-app.json'), JSON.stringify({ ...manifest, health }));
-  const out = join(data, 'app.tar.gz');
+  const out = join(data, 'app.tar');
   const packed = await runChild({ bin, args: ['pack', app, '--out', out] });
   t.equal(packed.code, 0, packed.stderr);
   t.match(await inspectArchive(out, AbortSignal.timeout(5_000)), { version: '3.1.0' });

@@ -159,7 +159,7 @@ export class Fleet {
         `--serial.version=${firstVersion}`,
       ]);
     } else {
-      await this.#run(name, bins.device, [`--application.initial=${this.folder('first.tar.gz')}`]);
+      await this.#run(name, bins.device, [`--application.initial=${this.folder('first.tar')}`]);
     }
   }
 
@@ -248,7 +248,7 @@ export class Fleet {
   }
 
   async #preparePackages(): Promise<void> {
-    const path = this.folder('first.tar.gz');
+    const path = this.folder('first.tar');
     await rm(path, { force: true });
     await writeSampleFirmware(path, { version: firstVersion, behaviour: 'works' });
   }

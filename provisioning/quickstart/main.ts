@@ -93,7 +93,7 @@ const serveFleet = async (
   try {
     const wanSwitch = await openWanSwitch(dataDirectory, fleet.wan);
     try {
-      const firmware = join(dataDirectory, 'firmware-2.0.0.tar.gz');
+      const firmware = join(dataDirectory, 'firmware-2.0.0.tar');
       await writeSampleFirmware(firmware, { version: '2.0.0', behaviour: 'works' });
       show(terminal, fleet, relative('.', firmware), logName);
       await aborted(signal);

@@ -14,7 +14,7 @@ export interface SampleFirmware {
 
 const readyText = 'sample application ready';
 
-/** Writes the archive (.tar.gz) with `holdfast-device pack`. */
+/** Writes the archive (.tar) with `holdfast-device pack`. */
 export const writeSampleFirmware = async (path: string, sample: SampleFirmware): Promise<void> => {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-sample-'));
   try {

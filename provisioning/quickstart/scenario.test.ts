@@ -74,9 +74,9 @@ t.test('a site keeps running without its network and reconciles to the last mess
   });
 
   t.comment('the firmware and its campaign arrive');
-  const second = join(dataDirectory, 'second.tar.gz');
+  const second = join(dataDirectory, 'second.tar');
   await writeSampleFirmware(second, { version: '2.0.0', behaviour: 'works' });
-  const bad = join(dataDirectory, 'bad.tar.gz');
+  const bad = join(dataDirectory, 'bad.tar');
   await writeSampleFirmware(bad, { version: '3.0.0', behaviour: 'crashes' });
   const upload = (file: string, version: string) =>
     fleet.holdfast('firmware', 'upload', file, '--model', model, '--version', version);

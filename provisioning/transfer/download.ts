@@ -171,7 +171,7 @@ const ask = async (
   data.destroy();
   const isRefused = refusals.has(status);
   const code = isRefused ? 'UPDATE_DOWNLOAD_FAILED' : 'CONNECTION_FAILED';
-  throw new HoldfastError(code, `${url} answers ${status}`);
+  throw new HoldfastError(code, `${url} answers ${status}`, { data: { status } });
 };
 
 const mismatch = (message: string) => new HoldfastError('UPDATE_DIGEST_MISMATCH', message);

@@ -1,5 +1,5 @@
 /**
- * Archives (`.tar.gz`): looked through whole before anything of them is written, then unpacked.
+ * Archives (`.tar`, `.tar.gz`): looked through whole before anything of them is written, then unpacked.
  *
  * An archive holds plain files and folders with plain names and nothing else. Refused: links of either kind, devices, pipes, absolute
  * names and `..`, names twice or beyond what is usual, more entries or bytes than the quota, what expands beyond measure, anything

@@ -19,6 +19,8 @@ export interface FirmwareRequest {
   readonly path: string;
   /** Asked before each attempt: the gateway may have another address by then. */
   readonly url: () => string;
+  /** There is another way: what the server does not have, or what does not get on, is not waited for. */
+  readonly isDispensable?: boolean;
 }
 
 export interface FetchOptions {
@@ -48,12 +50,13 @@ export const fetchFirmware = async (
 };
 
 const attemptUntilDone = async (
-  { url, ...file }: FirmwareRequest,
+  { url, isDispensable = false, ...file }: FirmwareRequest,
   { firstRetryMs = 500, deadlineMs: _, ...options }: FetchOptions,
 ): Promise<void> => {
   const newDelays = () => backoff({ firstMs: firstRetryMs, mostMs: 30_000 });
   const partial = partialOf(file.path);
   let delays = newDelays();
+  let attemptsInVain = 0;
   for (;;) {
     const before = await sizeOf(partial);
     try {
@@ -61,8 +64,13 @@ const attemptUntilDone = async (
       return;
     } catch (error) {
       options.signal.throwIfAborted();
-      if (isFinal(error, before)) throw error;
-      if ((await sizeOf(partial)) > before) delays = newDelays();
+      if (isFinal(error, before) || (isDispensable && isMissing(error))) throw error;
+      attemptsInVain += 1;
+      if ((await sizeOf(partial)) > before) {
+        delays = newDelays();
+        attemptsInVain = 0;
+      }
+      if (isDispensable && attemptsInVain >= mostAttemptsInVain) throw error;
       await wait(delays.next().value ?? 0, options.signal);
     }
   }
@@ -73,6 +81,12 @@ const isFinal = (error: unknown, resumedFrom: number): boolean =>
   isHoldfastError(error, 'UPDATE_DIGEST_MISMATCH')
     ? resumedFrom === 0
     : isHoldfastError(error, 'UPDATE_DOWNLOAD_FAILED') || isHoldfastError(error, 'STORE_FULL');
+
+/** Of what is dispensable: about a minute. */
+const mostAttemptsInVain = 8;
+
+const isMissing = (error: unknown): boolean =>
+  isHoldfastError(error, 'CONNECTION_FAILED') && error.data.status === 404;
 
 const sizeOf = (path: string): Promise<number> =>
   stat(path).then(

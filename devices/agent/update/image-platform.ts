@@ -8,10 +8,12 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import type { Agent } from 'node:https';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { partialOf } from '@holdfast/provisioning/transfer/download';
 import { digestOf } from '@holdfast/provisioning/transfer/file-digest';
+import type { Log } from '../log.js';
+import { fetchByDelta } from './fetch-by-delta.js';
 import { fetchFirmware } from './fetch-firmware.js';
 import type { Installer } from './installer.js';
+import { KeptImages, keptImagesFolder } from './kept-images.js';
 import type {
   InstalledApp,
   Installing,
@@ -38,15 +40,22 @@ export interface ImagePlatformDeps {
   readonly check: ReleaseCheck;
   /** The gateway's HTTPS address as it is now, and how to speak with it. */
   readonly gateway: { readonly baseUrl: () => string; readonly agent?: () => Agent };
+  readonly log: Log;
 }
+
+/** Whole systems are large, and compressed inside: a delta of two of them is worth nothing, and the room is. */
+const keptBy: readonly string[] = ['slots', 'script'];
 
 export class ImagePlatform implements UpdatePlatform {
   readonly #deps: ImagePlatformDeps;
   readonly #folder: string;
+  readonly #kept: KeptImages;
 
   constructor(deps: ImagePlatformDeps, options: { readonly directory: string }) {
     this.#deps = deps;
     this.#folder = join(options.directory, 'download');
+    const most = keptBy.includes(deps.installer.name) ? 2 : 0;
+    this.#kept = new KeptImages({ folder: keptImagesFolder(options.directory), most });
   }
 
   async found(): Promise<Found | null> {
@@ -61,16 +70,16 @@ export class ImagePlatform implements UpdatePlatform {
     await this.#sweep(job);
     // Before a byte is fetched: what is refused costs nothing then.
     await this.#check(job, 'begin', signal);
-    const { baseUrl, agent } = this.#deps.gateway;
-    await fetchFirmware(
-      {
-        sha256: job.sha256,
-        sizeBytes: job.sizeBytes,
-        path: this.#image(job),
-        url: () => new URL(job.url, baseUrl()).href,
-      },
-      { signal, onProgress, ...(agent && { agent: agent() }) },
-    );
+    const { log, gateway } = this.#deps;
+    const urlOf = (path: string) => new URL(path, gateway.baseUrl()).href;
+    const options = { signal, onProgress, ...(gateway.agent && { agent: gateway.agent() }) };
+    const path = this.#image(job);
+    const onFallback = (error: string) =>
+      log.warn({ job: job.id, error }, 'a delta does not do; another way is taken');
+    const find = (sha256: string) => this.#kept.find(sha256);
+    if (await fetchByDelta({ job, path, urlOf, find, onFallback }, options)) return;
+    const { sha256, sizeBytes } = job;
+    await fetchFirmware({ sha256, sizeBytes, path, url: () => urlOf(job.url) }, options);
   }
 
   async verify(job: UpdateJob, signal: AbortSignal): Promise<Release> {
@@ -83,8 +92,11 @@ export class ImagePlatform implements UpdatePlatform {
     return release;
   }
 
-  install(slot: Slot, under: Installing, context: InstallContext): Promise<Trial> {
-    return this.#deps.installer.install(this.#image(under.job), slot, under, context);
+  async install(slot: Slot, under: Installing, context: InstallContext): Promise<Trial> {
+    const image = this.#image(under.job);
+    const trial = await this.#deps.installer.install(image, slot, under, context);
+    await this.#kept.keep(image, under.job.sha256);
+    return trial;
   }
 
   async undo(under: Undoing, signal: AbortSignal): Promise<void> {
@@ -109,8 +121,7 @@ export class ImagePlatform implements UpdatePlatform {
 
   async discard(job: UpdateJob): Promise<void> {
     await this.#deps.installer.discard?.(job);
-    await rm(this.#image(job), { force: true });
-    await rm(partialOf(this.#image(job)), { force: true });
+    await this.#remove((name) => name.startsWith(job.sha256));
   }
 
   async #check(job: UpdateJob, moment: CheckMoment, signal: AbortSignal): Promise<Release> {
@@ -125,9 +136,13 @@ export class ImagePlatform implements UpdatePlatform {
 
   /** What jobs before left behind, when the device stopped before it could clean up. */
   async #sweep(job: UpdateJob): Promise<void> {
+    await this.#remove((name) => !name.startsWith(job.sha256));
+  }
+
+  async #remove(isUnwanted: (name: string) => boolean): Promise<void> {
     await mkdir(this.#folder, { recursive: true });
     for (const name of await readdir(this.#folder)) {
-      if (!name.startsWith(job.sha256)) await rm(join(this.#folder, name), { force: true });
+      if (isUnwanted(name)) await rm(join(this.#folder, name), { force: true });
     }
   }
 

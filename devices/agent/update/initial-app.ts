@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { StoredRecord } from '@holdfast/provisioning/storage/record';
 import { digestOf } from '@holdfast/provisioning/transfer/file-digest';
 import { inspectArchive, unpackArchive } from './archive.js';
+import { KeptImages, keptImagesFolder } from './kept-images.js';
 import type { UpdateState } from './update-state.js';
 
 export const installInitialApp = async (
@@ -17,6 +18,7 @@ export const installInitialApp = async (
   const { version } = await inspectArchive(archive, signal);
   const sha256 = await digestOf(archive, signal);
   await unpackArchive(archive, join(directory, 'slots', 'a'), signal);
+  await new KeptImages({ folder: keptImagesFolder(directory) }).keep(archive, sha256);
   await record.update((state) => ({
     ...state,
     active: 'a',

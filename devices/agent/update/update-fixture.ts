@@ -34,7 +34,7 @@ export const makeArchive = async (
     max_starts: 2,
   };
   await writeFile(join(folder, 'holdfast-app.json'), JSON.stringify(manifest));
-  const archive = join(directory, `app-${version}.tar.gz`);
+  const archive = join(directory, `app-${version}.tar`);
   await packApp(folder, archive);
   return archive;
 };

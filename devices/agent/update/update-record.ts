@@ -15,6 +15,11 @@ const job = v.object({
   url: text,
   sha256: text,
   sizeBytes: count,
+  deltas: v.exactOptional(
+    v.array(
+      v.object({ fromSha256: text, url: text, format: text, sha256: text, sizeBytes: count }),
+    ),
+  ),
 });
 const app = v.nullable(v.object({ version: text, sha256: text, jobId: v.nullable(text) }));
 const release = v.optional(

@@ -11,6 +11,17 @@ export interface UpdateJob {
   readonly url: string;
   readonly sha256: string;
   readonly sizeBytes: number;
+  /** Files that make the same image of another one. */
+  readonly deltas?: readonly JobDelta[];
+}
+
+export interface JobDelta {
+  readonly fromSha256: string;
+  /** A path below the gateway's HTTPS address. */
+  readonly url: string;
+  readonly format: string;
+  readonly sha256: string;
+  readonly sizeBytes: number;
 }
 
 export interface InstalledApp {

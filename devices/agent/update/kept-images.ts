@@ -1,0 +1,66 @@
+/**
+ * The images that were installed last, kept for the deltas of the next ones. They are links to what was downloaded where there are links,
+ * so that keeping one takes no time and writes nothing.
+ */
+import { copyFile, link, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface KeptImagesOptions {
+  readonly folder: string;
+  /** So many images at most: what runs, and what it took the place of, which may come back. */
+  readonly most?: number;
+}
+
+export const keptImagesFolder = (directory: string): string => join(directory, 'images');
+
+const digestPattern = /^[0-9a-f]{64}$/;
+
+export class KeptImages {
+  readonly #folder: string;
+  readonly #most: number;
+
+  constructor({ folder, most = 2 }: KeptImagesOptions) {
+    this.#folder = folder;
+    this.#most = most;
+  }
+
+  /** Where the image with this digest stands; undefined when it is not kept. */
+  async find(sha256: string): Promise<string | undefined> {
+    if (!digestPattern.test(sha256)) return undefined;
+    const path = join(this.#folder, sha256);
+    return stat(path).then(
+      () => path,
+      () => undefined,
+    );
+  }
+
+  /** Keeps a file that was verified, and forgets the oldest. Repeating it gives the same. Whether it could be kept changes nothing else. */
+  async keep(path: string, sha256: string): Promise<void> {
+    if (this.#most === 0) return;
+    if ((await this.find(sha256)) !== undefined) return;
+    const kept = join(this.#folder, sha256);
+    try {
+      await mkdir(this.#folder, { recursive: true });
+      await link(path, kept).catch(async () => {
+        // From another file system, or on one without links. What a break leaves has another name.
+        await copyFile(path, `${kept}.copying`);
+        await rename(`${kept}.copying`, kept);
+      });
+      await this.#forgetOldest();
+    } catch {
+      // No room: the next image comes whole.
+    }
+  }
+
+  async #forgetOldest(): Promise<void> {
+    const names = await readdir(this.#folder).catch(() => []);
+    const images = await Promise.all(
+      names.map(async (name) => {
+        const path = join(this.#folder, name);
+        return { path, at: (await stat(path)).mtimeMs };
+      }),
+    );
+    const oldest = images.sort((a, b) => b.at - a.at).slice(this.#most);
+    for (const { path } of oldest) await rm(path, { force: true });
+  }
+}
