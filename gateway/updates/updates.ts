@@ -177,7 +177,7 @@ export class Updates implements DeviceExecutions {
     update: JobUpdateRequest,
     door: Door = 'native',
   ): Promise<JobAnswer> {
-    const { status, progress, error, boot_id, version, expected_version } = update;
+    const { status, progress, error, boot_id, version, details, expected_version } = update;
     const answer = await this.report(device, job, {
       door,
       status: statusOfJob(status),
@@ -186,6 +186,7 @@ export class Updates implements DeviceExecutions {
       ...(status === 'rejected' && error === undefined ? { error: 'the device refuses it' } : {}),
       ...(boot_id === undefined ? {} : { boot: boot_id }),
       ...(version === undefined ? {} : { version }),
+      ...(details === undefined ? {} : { details }),
       ...(expected_version === undefined ? {} : { expectedVersion: expected_version }),
     });
     if (answer.accepted) {

@@ -37,6 +37,8 @@ export interface JobUpdateRequest {
   readonly boot_id?: string;
   /** The firmware version that runs now. */
   readonly version?: string;
+  /** What else it says of this execution, by name: the step that is under way, the result of a job. Added to what it said before. */
+  readonly details?: Readonly<Record<string, string>>;
   /** The update is refused unless the execution has this version. */
   readonly expected_version?: number;
   readonly client_token?: string;
@@ -77,12 +79,21 @@ export const parseJobNotify = (payload: Uint8Array): Parsed<JobNotifyPayload> =>
 const shortText = v.pipe(v.string(), v.minLength(1), v.maxLength(128));
 const countSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
+const detailsSchema = v.pipe(
+  v.record(
+    v.pipe(v.string(), v.regex(/^[a-zA-Z0-9:_-]{1,128}$/, 'Expected a name of [a-zA-Z0-9:_-]')),
+    v.pipe(v.string(), v.maxLength(1_024)),
+  ),
+  v.maxEntries(10),
+);
+
 const updateSchema = v.object({
   status: v.picklist(jobStatuses),
   progress: v.exactOptional(v.pipe(v.number(), v.minValue(0), v.maxValue(100))),
   error: v.exactOptional(v.pipe(v.string(), v.maxLength(4_096))),
   boot_id: v.exactOptional(shortText),
   version: v.exactOptional(shortText),
+  details: v.exactOptional(detailsSchema),
   expected_version: v.exactOptional(countSchema),
   client_token: v.exactOptional(shortText),
 });
