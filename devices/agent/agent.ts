@@ -1,9 +1,14 @@
-/** The Pi agent: a device that measures its machine's health and runs an application in two slots. */
-import { type Device, openDevice } from './device.js';
+/** The Pi agent: a device that measures its machine's health, and installs firmware with the installer it is configured with. */
+import type { TrustedState } from '@holdfast/provisioning/firmware/trusted-state';
+import type { JobHandler } from './configuration.js';
+import { type Device, type DeviceUpdates, openDevice, type UpdatesContext } from './device.js';
 import { readHealth } from './health.js';
 import type { Credentials } from './identity.js';
+import { openJobHandlers } from './job-command.js';
 import type { Log } from './log.js';
 import { settingsFile } from './settings.js';
+import { type InstallerSettings, openInstaller } from './update/open-installer.js';
+import { openUpdateRecord, openUpdater } from './update/open-updater.js';
 import { openSlotUpdater } from './update/slot-updater.js';
 
 export interface AgentOptions {
@@ -12,50 +17,100 @@ export interface AgentOptions {
   readonly initialApp?: string;
   readonly healthIntervalS?: number;
   readonly askAgainMs?: number;
+  /** Another installer than `slots`. */
+  readonly update?: InstallerSettings;
+  /** The revision of the hardware. */
+  readonly hardware?: string;
+  /** The root of the firmware's metadata to begin with, where it is not the first that the plan names. */
+  readonly firstRoot?: TrustedState;
+  readonly jobHandlers?: readonly JobHandler[];
   readonly signal: AbortSignal;
 }
 
-export const openAgent = (
-  { credentials, log }: { readonly credentials: Credentials; readonly log: Log },
-  { dataDir, initialApp, healthIntervalS, askAgainMs, signal }: AgentOptions,
-): Promise<Device> =>
-  openDevice(
+interface AgentDeps {
+  readonly credentials: Credentials;
+  readonly log: Log;
+}
+
+export const openAgent = async (deps: AgentDeps, options: AgentOptions): Promise<Device> => {
+  const { credentials, log } = deps;
+  const { dataDir, healthIntervalS, askAgainMs, jobHandlers: handlers = [], update } = options;
+  const { hardware, firstRoot } = options;
+  return openDevice(
     {
       credentials,
       log,
       measure: () => readHealth(dataDir),
-      openUpdates: async (context) => {
-        const { updater, supervisor, close } = await openSlotUpdater(
-          {
-            log,
-            check: async () => ({ installer: 'slots', securityCounter: 0, steps: [] }),
-            ...context,
-          },
-          {
-            directory: dataDir,
-            signal,
-            environment: {
-              HOLDFAST_DEVICE_ID: credentials.identity.deviceId,
-              HOLDFAST_SETTINGS: settingsFile(dataDir),
-            },
-            ...(initialApp !== undefined && { initialApp }),
-          },
-        );
-        return {
-          updater,
-          close,
-          restart: () => {
-            if (supervisor.runningKey === null) return false;
-            supervisor.restart();
-            return true;
-          },
-        };
-      },
+      openUpdates: (context) =>
+        update === undefined || update.installer === 'slots'
+          ? openSlots(deps, options, context)
+          : openOther(deps, options, update, context),
+      jobs: await openJobHandlers({ log }, { handlers, owner: `${dataDir}#jobs` }),
     },
     {
       dataDir,
       door: 'jobs',
       ...(healthIntervalS !== undefined && { intervalS: healthIntervalS }),
       ...(askAgainMs !== undefined && { askAgainMs }),
+      ...(hardware !== undefined && { hardware }),
+      ...(firstRoot !== undefined && { firstRoot }),
     },
   );
+};
+
+const environmentOf = ({ identity }: Credentials, dataDir: string) => ({
+  HOLDFAST_DEVICE_ID: identity.deviceId,
+  HOLDFAST_SETTINGS: settingsFile(dataDir),
+});
+
+const openSlots = async (
+  { credentials, log }: AgentDeps,
+  { dataDir, initialApp, signal }: AgentOptions,
+  context: UpdatesContext,
+): Promise<DeviceUpdates> => {
+  const { updater, supervisor, close } = await openSlotUpdater(
+    { log, ...context },
+    {
+      directory: dataDir,
+      signal,
+      environment: environmentOf(credentials, dataDir),
+      ...(initialApp !== undefined && { initialApp }),
+    },
+  );
+  return {
+    updater,
+    close,
+    restart: () => {
+      if (supervisor.runningKey === null) return false;
+      supervisor.restart();
+      return true;
+    },
+  };
+};
+
+const openOther = async (
+  { credentials, log }: AgentDeps,
+  { dataDir, hardware }: AgentOptions,
+  settings: InstallerSettings,
+  context: UpdatesContext,
+): Promise<DeviceUpdates> => {
+  const parts = { log, ...context };
+  const { updater, close } = await openUpdater(
+    parts,
+    await openUpdateRecord(dataDir, parts),
+    (tell) =>
+      openInstaller(
+        { log, tell },
+        {
+          directory: dataDir,
+          settings,
+          model: credentials.identity.model,
+          hardware: hardware ?? null,
+          environment: environmentOf(credentials, dataDir),
+        },
+      ),
+    { directory: dataDir },
+  );
+  // What runs is not this agent's to restart.
+  return { updater, close, restart: () => false };
+};

@@ -7,12 +7,15 @@ import { join } from 'node:path';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import { buildTopic, parseTopic } from '@holdfast/protos/mqtt/topics';
+import type { TrustedState } from '@holdfast/provisioning/firmware/trusted-state';
 import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import { Boot } from './boot.js';
 import { CertificateRenewal } from './certificate-renewal.js';
 import { type CommandHandler, Commands, commandFilter } from './commands.js';
 import { DeviceKeys } from './device-keys.js';
+import { openFirmwareRecord } from './firmware-record.js';
+import { FirmwareTrust } from './firmware-trust.js';
 import { GatewayTime } from './gateway-time.js';
 import { GatewayTrust } from './gateway-trust.js';
 import type { HealthReading } from './health.js';
@@ -21,11 +24,13 @@ import type { Credentials } from './identity.js';
 import { JobsClient, jobFilters } from './jobs-client.js';
 import type { Log } from './log.js';
 import { OlderUpdates, olderFilter } from './older-updates.js';
+import { type JobWork, PlainJobs } from './plain-jobs.js';
 import { DeviceSession } from './session.js';
 import { defaultAgentSettings, openSettings } from './settings.js';
 import { ShadowClient, shadowFilters } from './shadow-client.js';
 import { telemetryPayload } from './telemetry-payload.js';
 import { TelemetryQueue } from './telemetry-queue.js';
+import type { ReleaseCheck } from './update/image-platform.js';
 import type { UpdateEvent } from './update/update-state.js';
 import type { UpdateReporter, Updater } from './update/updater.js';
 
@@ -34,12 +39,16 @@ export interface DeviceDeps {
   readonly log: Log;
   readonly measure: () => Promise<HealthReading>;
   readonly openUpdates: (context: UpdatesContext) => Promise<DeviceUpdates>;
+  /** What jobs may tell it to do, by their operation. */
+  readonly jobs?: ReadonlyMap<string, JobWork>;
 }
 
 /** What an update needs of the device it happens to. */
 export interface UpdatesContext {
   readonly reporter: UpdateReporter;
   readonly gateway: { readonly baseUrl: () => string; readonly agent: () => HttpsAgent };
+  /** What may be installed here, by this device's own judgement. */
+  readonly check: ReleaseCheck;
   /** To be called whenever the software of the device starts: it is another run from then on. */
   readonly onLaunch: () => void;
   /** Ends the session, which then begins anew. */
@@ -60,6 +69,10 @@ export interface DeviceOptions {
   readonly intervalS?: number;
   /** After which it asks again to install what may not be installed yet. */
   readonly askAgainMs?: number;
+  /** The revision of its hardware. */
+  readonly hardware?: string;
+  /** The root of the firmware's metadata to begin with, where it is not the first that the plan names. */
+  readonly firstRoot?: TrustedState;
 }
 
 export interface Device {
@@ -88,6 +101,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
           commands.connected();
           telemetry.connected();
           older?.connected();
+          plainJobs.connected();
           void updates.updater.dispatch({ type: 'connected' });
         },
         disconnected: () => {
@@ -168,7 +182,14 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
   };
   const about = { device, model: identity.model };
   const { askAgainMs = 60_000 } = options;
-  const jobs = options.door === 'jobs' ? new JobsClient(reporting, { ...about, askAgainMs }) : null;
+  const jobs =
+    options.door === 'jobs'
+      ? new JobsClient({ ...reporting, jobs: () => plainJobs }, { ...about, askAgainMs })
+      : null;
+  const plainJobs = await PlainJobs.open(
+    { handlers: deps.jobs ?? new Map(), tell: (job, update) => jobs?.tell(job, update), log },
+    { dataDir },
+  );
   const older =
     options.door === 'older'
       ? new OlderUpdates(
@@ -182,10 +203,31 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
           { ...about, serialNo: identity.serialNo ?? device },
         )
       : null;
+  const gateway = { baseUrl: () => httpsAddress(session), agent: () => trust.httpsAgent() };
+  const firmware = new FirmwareTrust(
+    {
+      record: await openFirmwareRecord(dataDir, log),
+      gateway,
+      now: () => (time.isKnown ? time.now() : null),
+      runs: () => ({
+        version: updates.updater.version,
+        securityCounter: updates.updater.state.securityCounter,
+      }),
+    },
+    {
+      identity,
+      hardware: options.hardware ?? null,
+      ...(options.firstRoot && { firstRoot: options.firstRoot }),
+    },
+  );
   const updates = await deps.openUpdates({
     // One of them is there.
     reporter: (jobs ?? older) as UpdateReporter,
-    gateway: { baseUrl: () => httpsAddress(session), agent: () => trust.httpsAgent() },
+    gateway,
+    // Until the gateway serves the plan's metadata.
+    check: isVerifying
+      ? firmware.check
+      : async () => ({ installer: 'slots', securityCounter: 0, steps: [] }),
     reconnect: () => session.reconnect(),
     onLaunch: () => {
       boot.renew();
@@ -264,6 +306,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     close: async () => {
       health.close();
       older?.close();
+      await plainJobs.close();
       await updates.close();
       await renewal.close();
       await session.close();
@@ -272,6 +315,8 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     },
   };
 };
+
+const isVerifying = false as boolean;
 
 const httpsAddress = (session: DeviceSession): string => {
   const { host, https } = session.gateway;

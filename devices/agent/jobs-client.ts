@@ -1,13 +1,19 @@
 /**
- * Updates over the jobs topics: offers in, reports out. Reports say what is true now, so what could not be said is not kept: the next
+ * Updates and plain jobs over the jobs topics: offers in, reports out. Reports say what is true now, so what could not be said is not kept: the next
  * connection makes the updater say it again.
  */
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
-import { type JobNotifyPayload, nextJob, parseJobNotify } from '@holdfast/protos/mqtt/job-payload';
+import {
+  type JobNotifyPayload,
+  type JobUpdateRequest,
+  nextJob,
+  parseJobNotify,
+} from '@holdfast/protos/mqtt/job-payload';
 import { isJsonObject, parseJson } from '@holdfast/protos/mqtt/json-payload';
 import { buildTopic, type Topic } from '@holdfast/protos/mqtt/topics';
 import { parseUpdateDocument, type UpdateDelta } from '@holdfast/protos/mqtt/update-document';
 import type { Log } from './log.js';
+import type { PlainJobs } from './plain-jobs.js';
 import type { DeviceSession } from './session.js';
 import type { JobDelta, Update, UpdateEvent, UpdateJob } from './update/update-state.js';
 import type { UpdateReport, UpdateReporter } from './update/updater.js';
@@ -17,6 +23,8 @@ export interface JobsClientDeps {
   readonly dispatch: (event: UpdateEvent) => Promise<void>;
   readonly bootId: () => string;
   readonly phase: () => Update['phase'];
+  /** Takes what is no update. */
+  readonly jobs: () => PlainJobs;
   readonly log: Log;
 }
 
@@ -51,15 +59,21 @@ export class JobsClient implements UpdateReporter {
     this.#options = options;
   }
 
-  report(job: UpdateJob, { status, error, progress, version }: UpdateReport): void {
+  report(job: UpdateJob, { status, error, progress, step, version }: UpdateReport): void {
     this.#publish(job.id, 'update', {
       status,
       ...(progress !== null && { progress }),
       ...(error !== null && { error: error.slice(0, maxErrorLength) }),
       ...(version !== null && { version }),
+      ...(step !== undefined && { details: { step } }),
       boot_id: this.#deps.bootId(),
       client_token: status,
     });
+  }
+
+  /** Of a plain job. */
+  tell(job: string, update: JobUpdateRequest): void {
+    this.#publish(job, 'update', update);
   }
 
   ask(): void {
@@ -80,12 +94,22 @@ export class JobsClient implements UpdateReporter {
   }
 
   async #offer({ execution }: JobNotifyPayload): Promise<void> {
+    const jobs = this.#deps.jobs();
+    if (execution?.status === 'cancelling' && jobs.knows(execution.job_id)) {
+      await jobs.cancelled(execution.job_id);
+      return;
+    }
     if (execution === null || execution.status === 'cancelling') {
+      await jobs.cancelled(null);
       await this.#deps.dispatch({ type: 'withdrawn' });
       // One that is past its pointer's move goes on, and its outcome is the answer.
       if (execution !== null && this.#deps.phase() === 'idle') {
         this.#publish(execution.job_id, 'update', { status: 'cancelled' });
       }
+      return;
+    }
+    if (execution.document.operation !== 'update') {
+      await jobs.offered(execution.job_id, execution.document);
       return;
     }
     const document = parseUpdateDocument(execution.document);
@@ -118,6 +142,15 @@ export class JobsClient implements UpdateReporter {
     const parsed = parseJson(payload);
     const { client_token, code, message } =
       parsed.ok && isJsonObject(parsed.value) ? parsed.value : {};
+    const jobs = this.#deps.jobs();
+    if (jobs.knows(jobId)) {
+      const isOver = outcome === 'rejected' && (code === 404 || code === 409);
+      if (isOver) await jobs.answered(jobId, null);
+      else if (outcome === 'accepted') await jobs.answered(jobId, String(client_token));
+      // What comes next is not told of itself.
+      if (!jobs.knows(jobId)) this.ask();
+      return;
+    }
     if (outcome === 'rejected') {
       if (code === 423) {
         this.#deps.log.info({ job: jobId, message: message ?? null }, 'the update waits');

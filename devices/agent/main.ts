@@ -15,6 +15,7 @@ import { openSimulation } from '../simulator/simulate.js';
 import { openAgent } from './agent.js';
 import { deviceConfiguration } from './configuration.js';
 import { type EnrolOptions, enrol } from './enrol.js';
+import { readFirstRoot } from './first-root.js';
 import { loadCredentials } from './identity.js';
 import { packApp } from './update/pack-app.js';
 
@@ -79,12 +80,18 @@ const run: Command = async (context) => {
   const { configuration, dataDir, log, signal } = context;
   const credentials = await loadCredentials(dataDir, log);
   const { initial } = configuration.application;
+  const { root } = configuration.firmware;
+  const { hardware } = configuration.device;
   const agent = await openAgent(
     { credentials, log },
     {
       dataDir,
       signal,
       healthIntervalS: configuration.health.intervalS,
+      update: configuration.update,
+      jobHandlers: configuration.jobs.handlers,
+      ...(hardware !== undefined && { hardware }),
+      ...(root !== undefined && { firstRoot: await readFirstRoot(root) }),
       ...(initial !== undefined && { initialApp: resolve(initial) }),
     },
   );

@@ -9,6 +9,7 @@ import { EventEmitter, once } from 'node:events';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer as createTls, type TLSSocket } from 'node:tls';
+import type { TestManifest } from '@holdfast/provisioning/firmware/test-releases';
 import { type Certificate, normaliseSerial } from '@holdfast/provisioning/pki/certificate';
 import { encodeCertsOnly } from '@holdfast/provisioning/pki/certs-only';
 import { formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
@@ -17,6 +18,7 @@ import { nameField } from '@holdfast/provisioning/pki/distinguished-name';
 import { issueDevice } from '@holdfast/provisioning/pki/issue';
 import { createTestFleet, type TestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import { generate, type IPublishPacket, type Packet, parser } from 'mqtt-packet';
+import { TestPlan } from './test-plan.js';
 
 export interface Said {
   readonly topic: string;
@@ -27,6 +29,7 @@ const secret = '0123456789abcdef';
 
 export class TestGateway {
   readonly fleet: TestFleet;
+  readonly plan: TestPlan;
   readonly said: Said[] = [];
   /** Called before a publish is acknowledged; false keeps the acknowledgement back. */
   onPublish: (said: Said) => boolean = () => true;
@@ -53,6 +56,7 @@ export class TestGateway {
 
   private constructor(fleet: TestFleet) {
     this.fleet = fleet;
+    this.plan = new TestPlan(fleet);
     this.#changes.setMaxListeners(0);
   }
 
@@ -69,7 +73,12 @@ export class TestGateway {
     return formatClaimCode({ kind: 'device', secret, rootSha256, address });
   }
 
-  addFirmware(bytes: Buffer): { url: string; sha256: string; sizeBytes: number } {
+  /** Signed for whoever it is for. */
+  addFirmware(
+    bytes: Buffer,
+    release: Omit<TestManifest, 'image'> = { model: 'pi', version: '2.0.0' },
+  ): { url: string; sha256: string; sizeBytes: number } {
+    this.plan.add({ image: bytes, ...release });
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     const url = `/firmware/sha256/${sha256}`;
     this.#firmware.set(url, bytes);
@@ -149,6 +158,7 @@ export class TestGateway {
 
   async #answer(url: string, body: string): Promise<string | Buffer | null> {
     if (url.startsWith('/.well-known/est/')) return this.#answerEst(url, body);
+    if (url === '/firmware/metadata') return JSON.stringify(await this.plan.answer());
     if (url !== '/api/v1/enroll') return this.#firmware.get(url) ?? null;
     // Written by the agent under test, and read as a test reads.
     const asked = JSON.parse(body) as { csr: string; device_id: string };

@@ -34,7 +34,7 @@ export const openSimulatedDevice = (
         temperature += Math.random() - 0.5;
         return { temperature: Math.round(temperature * 100) / 100 };
       },
-      openUpdates: async ({ reporter, gateway, onLaunch, reconnect }) => {
+      openUpdates: async ({ reporter, gateway, check, onLaunch, reconnect }) => {
         const record = await openRecord<UpdateState>({
           path: join(dataDir, 'update.json'),
           parse: parseUpdateState,
@@ -44,7 +44,7 @@ export const openSimulatedDevice = (
         const platform = new SimulatedPlatform(
           {
             gateway,
-            check: async () => ({ installer: 'slots', securityCounter: 0, steps: [] }),
+            check,
             tell: (event: UpdateEvent) => void updater.dispatch(event),
             reboot: () => {
               onLaunch();

@@ -59,6 +59,7 @@ export class SimulatedPlatform implements UpdatePlatform {
     signal: AbortSignal,
     onProgress: (percent: number) => void,
   ): Promise<void> {
+    await this.#deps.check(job, 'begin', signal);
     await mkdir(this.#directory, { recursive: true });
     for (const name of await readdir(this.#directory)) {
       const isOld = name.startsWith('firmware-') && !name.includes(job.sha256);
