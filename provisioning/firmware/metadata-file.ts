@@ -12,9 +12,9 @@ import { type Key, Metadata, MetadataKind, type Root, type Targets } from '@tufj
 /** As the plan's documents of kind `metadata` hold it. */
 export type MetadataFile = MetadataBody;
 
-/** The largest file of each kind, in UTF-8 bytes. A targets file of 2 MiB names some 2,000 releases. */
+/** The largest file of each kind, in UTF-8 bytes. A role with more releases than fit delegates to others. */
 export const largestRootBytes = 64 * 1024;
-export const largestTargetsBytes = 2 * 1024 * 1024;
+export const largestTargetsBytes = 1024 * 1024;
 
 /** Roles that a root names and that have no keys: the head of the plan stands in their place. */
 export const placeRoles: readonly string[] = ['snapshot', 'timestamp'];

@@ -17,25 +17,12 @@ export interface SigningRole {
  */
 export const checkSignatures = (
   metadata: RoleMetadata,
-  { name, keyIds, threshold, keys }: SigningRole,
+  role: SigningRole,
   /** What the message calls the file. */
   what: string,
 ): void => {
-  let good = 0;
-  for (const keyId of keyIds) {
-    const key = Object.hasOwn(keys, keyId) ? keys[keyId] : undefined;
-    if (key === undefined || !Object.hasOwn(metadata.signatures, keyId)) continue;
-    try {
-      key.verifySignature(metadata);
-    } catch (cause) {
-      throw new HoldfastError(
-        'FIRMWARE_SIGNATURE_INVALID',
-        `The metadata ${what} was changed after the key ${keyId.slice(0, 12)}… signed it`,
-        { cause },
-      );
-    }
-    good += 1;
-  }
+  const { name, threshold } = role;
+  const good = goodSignatures(metadata, role, what).length;
   if (good >= threshold) return;
   if (good === 0) {
     throw new HoldfastError(
@@ -48,3 +35,24 @@ export const checkSignatures = (
     `The metadata ${what} is signed by ${good} of the keys of ${name}; it takes ${threshold}`,
   );
 };
+
+/** Ids of the role's keys that have signed. Errors: FIRMWARE_SIGNATURE_INVALID when one of their signatures is not good. */
+export const goodSignatures = (
+  metadata: RoleMetadata,
+  { keyIds, keys }: SigningRole,
+  what: string,
+): string[] =>
+  keyIds.filter((keyId) => {
+    const key = Object.hasOwn(keys, keyId) ? keys[keyId] : undefined;
+    if (key === undefined || !Object.hasOwn(metadata.signatures, keyId)) return false;
+    try {
+      key.verifySignature(metadata);
+      return true;
+    } catch (cause) {
+      throw new HoldfastError(
+        'FIRMWARE_SIGNATURE_INVALID',
+        `The metadata ${what} was changed after the key ${keyId.slice(0, 12)}… signed it`,
+        { cause },
+      );
+    }
+  });

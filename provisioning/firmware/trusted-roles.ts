@@ -54,6 +54,11 @@ export class TrustedRoles {
     this.#files = files;
   }
 
+  /** Names of the roles but root that were opened. */
+  get opened(): string[] {
+    return [...this.#open.keys()];
+  }
+
   /** What to keep: what was trusted before, with what was opened here. */
   get trusted(): TrustedState {
     const versions: Record<string, number> = {
@@ -78,10 +83,10 @@ export class TrustedRoles {
 
   /** The metadata of a role that another one delegates to. Errors: as `targets`. */
   delegated(by: Metadata<Targets>, name: string): Metadata<Targets> {
-    return this.#role(signingRole(by, name));
+    return this.#role(delegatedSigners(by, name));
   }
 
-  /** Opens every role that there is a file of; a delegation whose file is not there is passed over. Errors: as `targets`. */
+  /** Opens every role that there is a file of and a delegation to. Errors: as `targets`. */
   openAll(): void {
     const waiting = [this.targets()];
     for (let by = waiting.pop(); by !== undefined; by = waiting.pop()) {
@@ -90,12 +95,6 @@ export class TrustedRoles {
         waiting.push(this.delegated(by, name));
       }
     }
-    const lost = [...this.#files.keys()].find((name) => !this.#open.has(name));
-    if (lost === undefined) return;
-    throw new HoldfastError(
-      'FIRMWARE_MIX_AND_MATCH',
-      `Nobody delegates to the role ${lost}, of which there is a file`,
-    );
   }
 
   #role(role: SigningRole): Metadata<Targets> {
@@ -154,7 +153,8 @@ export class TrustedRoles {
   }
 }
 
-const signingRole = ({ signed }: Metadata<Targets>, name: string): SigningRole => {
+/** Who signs a role that this one delegates to. */
+export const delegatedSigners = ({ signed }: Metadata<Targets>, name: string): SigningRole => {
   const role = signed.delegations?.roles?.[name];
   return {
     name,

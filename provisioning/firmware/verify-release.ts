@@ -40,7 +40,14 @@ export type ReleaseVerdict =
     }
   | Refused;
 
-export type MetadataVerdict = { readonly ok: true; readonly trusted: TrustedState } | Refused;
+export type MetadataVerdict =
+  | {
+      readonly ok: true;
+      readonly trusted: TrustedState;
+      /** Names of the roles but root that were verified. */
+      readonly roles: readonly string[];
+    }
+  | Refused;
 
 /**
  * Verifies the release that a target's name stands for. `trusted` null trusts the first root among the files (first contact). `now` is
@@ -68,7 +75,10 @@ export const verifyRelease = (
     return { ok: true, release, trusted: roles.trusted };
   });
 
-/** Verifies every file there is, and looks for no release: what a gateway keeps of a plan, and a control plane of an upload. */
+/**
+ * Verifies every file there is, and looks for no release: what a gateway keeps of a plan, and a control plane of an upload. A file of a
+ * role that nobody delegates to any more is passed over.
+ */
 export const verifyMetadata = (
   trusted: TrustedState | null,
   metadata: readonly MetadataFile[],
@@ -78,8 +88,23 @@ export const verifyMetadata = (
   verdictOf(() => {
     const roles = openRoles(trusted, metadata, now, options);
     roles.openAll();
-    return { ok: true, trusted: roles.trusted };
+    return { ok: true, trusted: roles.trusted, roles: roles.opened };
   });
+
+/**
+ * The roles but root that have to be looked at to find a release, of metadata that was verified. Empty when nobody has signed it. Errors:
+ * those of `verifyRelease`.
+ */
+export const rolesOfTarget = (metadata: readonly MetadataFile[], target: string): string[] => {
+  const roles = openRoles(null, metadata, null, { head: null });
+  try {
+    findRelease(roles, target);
+  } catch (error) {
+    if (isHoldfastError(error, 'FIRMWARE_TARGET_UNKNOWN')) return [];
+    throw error;
+  }
+  return roles.opened;
+};
 
 const openRoles = (
   trusted: TrustedState | null,
