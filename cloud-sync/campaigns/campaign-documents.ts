@@ -1,6 +1,7 @@
 /** The documents that campaigns put into a site's plan: the campaigns that are not over, and the firmware they install. */
 import { deltasOf } from '../firmware/firmware-deltas.js';
 import { firmwarePath } from '../firmware/firmware-library.js';
+import { metadataDocuments } from '../firmware/firmware-metadata.js';
 import type { PlanContent, PlanDocumentProvider } from '../sites/plan-documents.js';
 import { campaignBodyOf } from './campaign-messages.js';
 
@@ -23,7 +24,7 @@ export const campaignDocuments: PlanDocumentProvider = async (db, site) => {
       (row): PlanContent => ({ kind: 'campaign', id: row.campaign_id, body: campaignBodyOf(row) }),
     ),
     ...firmware.map(
-      ({ firmware_id, model, version, sha256, size_bytes, file_name }): PlanContent => ({
+      ({ firmware_id, model, version, sha256, size_bytes, file_name, target }): PlanContent => ({
         kind: 'firmware',
         id: firmware_id,
         body: {
@@ -34,8 +35,13 @@ export const campaignDocuments: PlanDocumentProvider = async (db, site) => {
           file_name,
           path: firmwarePath(sha256),
           deltas: deltas.get(firmware_id) ?? [],
+          ...(target === '' ? {} : { target }),
         },
       }),
     ),
+    ...(await metadataDocuments(
+      db,
+      firmware.map(({ target }) => target).filter((target) => target !== ''),
+    )),
   ];
 };

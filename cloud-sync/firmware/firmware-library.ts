@@ -1,13 +1,30 @@
-/** Firmware: an image in the blob store and a row that says what it is. The row comes after the image is on disk. */
+/** Firmware: an image in the blob store and a row that says what it is and who signed it. The row comes after the image is on disk. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import {
+  type FirmwareRelease,
+  namePart,
+  targetName,
+} from '@holdfast/provisioning/firmware/manifest';
+import type { MetadataFile } from '@holdfast/provisioning/firmware/metadata-file';
+import { verifyRelease } from '@holdfast/provisioning/firmware/verify-release';
 import type { Kysely, Selectable } from 'kysely';
+import { recordAudit } from '../audit/audit-log.js';
 import type { BlobExpectation, BlobStore } from '../blobs/blob-store.js';
 import type { Schema } from '../store/schema.js';
 import type { SqlEngine } from '../store/sql-engine.js';
+import {
+  type Publication,
+  type PublishDependencies,
+  type PublishedMetadata,
+  preparePublication,
+  publish,
+  readMetadata,
+} from './firmware-metadata.js';
 
 export interface FirmwareDependencies {
   readonly engine: SqlEngine;
   readonly blobs: BlobStore;
+  readonly plans: PublishDependencies['plans'];
   readonly now: () => number;
 }
 
@@ -19,6 +36,14 @@ export interface FirmwareOptions {
 }
 
 export type FirmwareRow = Selectable<Schema['firmware']>;
+
+/** Who uploads, and what comes with the image. */
+export interface UploadContext {
+  /** As the audit names people. */
+  readonly actor: string;
+  /** Metadata that is published with the image, and not without it. */
+  readonly metadata: readonly MetadataFile[];
+}
 
 /** What an image is said to be before it comes. */
 export interface FirmwareManifest extends BlobExpectation {
@@ -41,33 +66,38 @@ export class FirmwareLibrary {
   }
 
   /**
-   * Takes an image in. The same image again is no error. Errors: REQUEST_INVALID (the manifest), REQUEST_TOO_LARGE, REQUEST_THROTTLED,
-   * RESOURCE_EXISTS (another image of this model and version), UPDATE_DIGEST_MISMATCH, UPDATE_SIZE_MISMATCH, whatever the chunks throw.
+   * Takes an image in that metadata, published or coming with it, has signed. The same image again is no error. Errors: REQUEST_INVALID
+   * (the manifest), REQUEST_TOO_LARGE, REQUEST_THROTTLED, RESOURCE_EXISTS (another image of this model and version), those of
+   * `verifyRelease`, UPDATE_DIGEST_MISMATCH, UPDATE_SIZE_MISMATCH, whatever the chunks throw.
    */
   async upload(
     manifest: FirmwareManifest,
     chunks: AsyncIterable<Uint8Array>,
+    context: UploadContext,
   ): Promise<FirmwareRow> {
     this.#check(manifest);
-    const known = await findFirmware(this.#deps.engine.read, idOf(manifest));
+    const { read } = this.#deps.engine;
+    const known = await findFirmware(read, idOf(manifest));
     // Seen now and not only after the image has come, which may take long.
     if (known !== undefined && known.sha256 !== manifest.sha256) throw exists(known.firmware_id);
+    this.#verify(await readMetadata(read), manifest, context);
     if (this.#uploads >= this.#options.maxUploads) {
       throw new HoldfastError('REQUEST_THROTTLED', 'Other images are being uploaded. Try later');
     }
     this.#uploads += 1;
     try {
       await this.#deps.blobs.put(chunks, manifest);
-      return await this.#record(manifest);
+      return await this.#record(manifest, context);
     } finally {
       this.#uploads -= 1;
     }
   }
 
   /** Errors: RESOURCE_NOT_FOUND, RESOURCE_IN_USE while a campaign that is not over needs it. */
-  async delete(id: string): Promise<void> {
-    await this.#deps.engine.write(async ({ db }) => {
-      await requireFirmware(db, id);
+  async delete(id: string, actor: string): Promise<void> {
+    await this.#deps.engine.write(async (tx) => {
+      const { db } = tx;
+      const { sha256 } = await requireFirmware(db, id);
       const campaign = await db
         .selectFrom('campaigns')
         .select('campaign_id')
@@ -82,6 +112,12 @@ export class FirmwareLibrary {
         );
       }
       await db.deleteFrom('firmware').where('firmware_id', '=', id).execute();
+      await recordAudit(tx, this.#deps.now(), {
+        action: 'firmware.deleted',
+        actor,
+        resource: `firmware/${id}`,
+        details: { sha256 },
+      });
     });
   }
 
@@ -99,9 +135,21 @@ export class FirmwareLibrary {
     }
   }
 
-  #record(manifest: FirmwareManifest): Promise<FirmwareRow> {
+  #record(manifest: FirmwareManifest, context: UploadContext): Promise<FirmwareRow> {
     const id = idOf(manifest);
-    return this.#deps.engine.write(async ({ db }) => {
+    const { now } = this.#deps;
+    return this.#deps.engine.write(async (tx) => {
+      const { db } = tx;
+      const known = await findFirmware(db, id);
+      if (known !== undefined && known.sha256 !== manifest.sha256) throw exists(id);
+      // Others may have published meanwhile.
+      const { publication, release } = this.#verify(await readMetadata(db), manifest, context);
+      const said = {
+        file_name: manifest.fileName,
+        target: release.target,
+        signed_by: release.signedBy,
+        manifest: JSON.stringify(release.manifest),
+      };
       await db
         .insertInto('firmware')
         .values({
@@ -110,15 +158,43 @@ export class FirmwareLibrary {
           version: manifest.version,
           size_bytes: manifest.sizeBytes,
           sha256: manifest.sha256,
-          file_name: manifest.fileName,
-          created_at: this.#deps.now(),
+          created_at: now(),
+          ...said,
         })
-        .onConflict((c) => c.column('firmware_id').doNothing())
+        .onConflict((c) => c.column('firmware_id').doUpdateSet(said))
         .execute();
-      const stored = await requireFirmware(db, id);
-      if (stored.sha256 !== manifest.sha256) throw exists(id);
-      return stored;
+      await publish(tx, this.#deps, publication, context.actor);
+      if (known === undefined) {
+        await recordAudit(tx, now(), {
+          action: 'firmware.uploaded',
+          actor: context.actor,
+          resource: `firmware/${id}`,
+          details: { sha256: manifest.sha256, target: release.target, signed_by: release.signedBy },
+        });
+      }
+      return requireFirmware(db, id);
     });
+  }
+
+  #verify(
+    published: PublishedMetadata,
+    manifest: FirmwareManifest,
+    { metadata }: UploadContext,
+  ): { readonly publication: Publication; readonly release: FirmwareRelease } {
+    const target = targetName(manifest);
+    if (published.trusted === null && metadata.length === 0) {
+      throw new HoldfastError('FIRMWARE_TARGET_UNKNOWN', `Nobody has signed ${target}`, {
+        data: { next: `holdfast firmware sign ${manifest.fileName}` },
+      });
+    }
+    const publication = preparePublication(published, metadata, this.#deps.now());
+    const { files, trusted } = publication;
+    const verdict = verifyRelease(trusted, files, target, this.#deps.now(), {
+      head: null,
+      image: manifest,
+    });
+    if (!verdict.ok) throw new HoldfastError(verdict.code, verdict.message);
+    return { publication, release: verdict.release };
   }
 
   #check({ model, version, sha256, sizeBytes, fileName }: FirmwareManifest): void {
@@ -132,8 +208,11 @@ export class FirmwareLibrary {
     if (!/^[0-9a-f]{64}$/.test(sha256)) {
       throw new HoldfastError('REQUEST_INVALID', 'sha256 must be the digest in hexadecimal');
     }
-    if (fileName.length > 255) {
-      throw new HoldfastError('REQUEST_INVALID', 'file_name has more than 255 characters');
+    if (!namePart.test(fileName)) {
+      throw new HoldfastError(
+        'REQUEST_INVALID',
+        `file_name must be 1 to 128 of letters, digits and . _ + -, and is "${fileName.slice(0, 200)}"`,
+      );
     }
     if (sizeBytes < 1) throw new HoldfastError('REQUEST_INVALID', 'The image is empty');
     if (sizeBytes <= this.#options.maxImageBytes) return;

@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { Campaign } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import t from 'tap';
 import { type CloudUnderTest, cloudUnderTest } from '../testing/cloud-under-test.js';
-import { chunk, manifestOf, openUpload, uploadImage } from '../testing/upload-image.js';
+import {
+  chunk,
+  manifestOf,
+  openUpload,
+  signatureOf,
+  uploadImage,
+} from '../testing/upload-image.js';
 
 const filesOf = (cloud: CloudUnderTest) => readdir(join(cloud.dataDir, 'firmware'));
 const list = (cloud: CloudUnderTest, pageSize = 0, pageToken = '') =>
@@ -17,7 +23,7 @@ t.test('takes an image in as it comes, and the same again', async (t) => {
   const cloud = await cloudUnderTest(t);
   const image = randomBytes(5 * 1024 * 1024 + 7);
   const { call, stored, send } = openUpload(cloud);
-  send(manifestOf(image));
+  send(...signatureOf(cloud, image), manifestOf(image));
   for (let at = 0; at < image.length; at += 1024 * 1024) {
     if (!call.write({ part: chunk(image.subarray(at, at + 1024 * 1024)) }))
       await once(call, 'drain');
@@ -29,6 +35,7 @@ t.test('takes an image in as it comes, and the same again', async (t) => {
   t.same(await filesOf(cloud), [sha256]);
   t.equal((await uploadImage(cloud, image)).sha256, sha256, 'the same image again');
   await t.rejects(uploadImage(cloud, Buffer.from('other')), { code: 'RESOURCE_EXISTS' });
+  cloud.releases.add({ model: 'pi', version: '2.0', image });
   await uploadImage(cloud, Buffer.from('other'), { version: '3.0' });
   const first = await list(cloud, 1);
   t.match(first.firmware, [{ name: 'firmware/pi@2.0' }]);
@@ -41,7 +48,7 @@ t.test('an upload that breaks leaves nothing', async (t) => {
   const cloud = await cloudUnderTest(t);
   const image = randomBytes(100_000);
   const broken = openUpload(cloud);
-  broken.send(manifestOf(image), chunk(image.subarray(0, 50_000)));
+  broken.send(...signatureOf(cloud, image), manifestOf(image), chunk(image.subarray(0, 50_000)));
   // Until the first half is being written.
   while ((await filesOf(cloud)).length === 0) await new Promise(setImmediate);
   broken.call.cancel();
@@ -64,7 +71,8 @@ t.test('an upload that breaks leaves nothing', async (t) => {
     ],
   ] as const) {
     const { call, stored, send } = openUpload(cloud);
-    send(...parts);
+    const signed = code === 'REQUEST_TOO_LARGE' ? Buffer.alloc(2 ** 20 + 1) : image;
+    send(...signatureOf(cloud, signed), ...parts);
     call.end();
     await t.rejects(stored, { code }, code);
   }

@@ -1,7 +1,13 @@
 /** The service Firmware: the images that campaigns install. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { type FirmwareImage, FirmwareService } from '@holdfast/protos/gen/holdfast/v1/firmware';
+import {
+  type FirmwareImage,
+  type FirmwareMetadata,
+  FirmwareService,
+} from '@holdfast/protos/gen/holdfast/v1/firmware';
+import type { FirmwareManifest } from '@holdfast/provisioning/firmware/manifest';
 import { type ApiService, apiService } from '../api/service.js';
+import { auditActor } from '../audit/audit-log.js';
 import type { BlobStore } from '../blobs/blob-store.js';
 import { cutPage, readPage } from '../store/page.js';
 import type { SqlEngine } from '../store/sql-engine.js';
@@ -11,9 +17,15 @@ import {
   isFirmwareId,
   requireFirmware,
 } from './firmware-library.js';
-import { readUpload } from './upload-stream.js';
+import {
+  type PublishDependencies,
+  preparePublication,
+  publish,
+  readMetadata,
+} from './firmware-metadata.js';
+import { readMetadataUpload, readUpload } from './upload-stream.js';
 
-export interface FirmwareServiceDependencies {
+export interface FirmwareServiceDependencies extends PublishDependencies {
   readonly engine: SqlEngine;
   readonly library: FirmwareLibrary;
   readonly blobs: Pick<BlobStore, 'sizeOf'>;
@@ -28,19 +40,22 @@ export interface FirmwareServiceOptions {
 const scope = 'firmware';
 
 export const firmwareService = (
-  { engine, library, blobs, onUploaded }: FirmwareServiceDependencies,
+  deps: FirmwareServiceDependencies,
   { uploadIdleMs = 60_000 }: FirmwareServiceOptions = {},
 ): ApiService => {
+  const { engine, library, blobs, now, onUploaded } = deps;
   const messageOf = async (row: FirmwareRow): Promise<FirmwareImage> =>
     firmwareMessage(row, (await blobs.sizeOf(row.sha256)) === row.size_bytes);
   return apiService(FirmwareService, {
-    uploadFirmware: async (requests, { signal }) => {
+    uploadFirmware: async (requests, { signal, caller }) => {
       const options = { signal, idleTimeoutMs: uploadIdleMs };
-      const { manifest, chunks } = await readUpload(requests, options);
+      const { metadata, manifest, chunks } = await readUpload(requests, options);
       const { model, version, sha256, fileName } = manifest;
       // Sizes beyond what a number holds exactly are beyond every limit too.
       const sizeBytes = Number(manifest.sizeBytes);
-      const row = await library.upload({ model, version, sha256, sizeBytes, fileName }, chunks);
+      const context = { actor: auditActor(caller), metadata };
+      const said = { model, version, sha256, sizeBytes, fileName };
+      const row = await library.upload(said, chunks, context);
       onUploaded?.();
       return messageOf(row);
     },
@@ -61,9 +76,36 @@ export const firmwareService = (
       return { firmware, nextPageToken: cut.nextPageToken };
     },
 
-    deleteFirmware: async ({ name }) => {
-      await library.delete(parseFirmwareName(name));
+    deleteFirmware: async ({ name }, { caller }) => {
+      await library.delete(parseFirmwareName(name), auditActor(caller));
       return {};
+    },
+
+    publishMetadata: async (requests, { signal, caller }) => {
+      const files = await readMetadataUpload(requests, { signal, idleTimeoutMs: uploadIdleMs });
+      if (files.length === 0) throw new HoldfastError('REQUEST_INVALID', 'No metadata came');
+      const changed = await engine.write(async (tx) => {
+        const publication = preparePublication(await readMetadata(tx.db), files, now());
+        await publish(tx, deps, publication, auditActor(caller));
+        return publication.changed;
+      });
+      return { published: changed.map((file) => metadataMessage({ ...file, signed: '' })) };
+    },
+
+    readMetadata: async function* () {
+      const rows = await engine.read
+        .selectFrom('firmware_metadata')
+        .selectAll()
+        .orderBy('role')
+        .orderBy('version')
+        .execute();
+      for (const row of rows) {
+        yield metadataMessage({
+          ...row,
+          publishedAt: row.published_at,
+          expiresAt: row.expires_at,
+        });
+      }
     },
   });
 };
@@ -80,6 +122,26 @@ export const parseFirmwareName = (name: string): string => {
 
 export const firmwareName = (id: string): string => `firmware/${id}`;
 
+const metadataMessage = ({
+  role,
+  version,
+  signed,
+  publishedAt,
+  expiresAt,
+}: {
+  readonly role: string;
+  readonly version: number;
+  readonly signed: string;
+  readonly publishedAt?: number;
+  readonly expiresAt?: number;
+}): FirmwareMetadata => ({
+  role,
+  version: BigInt(version),
+  signed,
+  publishTime: publishedAt === undefined ? undefined : new Date(publishedAt),
+  expireTime: expiresAt === undefined ? undefined : new Date(expiresAt),
+});
+
 const firmwareMessage = (row: FirmwareRow, isWhole: boolean): FirmwareImage => ({
   name: firmwareName(row.firmware_id),
   model: row.model,
@@ -88,5 +150,24 @@ const firmwareMessage = (row: FirmwareRow, isWhole: boolean): FirmwareImage => (
   sha256: row.sha256,
   createTime: new Date(row.created_at),
   fileName: row.file_name,
-  problem: isWhole ? '' : 'the image was damaged on disk, or is gone: upload it again',
+  problem: problemOf(row, isWhole),
+  target: row.target,
+  signedBy: row.signed_by,
+  ...manifestFields(row),
 });
+
+const problemOf = ({ target }: FirmwareRow, isWhole: boolean): string => {
+  if (!isWhole) return 'the image was damaged on disk, or is gone: upload it again';
+  return target === '' ? 'nobody has signed it: sign it, and upload it again' : '';
+};
+
+const manifestFields = ({ manifest }: FirmwareRow) => {
+  // `FirmwareLibrary` alone writes it.
+  const said: Partial<FirmwareManifest> = manifest === '' ? {} : JSON.parse(manifest);
+  return {
+    hardware: said.hardware ?? [],
+    sourceVersions: said.source_versions ?? '',
+    securityCounter: BigInt(said.security_counter ?? 0),
+    installer: said.installer ?? '',
+  };
+};

@@ -1,12 +1,15 @@
-/** An upload as it comes over gRPC: the manifest, then chunks, read one at a time as fast as they are stored. */
+/** An upload as it comes over gRPC: metadata, the manifest, then chunks, read one at a time as fast as they are stored. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type {
   FirmwareImage,
+  FirmwareMetadata,
   UploadFirmwareRequest,
 } from '@holdfast/protos/gen/holdfast/v1/firmware';
+import type { MetadataFile } from '@holdfast/provisioning/firmware/metadata-file';
 import { withDeadline } from '@holdfast/provisioning/time/deadline';
 
 export interface Upload {
+  readonly metadata: readonly MetadataFile[];
   readonly manifest: FirmwareImage;
   /** To be read once. Errors: REQUEST_INVALID, REQUEST_TOO_LARGE, DEADLINE_EXCEEDED, the signal's reason. */
   readonly chunks: AsyncIterable<Uint8Array>;
@@ -19,6 +22,8 @@ export interface UploadOptions {
 }
 
 const largestChunkBytes = 1024 * 1024;
+const mostMetadataFiles = 256;
+const mostMetadataBytes = 16 * 1024 * 1024;
 
 /** Resolves when the manifest is there. Nothing more is read from the wire until the chunks are. */
 export const readUpload = async (
@@ -28,12 +33,52 @@ export const readUpload = async (
   const iterator = requests[Symbol.asyncIterator]();
   const next = () =>
     withDeadline(iterator.next(), idleTimeoutMs, { signal, doing: 'waiting for the image' });
-  const first = await next();
-  if (first.done === true || first.value.part?.$case !== 'manifest') {
-    throw new HoldfastError('REQUEST_INVALID', 'An upload begins with the manifest');
+  const metadata = new MetadataFiles();
+  let request = await next();
+  while (request.done !== true && request.value.part?.$case === 'metadata') {
+    metadata.add(request.value.part.value);
+    request = await next();
   }
-  return { manifest: first.value.part.value, chunks: chunksOf(next) };
+  if (request.done === true || request.value.part?.$case !== 'manifest') {
+    throw new HoldfastError('REQUEST_INVALID', 'An image begins with the manifest');
+  }
+  return {
+    metadata: metadata.all,
+    manifest: request.value.part.value,
+    chunks: chunksOf(next),
+  };
 };
+
+/** Reads metadata that comes without an image. Errors: REQUEST_TOO_LARGE, DEADLINE_EXCEEDED, the signal's reason. */
+export const readMetadataUpload = async (
+  requests: AsyncIterable<FirmwareMetadata>,
+  { signal, idleTimeoutMs = 60_000 }: UploadOptions,
+): Promise<readonly MetadataFile[]> => {
+  const iterator = requests[Symbol.asyncIterator]();
+  const next = () =>
+    withDeadline(iterator.next(), idleTimeoutMs, { signal, doing: 'waiting for the metadata' });
+  const metadata = new MetadataFiles();
+  for (let file = await next(); file.done !== true; file = await next()) metadata.add(file.value);
+  return metadata.all;
+};
+
+/** Files of metadata as they come, which is never more than memory has. */
+class MetadataFiles {
+  readonly all: MetadataFile[] = [];
+  #bytes = 0;
+
+  /** Errors: REQUEST_TOO_LARGE. */
+  add({ role, version, signed }: FirmwareMetadata): void {
+    this.#bytes += Buffer.byteLength(signed);
+    if (this.#bytes > mostMetadataBytes || this.all.length >= mostMetadataFiles) {
+      throw new HoldfastError(
+        'REQUEST_TOO_LARGE',
+        `An upload has at most ${mostMetadataFiles} files of metadata and ${mostMetadataBytes} bytes of them`,
+      );
+    }
+    this.all.push({ role, version: Number(version), signed });
+  }
+}
 
 const chunksOf = async function* (
   next: () => Promise<IteratorResult<UploadFirmwareRequest>>,

@@ -1,10 +1,11 @@
 /** Firmware, campaigns with their counters, and every device's run of one. Times are epoch ms. */
 import type { ExecutionStatus } from '@holdfast/protos/link/execution-status';
 import type { Compilable, SchemaModule } from 'kysely';
+import type { SignedFirmwareColumns } from './firmware-metadata-tables.js';
 import type { PortableMigration } from './migration.js';
 
 export interface CampaignTables {
-  firmware: {
+  firmware: SignedFirmwareColumns & {
     /** `{model}@{version}`. */
     firmware_id: string;
     model: string;

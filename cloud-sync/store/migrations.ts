@@ -6,6 +6,7 @@ import { commandTables } from './command-tables.js';
 import { deltaTables } from './delta-tables.js';
 import { deviceLifeTables } from './device-life-tables.js';
 import { enrolmentTables } from './enrolment-tables.js';
+import { firmwareMetadataTables } from './firmware-metadata-tables.js';
 import { linkTables } from './link-tables.js';
 import type { PortableMigration } from './migration.js';
 import { orderChain } from './order-chain.js';
@@ -36,4 +37,5 @@ export const migrations: readonly PortableMigration[] = [
   waitingOrdersTables,
   auditTables,
   deltaTables,
+  firmwareMetadataTables,
 ];

@@ -6,6 +6,7 @@ import type { CommandTables } from './command-tables.js';
 import type { DeltaTables } from './delta-tables.js';
 import type { DeviceLifeTables } from './device-life-tables.js';
 import type { EnrolmentTables } from './enrolment-tables.js';
+import type { FirmwareMetadataTables } from './firmware-metadata-tables.js';
 import type { LinkTables } from './link-tables.js';
 import type { PeopleTables } from './people-tables.js';
 import type { RegistryTables } from './registry-tables.js';
@@ -27,6 +28,7 @@ export interface Schema
     DeltaTables,
     DeviceLifeTables,
     EnrolmentTables,
+    FirmwareMetadataTables,
     RetentionTables,
     RevocationProposalTables,
     RevocationTables,

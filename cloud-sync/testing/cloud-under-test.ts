@@ -21,6 +21,7 @@ import { GroupsClient } from '@holdfast/protos/gen/holdfast/v1/groups';
 import { ShadowsClient } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { SitesClient } from '@holdfast/protos/gen/holdfast/v1/sites';
 import { UsersClient } from '@holdfast/protos/gen/holdfast/v1/users';
+import { TestReleases } from '@holdfast/provisioning/firmware/test-releases';
 import { parseAddress } from '@holdfast/provisioning/pki/claim-code';
 import { fetchRoot } from '@holdfast/provisioning/pki/first-contact';
 import { parseLoginCode } from '@holdfast/provisioning/pki/login-code';
@@ -50,6 +51,8 @@ export interface ApiUnderTest {
   readonly shadows: ShadowsClient;
   readonly sites: SitesClient;
   readonly users: UsersClient;
+  /** What is uploaded is signed with. */
+  readonly releases: TestReleases;
   /** The admin's token, for the methods with streams. */
   readonly metadata: Metadata;
   /** With the admin's token unless another is given; '' sends none. Rejects with a HoldfastError. */
@@ -160,6 +163,7 @@ export const openApi = async (loginCode: string, port?: number): Promise<ApiUnde
     ...clients,
     address,
     rootPem: root.pem,
+    releases: new TestReleases(),
     metadata: metadataOf(login.token),
     call: (client, method, request, { token = login.token } = {}) =>
       new Promise((resolve, reject) => {

@@ -5,6 +5,8 @@ import type {
   FirmwareImage,
   UploadFirmwareRequest,
 } from '@holdfast/protos/gen/holdfast/v1/firmware';
+import type { MetadataFile } from '@holdfast/provisioning/firmware/metadata-file';
+import type { TestManifest } from '@holdfast/provisioning/firmware/test-releases';
 import type { ApiUnderTest } from './cloud-under-test.js';
 
 export type UploadPart = NonNullable<UploadFirmwareRequest['part']>;
@@ -23,7 +25,32 @@ export const manifestOf = (
     createTime: undefined,
     fileName: 'image.bin',
     problem: '',
+    target: '',
+    signedBy: '',
+    hardware: [],
+    sourceVersions: '',
+    securityCounter: 0n,
+    installer: '',
   },
+});
+
+/** Metadata that has it signed, with all that was signed before. */
+export const signatureOf = (
+  { releases }: Pick<ApiUnderTest, 'releases'>,
+  image: Uint8Array,
+  {
+    model = 'pi',
+    version = '2.0',
+    ...said
+  }: Partial<Pick<TestManifest, 'model' | 'version' | 'security_counter' | 'hardware'>> = {},
+): UploadPart[] => {
+  releases.add({ model, version, image, ...said });
+  return releases.metadata().map((file) => metadataPart(file));
+};
+
+const metadataPart = ({ role, version, signed }: MetadataFile): UploadPart => ({
+  $case: 'metadata',
+  value: { role, version: BigInt(version), signed, publishTime: undefined, expireTime: undefined },
 });
 
 export const chunk = (bytes: Uint8Array): UploadPart => ({
@@ -53,14 +80,14 @@ export const openUpload = (api: ApiUnderTest) => {
   };
 };
 
-/** Uploads an image in chunks of 1 MiB. */
+/** Uploads an image in chunks of 1 MiB, signed. */
 export const uploadImage = (
   api: ApiUnderTest,
   image: Uint8Array,
   named?: { readonly model?: string; readonly version?: string },
 ): Promise<FirmwareImage> => {
   const { call, stored, send } = openUpload(api);
-  send(manifestOf(image, named));
+  send(...signatureOf(api, image, named), manifestOf(image, named));
   for (let at = 0; at < image.length; at += chunkBytes) {
     send(chunk(image.subarray(at, at + chunkBytes)));
   }

@@ -46,6 +46,8 @@ export const firmwareBody = v.object({
   /** Path below the control plane's HTTPS address. */
   path: v.pipe(v.string(), v.startsWith('/')),
   deltas: v.exactOptional(v.array(firmwareDelta)),
+  /** The name under which the plan's metadata has it signed. Nothing installs an image without one. */
+  target: v.exactOptional(v.pipe(v.string(), v.maxLength(400))),
 });
 
 /**

@@ -69,7 +69,8 @@ const commandGroups: Readonly<Record<string, () => Promise<AddCommands>>> = {
   device: async () => (await import('./commands/devices.js')).addDeviceCommands,
   manufacturer: async () => (await import('./commands/manufacturers.js')).addManufacturerCommands,
   shadow: async () => (await import('./commands/shadow/shadow-commands.js')).addShadowCommands,
-  firmware: async () => (await import('./commands/firmware.js')).addFirmwareCommands,
+  firmware: async () =>
+    (await import('./commands/firmware/firmware-commands.js')).addFirmwareCommands,
   campaign: async () => (await import('./commands/campaigns.js')).addCampaignCommands,
   command: async () => (await import('./commands/device-requests.js')).addDeviceRequestCommands,
   clock: async () => (await import('./commands/clock.js')).addClockCommands,

@@ -14,6 +14,7 @@ const stateSchema = v.object({
   isLoggedIn: v.boolean(),
   isGatewayEnrolled: v.boolean(),
   enrolled: v.array(v.string()),
+  hasSigningKeys: v.exactOptional(v.boolean()),
 });
 export type FleetState = v.InferOutput<typeof stateSchema>;
 

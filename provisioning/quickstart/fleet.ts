@@ -2,6 +2,7 @@
  * A whole fleet on one machine, as real processes through the real enrolment: control plane, one gateway behind a WAN that can be cut,
  * agents, simulated devices and a device on a serial line. A second start on the same folder finds it again.
  */
+import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
@@ -102,6 +103,36 @@ export class Fleet {
       throw new HoldfastError('CHILD_FAILED', `holdfast ${args.join(' ')}: ${result.stderr}`);
     }
     return JSON.parse(result.stdout);
+  }
+
+  /** The file with the passphrase of the keys that sign firmware here; a quickstart has nobody to ask. */
+  get passphraseFile(): string {
+    return this.folder('firmware-passphrase');
+  }
+
+  /** Makes the keys that sign firmware, unless there are some. */
+  async makeSigningKeys(): Promise<void> {
+    if (this.#state.data.hasSigningKeys === true) return;
+    const passphrase = ['--passphrase-file', this.passphraseFile];
+    // Of a start that was broken off in the middle of it.
+    for (const folder of ['firmware-keys', 'firmware-metadata']) {
+      await rm(join(this.folder('cli'), folder), { recursive: true, force: true });
+    }
+    await writeFile(this.passphraseFile, `${randomBytes(16).toString('hex')}\n`, { mode: 0o600 });
+    await this.holdfast('firmware', 'keys', 'init', ...passphrase);
+    const delegate = ['delegate', 'release', '--paths', `${model}/*/*`];
+    await this.holdfast('firmware', 'keys', ...delegate, ...passphrase);
+    await this.#state.update((state) => ({ ...state, hasSigningKeys: true }));
+  }
+
+  /** Signs an image for every device here, and uploads it. */
+  async releaseFirmware(file: string, version: string): Promise<void> {
+    await this.makeSigningKeys();
+    const of = ['--model', model, '--version', version];
+    await this.holdfast(
+      ...['firmware', 'sign', file, ...of, '--passphrase-file', this.passphraseFile],
+    );
+    await this.holdfast('firmware', 'upload', file);
   }
 
   child(name: string): Child {

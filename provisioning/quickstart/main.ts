@@ -95,6 +95,7 @@ const serveFleet = async (
     try {
       const firmware = join(dataDirectory, 'firmware-2.0.0.tar');
       await writeSampleFirmware(firmware, { version: '2.0.0', behaviour: 'works' });
+      await fleet.makeSigningKeys();
       show(terminal, fleet, relative('.', firmware), logName);
       await aborted(signal);
       terminal.line();
@@ -141,7 +142,8 @@ const show = (terminal: Terminal, fleet: Fleet, firmware: string, logFile: strin
   terminal.line(`  logs           ${logFile}`);
   terminal.line();
   terminal.line(bold('Try, in another terminal:'));
-  for (const [index, [why, ...commands]] of triesWith(firmware).entries()) {
+  const passphrase = relative('.', fleet.passphraseFile);
+  for (const [index, [why, ...commands]] of triesWith(firmware, passphrase).entries()) {
     terminal.line(`  ${index + 1}. ${dim(why)}`);
     for (const command of commands) terminal.line(`     ${terminal.paint('cyan', command)}`);
   }
@@ -150,13 +152,17 @@ const show = (terminal: Terminal, fleet: Fleet, firmware: string, logFile: strin
 };
 
 /** What to type, each with why; short enough for 80 columns, so that a line can be copied whole. */
-const triesWith = (firmware: string): readonly (readonly [string, ...string[]])[] => [
+const triesWith = (
+  firmware: string,
+  passphrase: string,
+): readonly (readonly [string, ...string[]])[] => [
   ['the devices as the control plane knows them', 'npx holdfast device list'],
   ['what is desired of a device', 'npx holdfast shadow set demo/agent-1 agent.health_interval_s=5'],
   [
-    'an update for every device …',
-    `npx holdfast firmware upload ${firmware} --model ${model} \\`,
-    '    --version 2.0.0',
+    'an update for every device, signed …',
+    `npx holdfast firmware sign ${firmware} --model ${model} \\`,
+    `    --version 2.0.0 --passphrase-file ${passphrase}`,
+    `npx holdfast firmware upload ${firmware}`,
     `npx holdfast campaign create v2 --firmware ${model}@2.0.0 --start`,
   ],
   [

@@ -78,10 +78,8 @@ t.test('a site keeps running without its network and reconciles to the last mess
   await writeSampleFirmware(second, { version: '2.0.0', behaviour: 'works' });
   const bad = join(dataDirectory, 'bad.tar');
   await writeSampleFirmware(bad, { version: '3.0.0', behaviour: 'crashes' });
-  const upload = (file: string, version: string) =>
-    fleet.holdfast('firmware', 'upload', file, '--model', model, '--version', version);
-  await upload(second, '2.0.0');
-  await upload(bad, '3.0.0');
+  await fleet.releaseFirmware(second, '2.0.0');
+  await fleet.releaseFirmware(bad, '3.0.0');
   const create = (id: string, version: string, ...more: string[]) =>
     fleet.holdfast(
       ...['campaign', 'create', id, '--firmware', `${model}@${version}`, '--start', ...more],

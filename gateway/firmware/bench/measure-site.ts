@@ -41,7 +41,7 @@ export const measureSite = async (
     try {
       const image = join(folder, 'image.bin');
       await writeFile(image, randomBytes(imageBytes));
-      await fleet.holdfast('firmware', 'upload', image, '--model', model, '--version', '2.0.0');
+      await fleet.releaseFirmware(image, '2.0.0');
       say('the site at rest …');
       const rest = await atRest(fleet, probe, idleS);
       return await updateAll(fleet, probe, rest, { devices, say });

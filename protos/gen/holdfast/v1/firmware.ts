@@ -11,9 +11,11 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
   type ClientWritableStream,
   type handleClientStreamingCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -35,12 +37,49 @@ export interface FirmwareImage {
   fileName: string;
   /** Why gateways cannot fetch it now: it was damaged or is gone, and has to be uploaded again. Empty when it is whole. */
   problem: string;
+  /**
+   * What signed it: the name of its TUF target, `{model}/{version}/{file_name}`, and the role whose keys signed that. Empty for an image
+   * that came before images were signed.
+   */
+  target: string;
+  signedBy: string;
+  /** The revisions of the hardware that it is for; none: any. */
+  hardware: string[];
+  /** The versions that it can follow, as a range; empty: any. */
+  sourceVersions: string;
+  securityCounter: bigint;
+  /** slots, rauc, swupdate, script or raw. */
+  installer: string;
+}
+
+/** A file of metadata as The Update Framework has it. */
+export interface FirmwareMetadata {
+  /** `root`, `targets`, or the name of a delegated role. */
+  role: string;
+  version: bigint;
+  /** The text of the file, byte for byte. */
+  signed: string;
+  /** Set when it is read. */
+  publishTime: Date | undefined;
+  expireTime: Date | undefined;
+}
+
+export interface PublishMetadataResponse {
+  /** The files that are new; their texts are left out. */
+  published: FirmwareMetadata[];
+}
+
+export interface ReadMetadataRequest {
 }
 
 export interface UploadFirmwareRequest {
-  part: { $case: "manifest"; value: FirmwareImage } | //
-  /** At most 1 MiB. */
-  { $case: "chunk"; value: Buffer } | undefined;
+  part:
+    | { $case: "manifest"; value: FirmwareImage }
+    | //
+    /** At most 1 MiB. */
+    { $case: "chunk"; value: Buffer }
+    | { $case: "metadata"; value: FirmwareMetadata }
+    | undefined;
 }
 
 export interface GetFirmwareRequest {
@@ -71,6 +110,12 @@ function createBaseFirmwareImage(): FirmwareImage {
     createTime: undefined,
     fileName: "",
     problem: "",
+    target: "",
+    signedBy: "",
+    hardware: [],
+    sourceVersions: "",
+    securityCounter: 0n,
+    installer: "",
   };
 }
 
@@ -102,6 +147,27 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
     }
     if (message.problem !== "") {
       writer.uint32(66).string(message.problem);
+    }
+    if (message.target !== "") {
+      writer.uint32(74).string(message.target);
+    }
+    if (message.signedBy !== "") {
+      writer.uint32(82).string(message.signedBy);
+    }
+    for (const v of message.hardware) {
+      writer.uint32(90).string(v!);
+    }
+    if (message.sourceVersions !== "") {
+      writer.uint32(98).string(message.sourceVersions);
+    }
+    if (message.securityCounter !== 0n) {
+      if (BigInt.asUintN(64, message.securityCounter) !== message.securityCounter) {
+        throw new globalThis.Error("value provided for field message.securityCounter of type uint64 too large");
+      }
+      writer.uint32(104).uint64(message.securityCounter);
+    }
+    if (message.installer !== "") {
+      writer.uint32(114).string(message.installer);
     }
     return writer;
   },
@@ -183,6 +249,54 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
             message.problem = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.signedBy = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.hardware.push(reader.string());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.sourceVersions = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.securityCounter = reader.uint64() as bigint;
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.installer = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -217,6 +331,26 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
         ? globalThis.String(object.file_name)
         : "",
       problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+      target: isSet(object.target) ? globalThis.String(object.target) : "",
+      signedBy: isSet(object.signedBy)
+        ? globalThis.String(object.signedBy)
+        : isSet(object.signed_by)
+        ? globalThis.String(object.signed_by)
+        : "",
+      hardware: globalThis.Array.isArray(object?.hardware)
+        ? object.hardware.map((e: any) => globalThis.String(e))
+        : [],
+      sourceVersions: isSet(object.sourceVersions)
+        ? globalThis.String(object.sourceVersions)
+        : isSet(object.source_versions)
+        ? globalThis.String(object.source_versions)
+        : "",
+      securityCounter: isSet(object.securityCounter)
+        ? BigInt(object.securityCounter)
+        : isSet(object.security_counter)
+        ? BigInt(object.security_counter)
+        : 0n,
+      installer: isSet(object.installer) ? globalThis.String(object.installer) : "",
     };
   },
 
@@ -246,6 +380,24 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
     if (message.problem !== "") {
       obj.problem = message.problem;
     }
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    if (message.signedBy !== "") {
+      obj.signedBy = message.signedBy;
+    }
+    if (message.hardware?.length) {
+      obj.hardware = message.hardware;
+    }
+    if (message.sourceVersions !== "") {
+      obj.sourceVersions = message.sourceVersions;
+    }
+    if (message.securityCounter !== 0n) {
+      obj.securityCounter = message.securityCounter.toString();
+    }
+    if (message.installer !== "") {
+      obj.installer = message.installer;
+    }
     return obj;
   },
 
@@ -262,6 +414,281 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
     message.createTime = object.createTime ?? undefined;
     message.fileName = object.fileName ?? "";
     message.problem = object.problem ?? "";
+    message.target = object.target ?? "";
+    message.signedBy = object.signedBy ?? "";
+    message.hardware = object.hardware?.map((e) => e) || [];
+    message.sourceVersions = object.sourceVersions ?? "";
+    message.securityCounter = (object.securityCounter !== undefined && object.securityCounter !== null)
+      ? BigInt(object.securityCounter)
+      : 0n;
+    message.installer = object.installer ?? "";
+    return message;
+  },
+};
+
+function createBaseFirmwareMetadata(): FirmwareMetadata {
+  return { role: "", version: 0n, signed: "", publishTime: undefined, expireTime: undefined };
+}
+
+export const FirmwareMetadata: MessageFns<FirmwareMetadata> = {
+  encode(message: FirmwareMetadata, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.role !== "") {
+      writer.uint32(10).string(message.role);
+    }
+    if (message.version !== 0n) {
+      if (BigInt.asIntN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type int64 too large");
+      }
+      writer.uint32(16).int64(message.version);
+    }
+    if (message.signed !== "") {
+      writer.uint32(26).string(message.signed);
+    }
+    if (message.publishTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.publishTime), writer.uint32(34).fork()).join();
+    }
+    if (message.expireTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FirmwareMetadata {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFirmwareMetadata();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.signed = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.publishTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FirmwareMetadata {
+    return {
+      role: isSet(object.role) ? globalThis.String(object.role) : "",
+      version: isSet(object.version) ? BigInt(object.version) : 0n,
+      signed: isSet(object.signed) ? globalThis.String(object.signed) : "",
+      publishTime: isSet(object.publishTime)
+        ? fromJsonTimestamp(object.publishTime)
+        : isSet(object.publish_time)
+        ? fromJsonTimestamp(object.publish_time)
+        : undefined,
+      expireTime: isSet(object.expireTime)
+        ? fromJsonTimestamp(object.expireTime)
+        : isSet(object.expire_time)
+        ? fromJsonTimestamp(object.expire_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: FirmwareMetadata): unknown {
+    const obj: any = {};
+    if (message.role !== "") {
+      obj.role = message.role;
+    }
+    if (message.version !== 0n) {
+      obj.version = message.version.toString();
+    }
+    if (message.signed !== "") {
+      obj.signed = message.signed;
+    }
+    if (message.publishTime !== undefined) {
+      obj.publishTime = message.publishTime.toISOString();
+    }
+    if (message.expireTime !== undefined) {
+      obj.expireTime = message.expireTime.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FirmwareMetadata>, I>>(base?: I): FirmwareMetadata {
+    return FirmwareMetadata.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FirmwareMetadata>, I>>(object: I): FirmwareMetadata {
+    const message = createBaseFirmwareMetadata();
+    message.role = object.role ?? "";
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
+    message.signed = object.signed ?? "";
+    message.publishTime = object.publishTime ?? undefined;
+    message.expireTime = object.expireTime ?? undefined;
+    return message;
+  },
+};
+
+function createBasePublishMetadataResponse(): PublishMetadataResponse {
+  return { published: [] };
+}
+
+export const PublishMetadataResponse: MessageFns<PublishMetadataResponse> = {
+  encode(message: PublishMetadataResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.published) {
+      FirmwareMetadata.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PublishMetadataResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePublishMetadataResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.published.push(FirmwareMetadata.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PublishMetadataResponse {
+    return {
+      published: globalThis.Array.isArray(object?.published)
+        ? object.published.map((e: any) => FirmwareMetadata.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: PublishMetadataResponse): unknown {
+    const obj: any = {};
+    if (message.published?.length) {
+      obj.published = message.published.map((e) => FirmwareMetadata.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PublishMetadataResponse>, I>>(base?: I): PublishMetadataResponse {
+    return PublishMetadataResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PublishMetadataResponse>, I>>(object: I): PublishMetadataResponse {
+    const message = createBasePublishMetadataResponse();
+    message.published = object.published?.map((e) => FirmwareMetadata.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReadMetadataRequest(): ReadMetadataRequest {
+  return {};
+}
+
+export const ReadMetadataRequest: MessageFns<ReadMetadataRequest> = {
+  encode(_: ReadMetadataRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadMetadataRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadMetadataRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ReadMetadataRequest {
+    return {};
+  },
+
+  toJSON(_: ReadMetadataRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadMetadataRequest>, I>>(base?: I): ReadMetadataRequest {
+    return ReadMetadataRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadMetadataRequest>, I>>(_: I): ReadMetadataRequest {
+    const message = createBaseReadMetadataRequest();
     return message;
   },
 };
@@ -278,6 +705,9 @@ export const UploadFirmwareRequest: MessageFns<UploadFirmwareRequest> = {
         break;
       case "chunk":
         writer.uint32(18).bytes(message.part.value);
+        break;
+      case "metadata":
+        FirmwareMetadata.encode(message.part.value, writer.uint32(26).fork()).join();
         break;
     }
     return writer;
@@ -312,6 +742,14 @@ export const UploadFirmwareRequest: MessageFns<UploadFirmwareRequest> = {
             message.part = { $case: "chunk", value: Buffer.from(reader.bytes()) };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.part = { $case: "metadata", value: FirmwareMetadata.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -330,6 +768,8 @@ export const UploadFirmwareRequest: MessageFns<UploadFirmwareRequest> = {
         ? { $case: "manifest", value: FirmwareImage.fromJSON(object.manifest) }
         : isSet(object.chunk)
         ? { $case: "chunk", value: Buffer.from(bytesFromBase64(object.chunk)) }
+        : isSet(object.metadata)
+        ? { $case: "metadata", value: FirmwareMetadata.fromJSON(object.metadata) }
         : undefined,
     };
   },
@@ -340,6 +780,8 @@ export const UploadFirmwareRequest: MessageFns<UploadFirmwareRequest> = {
       obj.manifest = FirmwareImage.toJSON(message.part.value);
     } else if (message.part?.$case === "chunk") {
       obj.chunk = base64FromBytes(message.part.value);
+    } else if (message.part?.$case === "metadata") {
+      obj.metadata = FirmwareMetadata.toJSON(message.part.value);
     }
     return obj;
   },
@@ -359,6 +801,12 @@ export const UploadFirmwareRequest: MessageFns<UploadFirmwareRequest> = {
       case "chunk": {
         if (object.part?.value !== undefined && object.part?.value !== null) {
           message.part = { $case: "chunk", value: object.part.value };
+        }
+        break;
+      }
+      case "metadata": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "metadata", value: FirmwareMetadata.fromPartial(object.part.value) };
         }
         break;
       }
@@ -688,7 +1136,10 @@ export const DeleteFirmwareRequest: MessageFns<DeleteFirmwareRequest> = {
 /** The firmware that campaigns install. */
 export type FirmwareService = typeof FirmwareService;
 export const FirmwareService = {
-  /** Streams an image up: the manifest first, then chunks. It is committed when the digest fits the manifest. */
+  /**
+   * Streams an image up: metadata first, then the manifest, then chunks. All of it is committed when the digest fits the manifest and the
+   * metadata, with what is published already, has the image signed: nothing of it before.
+   */
   uploadFirmware: {
     path: "/holdfast.v1.Firmware/UploadFirmware" as const,
     requestStream: true as const,
@@ -729,19 +1180,50 @@ export const FirmwareService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Publishes metadata without an image: new roots, keys, delegations, later dates. The first root is trusted as it comes. */
+  publishMetadata: {
+    path: "/holdfast.v1.Firmware/PublishMetadata" as const,
+    requestStream: true as const,
+    responseStream: false as const,
+    requestSerialize: (value: FirmwareMetadata): Buffer => Buffer.from(FirmwareMetadata.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FirmwareMetadata => FirmwareMetadata.decode(value),
+    responseSerialize: (value: PublishMetadataResponse): Buffer =>
+      Buffer.from(PublishMetadataResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PublishMetadataResponse => PublishMetadataResponse.decode(value),
+  },
+  /** Streams the metadata that is published: every root from the first on, then the other roles as they are now. */
+  readMetadata: {
+    path: "/holdfast.v1.Firmware/ReadMetadata" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ReadMetadataRequest): Buffer => Buffer.from(ReadMetadataRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadMetadataRequest => ReadMetadataRequest.decode(value),
+    responseSerialize: (value: FirmwareMetadata): Buffer => Buffer.from(FirmwareMetadata.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FirmwareMetadata => FirmwareMetadata.decode(value),
+  },
 } as const;
 
 export interface FirmwareServer extends UntypedServiceImplementation {
-  /** Streams an image up: the manifest first, then chunks. It is committed when the digest fits the manifest. */
+  /**
+   * Streams an image up: metadata first, then the manifest, then chunks. All of it is committed when the digest fits the manifest and the
+   * metadata, with what is published already, has the image signed: nothing of it before.
+   */
   uploadFirmware: handleClientStreamingCall<UploadFirmwareRequest, FirmwareImage>;
   getFirmware: handleUnaryCall<GetFirmwareRequest, FirmwareImage>;
   listFirmware: handleUnaryCall<ListFirmwareRequest, ListFirmwareResponse>;
   /** Refused while a campaign that is not over needs it. */
   deleteFirmware: handleUnaryCall<DeleteFirmwareRequest, Empty>;
+  /** Publishes metadata without an image: new roots, keys, delegations, later dates. The first root is trusted as it comes. */
+  publishMetadata: handleClientStreamingCall<FirmwareMetadata, PublishMetadataResponse>;
+  /** Streams the metadata that is published: every root from the first on, then the other roles as they are now. */
+  readMetadata: handleServerStreamingCall<ReadMetadataRequest, FirmwareMetadata>;
 }
 
 export interface FirmwareClient extends Client {
-  /** Streams an image up: the manifest first, then chunks. It is committed when the digest fits the manifest. */
+  /**
+   * Streams an image up: metadata first, then the manifest, then chunks. All of it is committed when the digest fits the manifest and the
+   * metadata, with what is published already, has the image signed: nothing of it before.
+   */
   uploadFirmware(
     callback: (error: ServiceError | null, response: FirmwareImage) => void,
   ): ClientWritableStream<UploadFirmwareRequest>;
@@ -804,6 +1286,30 @@ export interface FirmwareClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
+  /** Publishes metadata without an image: new roots, keys, delegations, later dates. The first root is trusted as it comes. */
+  publishMetadata(
+    callback: (error: ServiceError | null, response: PublishMetadataResponse) => void,
+  ): ClientWritableStream<FirmwareMetadata>;
+  publishMetadata(
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PublishMetadataResponse) => void,
+  ): ClientWritableStream<FirmwareMetadata>;
+  publishMetadata(
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PublishMetadataResponse) => void,
+  ): ClientWritableStream<FirmwareMetadata>;
+  publishMetadata(
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PublishMetadataResponse) => void,
+  ): ClientWritableStream<FirmwareMetadata>;
+  /** Streams the metadata that is published: every root from the first on, then the other roles as they are now. */
+  readMetadata(request: ReadMetadataRequest, options?: Partial<CallOptions>): ClientReadableStream<FirmwareMetadata>;
+  readMetadata(
+    request: ReadMetadataRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<FirmwareMetadata>;
 }
 
 export const FirmwareClient = makeGenericClientConstructor(FirmwareService, "holdfast.v1.Firmware") as unknown as {
