@@ -320,7 +320,15 @@ export const gatewayConfiguration = configuration({
       default: 4_294_967_296,
       min: 1_048_576,
       unit: 'bytes',
-      description: 'All images together; what a running campaign needs is never evicted',
+      description:
+        'All images together; what a running campaign needs or somebody pinned is never evicted',
+    }),
+    wanBytesPerS: integer({
+      default: 0,
+      min: 0,
+      unit: 'bytes/s',
+      description:
+        'What firmware may take of the WAN; the policy of the fleet and a campaign may allow less. 0: all of it',
     }),
     maxDownloads: integer({
       default: 128,

@@ -21,8 +21,7 @@ import { reportedFirmware } from './devices/reported-firmware.js';
 import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { openMqttDoors } from './doors/open-mqtt-doors.js';
 import { SerialDoor } from './doors/serial/serial-door.js';
-import { FirmwareCache } from './firmware/firmware-cache.js';
-import { ImageServer } from './firmware/image-server.js';
+import { openFirmware } from './firmware/open-firmware.js';
 import { openFirmwareUrls } from './firmware/signed-url.js';
 import { siteStatus } from './health/site-status.js';
 import { Commands } from './jobs/commands.js';
@@ -137,20 +136,22 @@ export const openGateway = async (
     { ...deps, site, storeLog: store.log, policy: trust.policy, clock, schedule },
     configuration.shadows,
   );
-  const firmware = new FirmwareCache(
+  const windows = new SiteWindows(
+    { clock },
     {
-      source: {
-        address: record.https_address,
-        agent: controlPlaneAgent({ identity, clock, via, isRevoked }),
-      },
-      log,
-      now: () => clock.now(),
+      windows: configuration.windows.times,
+      timeZone: configuration.site.timeZone,
+      whenTimeUnknown: configuration.windows.whenTimeUnknown,
     },
-    { folder: join(dataDir, 'firmware'), quotaBytes: configuration.firmware.quotaBytes },
   );
-  await firmware.open();
-  onClose('firmware', () => firmware.close());
-  const images = new ImageServer({ firmware, log }, configuration.firmware);
+  const source = {
+    address: record.https_address,
+    agent: controlPlaneAgent({ identity, clock, via, isRevoked }),
+  };
+  const { firmware, images } = await openFirmware(
+    { site, plan, source, windows, clock, log, onClose },
+    { dataDir, configuration: configuration.firmware },
+  );
   const urls = await openFirmwareUrls(
     { clock, schedule, log },
     { path: join(dataDir, 'firmware-urls.json') },
@@ -166,14 +167,6 @@ export const openGateway = async (
     clock,
     log,
   });
-  const windows = new SiteWindows(
-    { clock },
-    {
-      windows: configuration.windows.times,
-      timeZone: configuration.site.timeZone,
-      whenTimeUnknown: configuration.windows.whenTimeUnknown,
-    },
-  );
   const updates = new Updates(
     {
       site,
@@ -290,7 +283,7 @@ export const openGateway = async (
   await openDoors(
     {
       ...{ ...deps, site, clock, peopleClock, identity, trust, people, fence, broker, serial },
-      ...{ devices, telemetry, shadows, images, urls, updates, commands, ports },
+      ...{ devices, telemetry, shadows, firmware, images, urls, updates, commands, ports },
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serial, telemetry, trust },

@@ -3,6 +3,7 @@ import { formatAddress, formatClaimCode } from '@holdfast/provisioning/pki/claim
 import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
 import type { Broker } from '../broker/broker.js';
 import type { GatewayConfiguration } from '../configuration.js';
+import type { FirmwareCache } from '../firmware/firmware-cache.js';
 import type { ImageServer } from '../firmware/image-server.js';
 import type { FirmwareUrls } from '../firmware/signed-url.js';
 import { journalEntry } from '../store/journal.js';
@@ -21,6 +22,7 @@ import { clockRoutes } from './local/clock-routes.js';
 import { crlRoutes } from './local/crl-routes.js';
 import { openDeviceDoor } from './local/device-door.js';
 import { deviceLifeRoutes } from './local/device-life-routes.js';
+import { firmwareRoutes } from './local/firmware-routes.js';
 import { openPeopleDoor, type PeopleDoorDeps } from './local/people-door.js';
 import { targetTokenRoutes } from './local/target-token-routes.js';
 import { openNtpServer } from './ntp/ntp-server.js';
@@ -50,6 +52,7 @@ export interface OpenDoorsDependencies
   readonly people: People;
   readonly broker: Broker;
   readonly serial: SerialDoor;
+  readonly firmware: FirmwareCache;
   readonly images: ImageServer;
   readonly urls: Pick<FirmwareUrls, 'verify'>;
   readonly ports: GatewayPorts;
@@ -105,6 +108,7 @@ export const openDoors = async (
           isKnown: (device) => devices.get(device) !== undefined,
         }),
         ...clockRoutes({ clock: deps.peopleClock }),
+        ...firmwareRoutes({ firmware: deps.firmware, now: () => clock.now() }),
         ...targetTokenRoutes({
           ...{ targetTokens: trust.targetTokens, fence },
           cut: (device) => devicesDoor.cut((who) => who.kind === 'target' && who.device === device),

@@ -1,53 +1,77 @@
 /**
  * The firmware of the site: each image is fetched once over the WAN, whoever wants it, and kept under its digest. Nobody gets one that
- * was not verified since this start; what a running campaign needs is never evicted.
+ * was not verified since this start; what a running campaign needs, or somebody has pinned, is never evicted.
  */
-import { readdir, rm } from 'node:fs/promises';
 import type { Agent } from 'node:https';
-import { join } from 'node:path';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { type Wait, wait } from '@holdfast/provisioning/time/wait';
-import { download } from '@holdfast/provisioning/transfer/download';
+import { ByteBudget } from '@holdfast/provisioning/transfer/byte-budget';
+import type { Closed, SiteWindows } from '../updates/site-windows.js';
+import { CacheRoom } from './cache-room.js';
+import { type CacheRow, cacheRows } from './cache-rows.js';
 import { type HeldImage, HeldImages } from './held-images.js';
+import { ImageFetch } from './image-fetch.js';
+import type { ImageNote, ImageNotes, Pin } from './image-notes.js';
+import { ImageWants } from './image-wants.js';
+import type { WantedImage } from './wanted-images.js';
 
 export interface FirmwareCacheDeps {
   /** The control plane's HTTPS address, and an agent that verifies it and shows the gateway's certificate. */
   readonly source: { readonly address: string; readonly agent: Agent };
   readonly log: StoreLog;
   readonly now: () => number;
+  /** Milliseconds that never run back. */
+  readonly monotonic?: () => number;
   readonly wait?: Wait;
+  /** Without them nothing can be pinned. */
+  readonly notes?: ImageNotes;
+  /** When firmware may be fetched; without them at any time. */
+  readonly windows?: Pick<SiteWindows, 'closed'>;
 }
 
 export interface FirmwareCacheOptions {
   readonly folder: string;
   readonly quotaBytes: number;
+  /** What all of it together may have of the WAN; null, or without it: all. */
+  readonly wanBytesPerS?: () => number | null;
   readonly idleTimeoutMs?: number;
   /** Bounds of the wait between attempts, ms. */
   readonly retryAfterMs?: { readonly first: number; readonly most: number };
 }
 
+/** What is fetched now. */
+interface Current {
+  readonly image: WantedImage;
+  readonly end: AbortController;
+  /** Something else is more urgent, or its window has closed: no failure. */
+  isSetAside: boolean;
+}
+
+const lookAtWindowsMs = 30_000;
+
 export class FirmwareCache {
   readonly #deps: FirmwareCacheDeps;
   readonly #options: FirmwareCacheOptions;
   readonly #images: HeldImages;
-  readonly #quarantine: string;
+  readonly #wants: ImageWants;
+  readonly #room: CacheRoom;
+  readonly #fetch: ImageFetch;
+  readonly #budget: ByteBudget;
   readonly #listeners = new Set<(sha256: string) => void>();
   readonly #stop = new AbortController();
-  #needed = new Map<string, FirmwareBody>();
   #fetching: Promise<void> | undefined;
-  /** Ends the download or the wait under way. */
-  #current: { readonly sha256: string; readonly end: AbortController } | undefined;
+  #current: Current | undefined;
   #sleep: AbortController | undefined;
   #problem: string | undefined;
 
   constructor(deps: FirmwareCacheDeps, options: FirmwareCacheOptions) {
     this.#deps = deps;
     this.#options = options;
-    const { folder } = options;
-    this.#quarantine = join(folder, 'quarantine');
+    const { folder, quotaBytes } = options;
+    const quarantine = `${folder}/quarantine`;
     this.#images = new HeldImages(
       {
         log: deps.log,
@@ -57,7 +81,38 @@ export class FirmwareCache {
           this.retry();
         },
       },
-      { folder, quarantine: this.#quarantine },
+      { folder, quarantine },
+    );
+    this.#wants = new ImageWants(deps.notes ?? { all: () => [] });
+    this.#room = new CacheRoom(
+      {
+        images: this.#images,
+        wants: this.#wants,
+        isPinned: (sha256) => this.#pinOf(sha256) !== null,
+        onEvicted: (sha256) => {
+          this.#tell(sha256);
+          this.#deps.notes?.forget(sha256).catch((err: unknown) => this.#noteFailed(err));
+        },
+      },
+      { folder, quotaBytes },
+    );
+    this.#fetch = new ImageFetch(
+      {
+        source: deps.source,
+        images: this.#images,
+        room: this.#room,
+        log: deps.log,
+        pace: (bytes, signal) => this.#pace(bytes, signal),
+        onArrived: (sha256) => this.#tell(sha256),
+      },
+      { quarantine, idleTimeoutMs: options.idleTimeoutMs },
+    );
+    this.#budget = new ByteBudget(
+      {
+        monotonic: deps.monotonic ?? (() => performance.now()),
+        ...(deps.wait && { wait: deps.wait }),
+      },
+      { bytesPerS: () => this.bytesPerS },
     );
   }
 
@@ -78,9 +133,9 @@ export class FirmwareCache {
   /** One that is still to be looked through counts as held. */
   readonly isHeld = (sha256: string): boolean => this.#images.has(sha256);
 
-  /** Whether a running campaign needs it: then it comes, if it is not here. */
+  /** Whether a campaign of the plan needs it, or somebody has pinned it: then it comes, if it is not here. */
   isNeeded(sha256: string): boolean {
-    return this.#needed.has(sha256);
+    return this.#wants.get(sha256) !== undefined;
   }
 
   /** Why the firmware that is needed does not come, in words; undefined while it does. */
@@ -92,14 +147,28 @@ export class FirmwareCache {
     return this.#images.bytes;
   }
 
-  /** What is needed from now on, all of it: fetched one after the other, and not evicted. */
+  get quotaBytes(): number {
+    return this.#options.quotaBytes;
+  }
+
+  /** What the fetch under way may have of the WAN: the smallest of all limits. Null: all of it. */
+  get bytesPerS(): number | null {
+    const site = this.#options.wanBytesPerS?.() ?? null;
+    const { sha256 = '' } = this.#current?.image.body ?? {};
+    const campaigns = this.#wants.get(sha256)?.bytesPerS ?? null;
+    return site === null || campaigns === null ? (site ?? campaigns) : Math.min(site, campaigns);
+  }
+
+  /** What running campaigns need from now on, all of it: fetched one after the other, and not evicted. */
   need(firmware: readonly FirmwareBody[]): void {
-    this.#needed = new Map(firmware.map((body) => [body.sha256, body]));
-    const { sha256, end } = this.#current ?? {};
-    if (sha256 !== undefined && !this.#needed.has(sha256)) {
-      end?.abort(new HoldfastError('RESOURCE_NOT_FOUND', 'nobody needs it any more'));
-    }
-    this.retry();
+    this.#wants.need(firmware);
+    this.#review();
+  }
+
+  /** What the plan names from now on, all of it: fetched when nothing urgent is, so that it is here when its campaign begins. */
+  foresee(images: readonly WantedImage[]): void {
+    this.#wants.foresee(images);
+    this.#review();
   }
 
   /** The WAN is there again: what waits for its next attempt makes it now. */
@@ -108,7 +177,7 @@ export class FirmwareCache {
     this.#fetching ??= this.#fetchAll().finally(() => {
       this.#fetching = undefined;
       // Something may have come to be needed just as the last look was over.
-      if (this.#missing !== undefined && !this.#stop.signal.aborted) this.retry();
+      if (this.#missing.length > 0 && !this.#stop.signal.aborted) this.retry();
     });
   }
 
@@ -128,91 +197,143 @@ export class FirmwareCache {
     return this.#images.check(sha256);
   }
 
-  get #missing(): FirmwareBody | undefined {
-    for (const [sha256, body] of this.#needed) if (!this.#images.has(sha256)) return body;
-    return undefined;
+  /** All that is here or is to be. */
+  rows(): Promise<CacheRow[]> {
+    return cacheRows({
+      images: this.#images,
+      wants: this.#wants,
+      notes: this.#deps.notes,
+      fetching: this.#current?.image.body.sha256,
+      waitsFor: (image) => this.#closed(image)?.reason,
+    });
+  }
+
+  /**
+   * Keeps an image, and fetches it if it is not here, until it is unpinned; null unpins it. `name` is `{model}@{version}` or the beginning
+   * of its digest. RESOURCE_NOT_FOUND; STORE_FULL when the pinned ones would fill the cache.
+   */
+  async pin(name: string, pin: Pin | null): Promise<FirmwareBody> {
+    const { notes } = this.#deps;
+    const body = this.#find(name);
+    if (body === undefined || notes === undefined) {
+      throw new HoldfastError(
+        'RESOURCE_NOT_FOUND',
+        `neither the plan nor the cache has firmware ${name}`,
+        { data: { next: 'holdfast --gateway firmware list' } },
+      );
+    }
+    const others = notes
+      .all()
+      .filter((note) => note.pin !== null && note.body.sha256 !== body.sha256);
+    const bytes = others.reduce((all, note) => all + note.body.size_bytes, body.size_bytes);
+    if (pin !== null && bytes > this.quotaBytes) {
+      throw new HoldfastError(
+        'STORE_FULL',
+        `${bytes} bytes would be pinned, and the cache has ${this.quotaBytes}: unpin another first`,
+      );
+    }
+    if (pin === null && !this.#images.has(body.sha256)) await notes.forget(body.sha256);
+    else await notes.pin(body, pin);
+    this.#wants.changed();
+    this.#review();
+    return body;
+  }
+
+  #find(name: string): FirmwareBody | undefined {
+    const known = [
+      ...this.#wants.inTurn().map(({ body }) => body),
+      ...(this.#deps.notes?.all() ?? []).map(({ body }: ImageNote) => body),
+    ];
+    return known.find(
+      ({ model, version, sha256 }) =>
+        `${model}@${version}` === name || (name.length >= 8 && sha256.startsWith(name)),
+    );
+  }
+
+  #pinOf(sha256: string): Pin | null {
+    return this.#deps.notes?.get(sha256)?.pin ?? null;
+  }
+
+  get #missing(): WantedImage[] {
+    return this.#wants.inTurn().filter(({ body }) => !this.#images.has(body.sha256));
+  }
+
+  #closed({ body }: WantedImage): Closed | undefined {
+    return this.#deps.windows?.closed('fetch', { device: '', model: body.model });
+  }
+
+  /** After what is wanted has changed: the download under way may be one that has time, or that nobody needs. */
+  #review(): void {
+    const current = this.#current;
+    if (current !== undefined) {
+      const wanted = this.#wants.get(current.image.body.sha256);
+      const next = this.#missing.find((image) => this.#closed(image) === undefined);
+      if (wanted === undefined) {
+        current.end.abort(new HoldfastError('RESOURCE_NOT_FOUND', 'nobody needs it any more'));
+      } else if (next?.isUrgent === true && !wanted.isUrgent) this.#setAside(current);
+    }
+    this.retry();
+  }
+
+  #setAside(current: Current): void {
+    current.isSetAside = true;
+    current.end.abort(new HoldfastError('DEADLINE_EXCEEDED', 'it has to wait'));
+  }
+
+  async #pace(bytes: number, signal: AbortSignal): Promise<void> {
+    const current = this.#current;
+    if (current !== undefined && this.#closed(current.image) !== undefined) this.#setAside(current);
+    signal.throwIfAborted();
+    await this.#budget.take(bytes, signal);
   }
 
   async #fetchAll(): Promise<void> {
     const { retryAfterMs: { first: firstMs, most: mostMs } = { first: 1_000, most: 60_000 } } =
       this.#options;
     let delays = backoff({ firstMs, mostMs });
-    for (let next = this.#missing; next !== undefined; next = this.#missing) {
+    for (let missing = this.#missing; missing.length > 0; missing = this.#missing) {
       if (this.#stop.signal.aborted) return;
+      const image = missing.find((one) => this.#closed(one) === undefined);
+      if (image === undefined) {
+        await this.#sleepFor(lookAtWindowsMs);
+        continue;
+      }
+      const { sha256 } = image.body;
+      const current = { image, end: new AbortController(), isSetAside: false };
+      this.#current = current;
       try {
-        await this.#fetch(next);
+        await this.#fetch.fetch(image, AbortSignal.any([current.end.signal, this.#stop.signal]));
+        this.#current = undefined;
+        await this.#arrived(image.body);
         delays = backoff({ firstMs, mostMs });
         this.#problem = undefined;
       } catch (error) {
+        this.#current = undefined;
         if (this.#stop.signal.aborted) return;
-        if (!this.#needed.has(next.sha256)) continue;
+        if (current.isSetAside || this.#wants.get(sha256) === undefined) continue;
         this.#problem = messageOf(error);
         const isBad = isHoldfastError(error, 'UPDATE_DIGEST_MISMATCH');
         this.#deps.log[isBad ? 'error' : 'warn'](
-          { sha256: next.sha256, reason: messageOf(error) },
+          { sha256, reason: messageOf(error) },
           'a firmware image could not be fetched; it is tried again',
         );
-        // The next one first: one that cannot be had must not hold up the others.
-        this.#needed.delete(next.sha256);
-        this.#needed.set(next.sha256, next);
+        this.#wants.failed(sha256);
         // What is wrong at the source does not become right within seconds.
         await this.#sleepFor(isBad ? mostMs : (delays.next().value ?? mostMs));
       }
     }
   }
 
-  async #fetch(firmware: FirmwareBody): Promise<void> {
-    const { sha256, size_bytes: sizeBytes, path: sourcePath } = firmware;
-    await this.#makeRoom(sizeBytes);
-    const { source } = this.#deps;
-    const { idleTimeoutMs } = this.#options;
-    const end = new AbortController();
-    this.#current = { sha256, end };
-    try {
-      await download({
-        url: new URL(sourcePath, source.address).href,
-        agent: source.agent,
-        path: this.#images.pathOf(sha256),
-        sha256,
-        sizeBytes,
-        quarantine: this.#quarantine,
-        ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
-        // It may have been closed while room was made.
-        signal: AbortSignal.any([end.signal, this.#stop.signal]),
-      });
-    } finally {
-      this.#current = undefined;
-    }
-    this.#images.add(sha256, sizeBytes);
+  async #arrived(body: FirmwareBody): Promise<void> {
+    const { sha256, size_bytes: sizeBytes } = body;
+    this.#wants.arrived(sha256);
     this.#deps.log.info({ sha256, sizeBytes }, 'a firmware image is here and verified');
     this.#tell(sha256);
+    await this.#deps.notes?.remember(body).catch((err: unknown) => this.#noteFailed(err));
   }
 
-  /** Evicts the least recently used of what nobody needs. */
-  async #makeRoom(bytes: number): Promise<void> {
-    const { quotaBytes } = this.#options;
-    const evictable = this.#images.byUse().filter(({ sha256 }) => !this.#needed.has(sha256));
-    for (const { sha256 } of evictable) {
-      if (this.bytes + bytes <= quotaBytes) break;
-      await this.#images.remove(sha256);
-      this.#tell(sha256);
-    }
-    await this.#removeStalePartials();
-    if (this.bytes + bytes > quotaBytes) {
-      throw new HoldfastError(
-        'STORE_FULL',
-        `the firmware cache has no room: ${bytes} bytes are needed, ${Math.max(0, quotaBytes - this.bytes)} of ${quotaBytes} are free of what campaigns need`,
-      );
-    }
-  }
-
-  async #removeStalePartials(): Promise<void> {
-    const { folder } = this.#options;
-    for (const name of await readdir(folder)) {
-      const sha256 = name.replace(/\.part$/, '');
-      if (name.endsWith('.part') && !this.#needed.has(sha256))
-        await rm(join(folder, name), { force: true });
-    }
+  #noteFailed(err: unknown): void {
+    this.#deps.log.warn({ err }, 'what a firmware image is could not be noted');
   }
 
   #tell(sha256: string): void {

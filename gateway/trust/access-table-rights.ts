@@ -143,6 +143,14 @@ url         call       command.send                         SIGN_IN_NEEDED
 viewer      call       command.send                         ROLE_TOO_LOW
 technician  call       command.send                         allow
 installer   call       command.send                         allow
+nobody      call       firmware.pin                         SIGN_IN_NEEDED
+device      call       firmware.pin                         SIGN_IN_NEEDED
+line        call       firmware.pin                         SIGN_IN_NEEDED
+service     call       firmware.pin                         SIGN_IN_NEEDED
+url         call       firmware.pin                         SIGN_IN_NEEDED
+viewer      call       firmware.pin                         ROLE_TOO_LOW
+technician  call       firmware.pin                         allow
+installer   call       firmware.pin                         allow
 nobody      call       device.claim                         SIGN_IN_NEEDED
 device      call       device.claim                         SIGN_IN_NEEDED
 line        call       device.claim                         SIGN_IN_NEEDED

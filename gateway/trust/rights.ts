@@ -26,6 +26,7 @@ const holders = {
   'shadow.write': 'technician',
   'clock.set': 'technician',
   'command.send': 'technician',
+  'firmware.pin': 'technician',
   'device.claim': 'technician',
   'device.token': 'technician',
   'device.revoke': 'technician',
