@@ -73,8 +73,11 @@ export const policyOf = ({ body: { policy, document } }: Campaign): ExecutionPol
   cancelTimeoutMs,
 });
 
-/** The newer of two campaigns has a device for itself. */
-export const isNewer = (a: Campaign, b: Campaign): boolean =>
+/** The newer of two updates has a device for itself; a plain job takes the place of nothing, and nothing takes its place. */
+const supersedes = (a: Campaign, b: Campaign): boolean =>
+  a.body.document === null && b.body.document === null && isNewer(a, b);
+
+const isNewer = (a: Campaign, b: Campaign): boolean =>
   a.body.started_at === b.body.started_at ? a.id > b.id : a.body.started_at > b.body.started_at;
 
 /** An execution that is not over, with whom it is about. */
@@ -121,7 +124,7 @@ export const chooseTurns = (
     const turn = { campaign: campaign.id, device: device.device };
     const others = (ofDevice.get(device.device) ?? []).filter((other) => other !== item);
     const isWaiting = execution.status === 'queued' || execution.status === 'offered';
-    if (isWaiting && others.some((other) => isNewer(other.campaign, campaign))) {
+    if (isWaiting && others.some((other) => supersedes(other.campaign, campaign))) {
       supersede.push(turn);
       continue;
     }
