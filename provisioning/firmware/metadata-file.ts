@@ -110,6 +110,9 @@ const read = <T extends Root | Targets>(
   if (text !== file.signed || canonicalJson(metadata.toJSON()) !== text) {
     throw invalid(file, 'it is not written in the canonical form');
   }
+  if (Object.keys(metadata.unrecognizedFields).length > 0) {
+    throw invalid(file, 'there is more beside what is signed');
+  }
   const { version, expires } = metadata.signed;
   if (!Number.isSafeInteger(version) || version < 1) throw invalid(file, 'its version is none');
   if (version !== file.version) throw invalid(file, `it calls itself version ${version}`);
