@@ -167,6 +167,7 @@ export const openGateway = async (
     clock,
     log,
   });
+  const httpsAddress = (): string => `https://${host}:${ports.https}`;
   const updates = new Updates(
     {
       site,
@@ -181,7 +182,7 @@ export const openGateway = async (
       clock,
       log,
     },
-    { httpsAddress: () => `https://${host}:${ports.https}` },
+    { httpsAddress },
   );
   orders.handle('shadow', (body, commit) => shadows.applyRemote(body, commit));
   orders.handle('command', commands.order);
@@ -198,6 +199,7 @@ export const openGateway = async (
   const { isHeard } = publisher;
   const topics = openMqttDoors({
     ...{ dispatch, shadows, publish, isHeard, isConnected, fence, lifecycles, clock, log },
+    ...{ site, updates, urls, httpsAddress, signaturesOf: () => [] },
   });
   const serial = new SerialDoor(
     {
@@ -214,7 +216,11 @@ export const openGateway = async (
   );
   outbox.register(
     shadowChanged,
-    performShadowChanges([topics.shadows, serial, reportedFirmware({ devices })]),
+    performShadowChanges([
+      topics.shadows,
+      serial,
+      reportedFirmware({ devices, reported: topics.versionReported }),
+    ]),
   );
 
   // Before the first device can say anything to them.

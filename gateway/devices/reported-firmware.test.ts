@@ -13,6 +13,7 @@ t.test(
   async (t) => {
     const learned: unknown[] = [];
     const stored: string[] = [];
+    const reported: unknown[] = [];
     let firmwareVersion: string | null = null;
     const listener = reportedFirmware({
       devices: {
@@ -25,6 +26,7 @@ t.test(
           stored.push(device);
         },
       },
+      reported: async (device, version) => void reported.push([device, version]),
     });
     const { signal } = new AbortController();
     const tell = (change: ShadowChange) => listener.shadowChanged(change, signal);

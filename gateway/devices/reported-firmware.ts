@@ -14,11 +14,13 @@ export interface ReportedFirmwareDeps {
     /** Resolves when what is known of it is on disk. */
     stored(device: string): Promise<void>;
   };
+  /** Told each time that it is reported. */
+  readonly reported: (device: string, version: string) => Promise<void>;
 }
 
 const longestVersion = 256;
 
-export const reportedFirmware = ({ devices }: ReportedFirmwareDeps): ShadowListener => ({
+export const reportedFirmware = ({ devices, reported }: ReportedFirmwareDeps): ShadowListener => ({
   async shadowChanged({ device, name, documents }) {
     if (name !== classicShadow) return;
     const firmware = documents?.current.state.reported?.firmware;
@@ -29,5 +31,6 @@ export const reportedFirmware = ({ devices }: ReportedFirmwareDeps): ShadowListe
     }
     // It is told once: whoever told it will not say it again after the gateway was killed.
     await devices.stored(device);
+    await reported(device, version);
   },
 });

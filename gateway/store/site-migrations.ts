@@ -27,6 +27,7 @@ import { shadowTelling } from './migrations/0021-shadow-telling.js';
 import { targetTokens } from './migrations/0022-target-tokens.js';
 import { campaigns } from './migrations/0023-campaigns.js';
 import { firmwareImages } from './migrations/0024-firmware-images.js';
+import { awsJobs } from './migrations/0025-aws-jobs.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -53,6 +54,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   targetTokens,
   campaigns,
   firmwareImages,
+  awsJobs,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

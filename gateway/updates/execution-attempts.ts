@@ -6,23 +6,30 @@ import { outcomeOfSilence } from './proof-of-boot.js';
 export const isOverdue = ({ deadline }: Execution, now: number): boolean =>
   deadline !== null && now >= deadline;
 
+const notTakenUp = 'the device did not take the offer up in time';
+const tookTooLong = ' took too long';
+
+/** Whether its last attempt was given up because the device had taken its time. */
+export const hasRunOut = ({ error }: Pick<Execution, 'error'>): boolean =>
+  error === notTakenUp || error?.endsWith(tookTooLong) === true;
+
 /** The present stage took too long. */
 export const expire = (state: Execution, policy: ExecutionPolicy, now: number): Decision => {
   switch (state.status) {
     case 'cancelling':
       return end(state, 'cancelled', 'the device did not answer');
     case 'offered':
-      return failAttempt(state, 'the device did not take the offer up in time', policy, now);
+      return failAttempt(state, notTakenUp, policy, now);
     case 'rebooting':
     case 'confirming': {
-      if (policy.isJob) return failAttempt(state, `${state.status} took too long`, policy, now);
+      if (policy.isJob) return failAttempt(state, `${state.status}${tookTooLong}`, policy, now);
       const outcome = outcomeOfSilence(state);
       return outcome.status === 'failed'
         ? failAttempt(state, outcome.error ?? '', policy, now)
         : end(state, outcome.status, outcome.error);
     }
     default:
-      return failAttempt(state, `${state.status} took too long`, policy, now);
+      return failAttempt(state, `${state.status}${tookTooLong}`, policy, now);
   }
 };
 

@@ -9,7 +9,7 @@ import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
 import type { Test } from 'tap';
 import type { OutboundMessage } from '../broker/broker.js';
-import { openDevices } from '../devices/devices.js';
+import { type Devices, openDevices } from '../devices/devices.js';
 import { createDispatch } from '../devices/dispatch.js';
 import {
   changesBetween,
@@ -156,6 +156,9 @@ export const openTestSite = async (
   const start = async (
     deliver: (message: OutboundMessage) => void = () => undefined,
     cut?: Cut,
+    /** What is to be told how devices are told, before there is anything to tell. */
+    opening: (parts: { site: SiteStore; devices: Devices; updates: Updates }) => void = () =>
+      undefined,
   ) => {
     let commits = 0;
     let isDead = false;
@@ -223,6 +226,7 @@ export const openTestSite = async (
       shadows: { request: async () => ({ accepted: true, version: 1 }) },
       commands: { answered: async () => undefined },
     });
+    opening({ site, devices, updates });
     await updates.open().catch((error: unknown) => {
       if (!isDead) throw error;
     });

@@ -1,6 +1,12 @@
 import * as v from 'valibot';
 import { clientTokenIn, isClientToken } from './client-token.js';
-import { isJsonObject, type JsonLimits, parseJson, reasonOf } from './json-payload.js';
+import {
+  isJsonObject,
+  type JsonLimits,
+  type JsonObject,
+  parseJson,
+  reasonOf,
+} from './json-payload.js';
 
 /** `…/jobs/get` of AWS IoT; every payload here may be empty. */
 export interface AwsJobsGetRequest {
@@ -42,12 +48,61 @@ export type AwsJobsErrorCode =
   | 'RequestThrottled'
   | 'TerminalStateReached';
 
+/** Of an execution: those a device makes of it, and those that are the service's. */
+export type AwsJobStatus =
+  | (typeof awsDeviceStatuses)[number]
+  | 'QUEUED'
+  | 'TIMED_OUT'
+  | 'REMOVED'
+  | 'CANCELED';
+
+/** How an execution stands; told with an update, and with its refusal. */
+export interface AwsExecutionState {
+  readonly status: AwsJobStatus;
+  readonly statusDetails: Readonly<Record<string, string>>;
+  /** One more with each update of the device. */
+  readonly versionNumber: number;
+}
+
+/** An execution in a list. Times are in epoch seconds. */
+export interface AwsExecutionSummary {
+  readonly jobId: string;
+  readonly executionNumber: number;
+  readonly versionNumber: number;
+  readonly queuedAt: number;
+  readonly startedAt?: number;
+  readonly lastUpdatedAt: number;
+}
+
+/** An execution as it is described. */
+export interface AwsExecution extends AwsExecutionSummary {
+  readonly thingName: string;
+  readonly status: AwsJobStatus;
+  readonly statusDetails: Readonly<Record<string, string>>;
+  readonly jobDocument?: JsonObject;
+}
+
+/** `…/jobs/notify`; what is empty is left out. */
+export interface AwsJobsNotice {
+  readonly timestamp: number;
+  readonly jobs: Readonly<
+    Partial<Record<'IN_PROGRESS' | 'QUEUED', readonly AwsExecutionSummary[]>>
+  >;
+}
+
+/** `…/jobs/notify-next`; without an execution when there is none. */
+export interface AwsNextJobNotice {
+  readonly timestamp: number;
+  readonly execution?: AwsExecution;
+}
+
 /** `…/rejected`. `timestamp` is in epoch seconds. */
 export interface AwsJobsRejected {
   readonly code: AwsJobsErrorCode;
   readonly message: string;
   readonly timestamp: number;
   readonly clientToken?: string;
+  readonly executionState?: AwsExecutionState;
 }
 
 export type AwsJobsParsed<T> = { readonly ok: true; readonly value: T } | AwsJobsRefusal;
@@ -116,7 +171,13 @@ const start = {
   statusDetails: v.exactOptional(v.nullable(details)),
   /** -1 takes the limit away. */
   stepTimeoutInMinutes: v.exactOptional(
-    v.pipe(v.number(), v.integer(), v.minValue(-1), v.maxValue(10_080)),
+    v.pipe(
+      v.number(),
+      v.integer(),
+      v.minValue(-1),
+      v.maxValue(10_080),
+      v.notValue(0, 'must be 1 to 10080, or -1'),
+    ),
   ),
 };
 

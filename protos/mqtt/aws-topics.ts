@@ -50,6 +50,10 @@ export const parseAwsRequest = (topic: string): AwsRequestTopic | undefined => {
 export const buildAwsShadowTopic = (topic: ShadowDownTopic | ShadowRequestTopic): string =>
   `${awsThings}${topic.device}/shadow/${shadowRest(topic)}`;
 
+/** What a device is told of its jobs without having asked. */
+export const buildAwsJobsNotice = (device: string, notice: 'notify' | 'notify-next'): string =>
+  `${awsThings}${device}/jobs/${notice}`;
+
 const parseJobs = (rest: string, device: string): AwsJobsTopic | undefined => {
   if (rest === 'get' || rest === 'start-next') return { kind: 'jobs', operation: rest, device };
   const end = rest.indexOf('/');

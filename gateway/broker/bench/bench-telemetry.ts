@@ -56,7 +56,8 @@ const dispatch = createDispatch({
 });
 const door = openNativeDoor({
   dispatch,
-  shadows: { handle: unused, connected: async () => undefined },
+  shadows: { handle: unused },
+  arrived: unused,
   publish: unused,
   fence: { check: quiet },
   lifecycles: { check: () => undefined },

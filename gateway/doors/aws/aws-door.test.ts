@@ -6,6 +6,26 @@ import { openAwsDoor } from './aws-door.js';
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
+const unused = async (): Promise<never> => {
+  throw new Error('nobody asks for it');
+};
+
+/** A site where there is nothing to do. */
+const nothing = {
+  updates: {
+    executionsOf: () => [],
+    executionOf: async () => undefined,
+    report: unused,
+    heard: async () => undefined,
+    tellThrough: () => undefined,
+    seen: unused,
+  },
+  site: { read: { get: unused }, commit: unused },
+  isHeard: () => true,
+  isConnected: () => true,
+  documentOf: () => ({}),
+};
+
 const open = (failing: { error?: Error } = {}) => {
   const sent: { topic: string; to: string | undefined; qos: number; body: unknown }[] = [];
   const asked: ShadowRequestMessage[] = [];
@@ -21,10 +41,12 @@ const open = (failing: { error?: Error } = {}) => {
     },
     publish: async ({ topic, to, qos, payload }: OutboundMessage) =>
       void sent.push({ topic, to, qos, body: JSON.parse(Buffer.from(payload).toString()) }),
+    ...nothing,
     fence: {
       check: () => {
         if (failing.error !== undefined && 'isFence' in failing.error) throw failing.error;
       },
+      isFenced: () => false,
     },
     lifecycles: { check: () => undefined },
     now: () => 5_999,

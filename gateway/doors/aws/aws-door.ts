@@ -4,25 +4,23 @@
  */
 import { parseAwsRequest } from '@holdfast/protos/mqtt/aws-topics';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
-import type { InboundMessage, OutboundMessage } from '../../broker/broker.js';
+import type { InboundMessage } from '../../broker/broker.js';
 import { authorise } from '../../trust/authorise.js';
 import { finalReasonOf } from '../final-reason.js';
 import type { ShadowDoor } from '../shadow/shadow-door.js';
 import { awsShadowTopics } from '../shadow/shadow-topic-set.js';
-import { awsJobsDoor } from './aws-jobs-door.js';
+import { type AwsJobsDoor, type AwsJobsDoorDeps, awsJobsDoor } from './aws-jobs-door.js';
 
-export interface AwsDoorDeps {
+export interface AwsDoorDeps extends AwsJobsDoorDeps {
   readonly shadows: Pick<ShadowDoor, 'handle'>;
-  readonly publish: (message: OutboundMessage) => Promise<void>;
   /** Throws GATEWAY_FENCED: then nothing of a device is taken. */
-  readonly fence: { check(): void };
+  readonly fence: { check(): void; isFenced(): boolean };
   /** Throws when the device is out of service. */
   readonly lifecycles: { check(device: string): void };
-  readonly now: () => number;
   readonly log: StoreLog;
 }
 
-export interface AwsDoor {
+export interface AwsDoor extends Pick<AwsJobsDoor, 'connected' | 'versionReported'> {
   /** The broker's `handle` for what is beneath `$aws/`. Rejects or throws when the publish cannot be taken now. */
   handle(message: InboundMessage): Promise<undefined> | undefined;
 }
@@ -45,5 +43,11 @@ export const openAwsDoor = (deps: AwsDoorDeps): AwsDoor => {
     }
   };
 
-  return { handle: take };
+  return {
+    handle: take,
+    connected: async (device, sessionId) => {
+      if (!deps.fence.isFenced()) await jobs.connected(device, sessionId);
+    },
+    versionReported: (device, version) => jobs.versionReported(device, version),
+  };
 };

@@ -24,8 +24,8 @@ const openDoor = (answer: (event: DeviceEvent) => JobAnswer | undefined = () => 
     }) as DispatchDeviceEvent,
     shadows: {
       handle: async ({ topic }) => void shadowTopics.push(topic.operation),
-      connected: async (device) => void connected.push(device),
     },
+    arrived: async (device) => void connected.push(device),
     publish: async ({ topic, payload }: OutboundMessage) =>
       void sent.push({ topic, payload: JSON.parse(Buffer.from(payload).toString()) }),
     fence: {

@@ -22,7 +22,9 @@ import { nativeShadowTopics } from '../shadow/shadow-topic-set.js';
 
 export interface NativeDoorDeps {
   readonly dispatch: DispatchDeviceEvent;
-  readonly shadows: Pick<ShadowDoor, 'handle' | 'connected'>;
+  readonly shadows: Pick<ShadowDoor, 'handle'>;
+  /** Tells a device that came what waits for it. */
+  readonly arrived: (device: string, sessionId: string) => Promise<void>;
   readonly publish: (message: OutboundMessage) => Promise<void>;
   /** Throws GATEWAY_FENCED: then nothing of a device is taken. */
   readonly fence: { check(): void };
@@ -179,7 +181,7 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
     onSession({ device, sessionId: session, connected }) {
       const told = async (): Promise<void> => {
         await dispatch({ type: 'session', device, session, connected });
-        if (connected) await deps.shadows.connected(device);
+        if (connected) await deps.arrived(device, session);
       };
       // What becomes of the session next takes the place of what could not be told of it.
       latest.set(session, told);

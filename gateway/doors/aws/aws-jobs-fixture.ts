@@ -1,0 +1,129 @@
+/** What the tests of the jobs topics share: the door over real executions at a site whose plan and clock are held by hand. */
+import type { CampaignBody } from '@holdfast/protos/link/plan-documents';
+import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
+import type { Test } from 'tap';
+import type { InboundMessage, OutboundMessage } from '../../broker/broker.js';
+import { campaignBody, firmwareBody, log, openTestSite } from '../../updates/updates-fixture.js';
+import { openAwsDoor } from './aws-door.js';
+import { awsJobDocument } from './aws-job-document.js';
+
+/** A plain job; of one device unless it says otherwise. */
+export const jobBody = (document: JsonObject, changes: Partial<CampaignBody> = {}): CampaignBody =>
+  campaignBody({ firmware: [], document, ...changes });
+
+export interface Sent {
+  readonly topic: string;
+  readonly to: string | undefined;
+  readonly qos: number;
+  // As a test reads it.
+  // biome-ignore lint/suspicious/noExplicitAny: a JSON document
+  readonly body: any;
+}
+
+export const openJobsSite = async (t: Test) => {
+  const site = await openTestSite(t);
+  const { clock } = site;
+  const heard = { isHeard: true };
+  const fence = { isFenced: false };
+  const sent: Sent[] = [];
+  let sessions = 0;
+
+  const publish = async ({ topic, to, qos, payload }: OutboundMessage): Promise<void> =>
+    void sent.push({ topic, to, qos, body: JSON.parse(Buffer.from(payload).toString()) });
+
+  /** One life of the gateway's program, with the door. */
+  const start = async () => {
+    let door: ReturnType<typeof openAwsDoor> | undefined;
+    const life = await site.start(undefined, undefined, ({ site, devices, updates }) => {
+      door = openAwsDoor({
+        ...{ site, updates, publish, log, now: clock.now },
+        shadows: { handle: async () => undefined },
+        isHeard: () => heard.isHeard,
+        isConnected: (device) => (devices.get(device)?.session ?? null) !== null,
+        documentOf: awsJobDocument({
+          urls: { path: ({ device, sha256 }, ttlMs) => `/${sha256}?${device}&${ttlMs}` },
+          httpsAddress: () => 'https://gateway:8443',
+          signaturesOf: () => [{ key_id: 'k', scheme: 'ed25519', signature: 'ab' }],
+        }),
+        fence: { check: () => undefined, isFenced: () => fence.isFenced },
+        lifecycles: { check: () => undefined },
+      });
+    });
+    if (door === undefined) throw new Error('it was opened');
+    const opened = door;
+    const { updates, outbox, dispatch } = life;
+
+    const settle = async (): Promise<void> => {
+      await updates.settled();
+      await outbox.idle();
+      await updates.settled();
+      await outbox.idle();
+    };
+    const send = async (
+      device: string,
+      rest: string,
+      payload: unknown = {},
+      more: Partial<InboundMessage> = {},
+    ): Promise<void> => {
+      await opened.handle({
+        identity: { kind: 'device', site: 's', device, serial: '1', issuerSerial: '2' },
+        clientId: device,
+        topic: `$aws/things/${device}/jobs/${rest}`,
+        payload: Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload)),
+        qos: 1,
+        retain: false,
+        sessionId: `session-${sessions}`,
+        ...more,
+      });
+    };
+    return {
+      ...life,
+      door: opened,
+      settle,
+      send,
+      /** Publishes as the device; its answer's outcome and body. */
+      async ask(device: string, rest: string, payload: unknown = {}) {
+        const at = sent.length;
+        await send(device, rest, payload);
+        const answers = sent.splice(at).filter((one) => {
+          if (one.to === undefined) sent.push(one);
+          return one.to !== undefined;
+        });
+        const [answer] = answers;
+        t.equal(answers.length, 1, `one answer to ${rest}`);
+        t.match(answer, { to: device, qos: 1 });
+        const [, outcome] = answer?.topic.split(`/jobs/${rest}/`) ?? [];
+        return { outcome, body: answer?.body };
+      },
+      /** Comes, over a connection of its own, as a program that speaks these topics. */
+      async connect(device: string): Promise<string> {
+        sessions += 1;
+        const session = `session-${sessions}`;
+        await dispatch({ type: 'session', device, session, connected: true, model: 'pi' });
+        await opened.connected(device, session);
+        await send(device, 'get');
+        sent.splice(
+          sent.findIndex(({ to }) => to === device),
+          1,
+        );
+        await settle();
+        return session;
+      },
+      async disconnect(device: string, session: string): Promise<void> {
+        await dispatch({ type: 'session', device, session, connected: false });
+      },
+      /** What was told without having been asked, since it was last looked. */
+      async told(): Promise<readonly (readonly [string, Sent['body']])[]> {
+        await settle();
+        return sent
+          .splice(0)
+          .map(({ topic, body }) => [topic.replace(/^\$aws\/things\/[^/]*\/jobs\//, ''), body]);
+      },
+    };
+  };
+  const firmware = firmwareBody();
+  site.firmware.come(firmware);
+  return { ...site, heard, fence, sent, start };
+};
+
+export type JobsLife = Awaited<ReturnType<Awaited<ReturnType<typeof openJobsSite>>['start']>>;
