@@ -23,6 +23,7 @@ import { Signals } from './bus/signals.js';
 import { campaignDocuments } from './campaigns/campaign-documents.js';
 import { registerCampaignEffects } from './campaigns/campaign-effects.js';
 import { campaignService } from './campaigns/campaign-service.js';
+import { CampaignTimer } from './campaigns/campaign-timer.js';
 import { type FleetAuthority, openFleetAuthority } from './certificates/fleet-authority.js';
 import { recordFleet } from './certificates/fleet-record.js';
 import { lateRenewalRoute } from './certificates/late-renewal-route.js';
@@ -46,6 +47,8 @@ import { DeltaMaker } from './firmware/delta-maker.js';
 import { FirmwareLibrary } from './firmware/firmware-library.js';
 import { firmwareRoute } from './firmware/firmware-route.js';
 import { firmwareService } from './firmware/firmware-service.js';
+import { groupDocuments } from './groups/group-members.js';
+import { groupService } from './groups/group-service.js';
 import { Contacts } from './link/contacts.js';
 import { openLinkServer } from './link/link-server.js';
 import { Orders } from './link/orders.js';
@@ -283,6 +286,7 @@ const registerParts = async (
   plans.register(deviceDocuments);
   plans.register(policyDocument(configuration.policy));
   plans.register(usersDocument);
+  plans.register(groupDocuments);
   plans.register(campaignDocuments);
   registerSiteEffects(foundation);
   registerDeviceEffects(foundation);
@@ -302,6 +306,9 @@ const registerParts = async (
   );
   onClose('deltas', () => deltas.close());
   await deltas.open();
+  const timer = new CampaignTimer(foundation);
+  onClose('start of campaigns', () => timer.close());
+  timer.look();
   const isConnected = (site: string) => contacts.isConnected(site);
   return [
     {
@@ -317,13 +324,14 @@ const registerParts = async (
         enrolmentService({ ...foundation, root: authority.root.certificate }),
         userService(foundation),
         auditService(foundation),
+        groupService(foundation),
       ],
     },
     { services: [shadowService(foundation, configuration.shadows), commandService(foundation)] },
     {
       services: [
         firmwareService({ ...foundation, library, onUploaded: () => deltas.uploaded() }),
-        campaignService(foundation),
+        campaignService({ ...foundation, timer }),
       ],
       routes: [firmwareRoute(blobs), lateRenewalRoute({ ...foundation, issuer: authority.root })],
     },

@@ -4,49 +4,51 @@ import * as fc from 'fast-check';
 import t from 'tap';
 import { StandInLog } from '../testing/gateway-stand-in.js';
 import { type StoreUnderTest, storeUnderTest } from '../testing/store-under-test.js';
+import { storedCampaign } from '../testing/stored-campaign.js';
 import { registerCampaignEffects } from './campaign-effects.js';
-import { joinSites } from './campaign-records.js';
-import { counterOf, counters } from './progress.js';
+import { newPhaseRow } from './campaign-gates.js';
+import type { CampaignRow } from './campaign-records.js';
+import { joinSites } from './campaign-sites.js';
+import { closeExecutions } from './execution-records.js';
+import { counterOf, counters, noCounts } from './progress.js';
 
-const zero = { total: 0, ...Object.fromEntries(counters.map((name) => [name, 0])) } as Record<
-  'total' | (typeof counters)[number],
-  number
->;
+const phases = [10, 50, 100].map((percent) => ({
+  percent,
+  duration_ms: 0,
+  success_percent: 0,
+  error_percent: 100,
+  error_min_count: 0,
+  judged_by: 'site',
+  approval: false,
+}));
 
-const insertRunning = (store: StoreUnderTest, id: string) =>
+const insertRunning = (store: StoreUnderTest, id: string, set: Partial<CampaignRow> = {}) =>
   store.engine.write(async (tx) => {
-    await tx.db
-      .insertInto('campaigns')
-      .values({
-        campaign_id: id,
-        display_name: id,
-        firmware_id: 'm@2',
-        target: '{"model":"m","device_ids":[],"current_versions":[]}',
-        policy: '{}',
-        target_sites: '[]',
-        state: 'running',
-        version: 1,
-        created_at: 1,
-        started_at: 1,
-        ended_at: null,
-        cancel_reason: '',
-        ...zero,
-      })
-      .execute();
+    const row = storedCampaign({ campaign_id: id, phases: JSON.stringify(phases), ...set });
+    await tx.db.insertInto('campaigns').values(row).execute();
+    for (const index of phases.keys()) {
+      await tx.db.insertInto('campaign_phases').values(newPhaseRow(id, index)).execute();
+    }
     await joinSites(tx, id, ['a']);
   });
 
-const execution = (campaign: string, device: string, status: ExecutionStatus) => ({
+const execution = (
+  campaign: string,
+  device: string,
+  status: ExecutionStatus,
+  { phase = null, attempt = 1 }: { readonly phase?: number | null; readonly attempt?: number } = {},
+) => ({
   kind: 'execution',
   body: {
     campaign,
     device,
     status,
-    attempt: 1,
+    attempt,
     progress: null,
     from_version: null,
     to_version: '2',
     error: null,
+    phase,
   },
 });
 
@@ -56,28 +58,126 @@ const open = async (t: Parameters<typeof storeUnderTest>[0]) => {
   return store;
 };
 
-/** The counters of a campaign as they are kept, and as a scan of its executions finds them. */
-const counted = async ({ engine }: StoreUnderTest, campaign: string) => {
-  const kept = await engine.read
-    .selectFrom('campaigns')
-    .select(['total', ...counters])
-    .where('campaign_id', '=', campaign)
-    .executeTakeFirstOrThrow();
-  const rows = await engine.read
-    .selectFrom('executions')
-    .select('status')
-    .where('campaign_id', '=', campaign)
-    .execute();
-  const scanned = { ...zero, total: rows.length };
-  for (const { status } of rows) scanned[counterOf(status)] += 1;
-  return { kept, scanned };
+type Counts = Record<'total' | (typeof counters)[number], number>;
+
+const sumOf = (rows: readonly { readonly status: ExecutionStatus }[]): Counts => {
+  const sum: Counts = { ...noCounts, total: rows.length };
+  for (const { status } of rows) sum[counterOf(status)] += 1;
+  return sum;
 };
 
-const entry = fc.record({
-  campaign: fc.constantFrom('c1', 'c2', 'unknown'),
-  device: fc.constantFrom('d1', 'd2', 'd3'),
-  status: fc.constantFrom(...executionStatuses),
-});
+const pickCounts = (row: Counts): Counts => {
+  const picked: Counts = { ...noCounts };
+  for (const counter of ['total', ...counters] as const) picked[counter] = row[counter];
+  return picked;
+};
+
+/** Everything that is counted of a campaign as it is kept, and as a scan of executions and sites finds it. */
+const counted = async ({ engine: { read } }: StoreUnderTest, campaign: string) => {
+  const own = await read
+    .selectFrom('campaigns')
+    .selectAll()
+    .where('campaign_id', '=', campaign)
+    .executeTakeFirstOrThrow();
+  const byPhase = await read
+    .selectFrom('campaign_phases')
+    .selectAll()
+    .where('campaign_id', '=', campaign)
+    .orderBy('phase')
+    .execute();
+  const bySite = await read
+    .selectFrom('campaign_counts')
+    .selectAll()
+    .where('campaign_id', '=', campaign)
+    .where('total', '>', 0)
+    .orderBy('phase')
+    .execute();
+  const rows = await read
+    .selectFrom('executions')
+    .selectAll()
+    .where('campaign_id', '=', campaign)
+    .execute();
+  const sites = await read
+    .selectFrom('campaign_sites')
+    .selectAll()
+    .where('campaign_id', '=', campaign)
+    .execute();
+  const steps = await read
+    .selectFrom('execution_steps')
+    .select('step')
+    .where('campaign_id', '=', campaign)
+    .execute();
+  const ofPhase = (index: number) => rows.filter(({ phase }) => phase === index);
+  return {
+    kept: {
+      all: pickCounts(own),
+      phases: byPhase.map(pickCounts),
+      sitePhases: bySite.map((row) => [row.phase, pickCounts(row)]),
+      entered: byPhase.map(({ entered_count }) => entered_count),
+      sites: [own.site_count, own.reporting_count, own.settled_count, own.paused_count],
+      steps: rows.reduce((sum, row) => sum + row.steps, 0),
+    },
+    scanned: {
+      all: sumOf(rows),
+      phases: phases.map((_, index) => sumOf(ofPhase(index))),
+      sitePhases: [0, 1, 2]
+        .filter((index) => ofPhase(index).length > 0)
+        .map((index) => [index, sumOf(ofPhase(index))]),
+      entered: phases.map((_, index) => sites.filter(({ phase }) => phase > index).length),
+      sites: [
+        sites.length,
+        sites.filter(({ reporting }) => reporting === 1).length,
+        sites.filter(({ settled }) => settled === 1).length,
+        sites.filter(({ paused_by }) => paused_by !== '').length,
+      ],
+      steps: steps.length,
+    },
+  };
+};
+
+const campaignId = fc.constantFrom('c1', 'c2', 'unknown');
+const entry = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc
+      .record({
+        campaign: campaignId,
+        device: fc.constantFrom('d1', 'd2', 'd3'),
+        status: fc.constantFrom(...executionStatuses),
+        // A site may say what no campaign has.
+        phase: fc.constantFrom(null, 0, 1, 2, 7),
+        attempt: fc.integer({ min: 1, max: 2 }),
+      })
+      .map(({ campaign, device, status, ...more }) => execution(campaign, device, status, more)),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .record({ campaign: campaignId, phase: fc.nat(2) })
+      .map((body) => ({ kind: 'campaign_phase', body: { ...body, counts: {} } })),
+  },
+  {
+    weight: 1,
+    arbitrary: campaignId.map((campaign) => ({
+      kind: 'campaign_targeted',
+      body: { campaign, executions: 3 },
+    })),
+  },
+  {
+    weight: 1,
+    arbitrary: campaignId.map((campaign) => ({
+      kind: 'campaign_paused',
+      body: { campaign, reason: 'errors', by: 'site' },
+    })),
+  },
+  {
+    weight: 1,
+    arbitrary: campaignId.map((campaign) => ({
+      kind: 'campaign_resumed',
+      body: { campaign, by: 'site:ann' },
+    })),
+  },
+);
 const action = fc.oneof(
   {
     weight: 3,
@@ -95,6 +195,13 @@ const action = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ type: fc.constant('renumber' as const), log: fc.nat(2) }),
   },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      type: fc.constant('delete' as const),
+      device: fc.constantFrom('d1', 'd2', 'd3'),
+    }),
+  },
 );
 
 t.test('the counters are what a scan would find, whatever comes again and from whom', async (t) => {
@@ -107,7 +214,7 @@ t.test('the counters are what a scan would find, whatever comes again and from w
       // The last log is that of a gateway that owns the site no more.
       const logs = [0, 1, 2].map(() => ({
         log: new StandInLog('state'),
-        all: [] as ReturnType<typeof execution>[],
+        all: [] as { readonly kind: string; readonly body: unknown }[],
       }));
       const isFenced = (log: number) => ({ isFenced: log === 2 });
       const sent: { batch: Parameters<StoreUnderTest['ingest']>[0]; log: number }[] = [];
@@ -115,13 +222,13 @@ t.test('the counters are what a scan would find, whatever comes again and from w
         if (step.type === 'report') {
           const own = logs[step.log];
           if (own === undefined) continue;
-          const entries = step.entries.map(({ campaign, device, status }) =>
-            execution(campaign, device, status),
-          );
-          own.all.push(...entries);
-          const batch = await own.log.batch(entries);
+          own.all.push(...step.entries);
+          const batch = await own.log.batch(step.entries);
           sent.push({ batch, log: step.log });
           await store.ingest(batch, isFenced(step.log));
+        } else if (step.type === 'delete') {
+          const key = { site: 'a', device: step.device };
+          await store.engine.write((tx) => closeExecutions(store, tx, key, 'deleted'));
         } else if (step.type === 'resend') {
           const again = sent[step.index % Math.max(1, sent.length)];
           if (again !== undefined) await store.ingest(again.batch, isFenced(again.log));
@@ -154,7 +261,7 @@ t.test('a log that is sent again takes no result back', async (t) => {
   );
   await store.ingest(await new StandInLog('state').batch(entries));
   await store.ingest(await new StandInLog('state').batch(entries.slice(0, 2)));
-  t.match((await counted(store, 'c1')).kept, { total: 1, succeeded: 1, in_progress: 0 });
+  t.match((await counted(store, 'c1')).kept.all, { total: 1, succeeded: 1, in_progress: 0 });
 });
 
 t.test('what a fenced gateway says does not stand against its successor', async (t) => {
@@ -164,7 +271,7 @@ t.test('what a fenced gateway says does not stand against its successor', async 
   const older = new StandInLog('state');
   const owner = new StandInLog('state');
   await store.ingest(await older.batch([execution('c1', 'd1', 'failed')]), fenced);
-  t.match((await counted(store, 'c1')).kept, { failed: 1 }, 'it saw that happen');
+  t.match((await counted(store, 'c1')).kept.all, { failed: 1 }, 'it saw that happen');
   await store.ingest(await owner.batch([execution('c1', 'd1', 'succeeded')]));
   await store.ingest(
     await older.batch([
@@ -173,7 +280,7 @@ t.test('what a fenced gateway says does not stand against its successor', async 
     ]),
     fenced,
   );
-  t.match((await counted(store, 'c1')).kept, { total: 1, succeeded: 1, failed: 0 });
+  t.match((await counted(store, 'c1')).kept.all, { total: 1, succeeded: 1, failed: 0 });
   const { state } = await store.engine.read
     .selectFrom('campaigns')
     .select('state')

@@ -1,20 +1,23 @@
-/** What the sites report of campaigns: executions, counted with their campaign as they come, and that a site is through. */
+/** What the sites report of campaigns: executions, counted with their campaign as they come, and where each site stands. */
 import { isTerminal } from '@holdfast/protos/link/execution-status';
 import type { EntryBody } from '@holdfast/protos/link/journal-entries';
-import type { Kysely } from 'kysely';
+import { phaseIndexOf } from '@holdfast/protos/semantics/phase-machine';
 import type {
   EffectContext,
   EffectEntry,
   EffectRegistry,
   EntryProblem,
 } from '../effects/effect-registry.js';
-import type { Schema } from '../store/schema.js';
+import { judgeCampaign } from './campaign-gates.js';
 import {
   type CampaignRecordDependencies,
   type ExecutionRow,
-  endIfSettled,
+  findCampaign,
+  requireCampaign,
 } from './campaign-records.js';
-import { type CounterChanges, changesOf } from './progress.js';
+import { phasesOfRow } from './campaign-row.js';
+import { registerSiteStandingEffects } from './campaign-site-effects.js';
+import { ExecutionChanges, readExecutions } from './execution-records.js';
 
 export interface CampaignEffectsDependencies extends CampaignRecordDependencies {
   readonly effects: EffectRegistry;
@@ -23,74 +26,38 @@ export interface CampaignEffectsDependencies extends CampaignRecordDependencies 
 type ExecutionEntry = EffectEntry<EntryBody<'state', 'execution'>>;
 
 export const registerCampaignEffects = (deps: CampaignEffectsDependencies): void => {
-  const { effects } = deps;
-  effects.register('state', 'execution', (context, entries) =>
+  deps.effects.register('state', 'execution', (context, entries) =>
     takeExecutions(deps, context, entries),
   );
-  effects.register('state', 'campaign_targeted', async ({ tx, site, isFenced }, entries) => {
-    // Devices may come to be targeted after the site was through.
-    for (const { body } of isFenced ? [] : entries) {
-      await markSettled(tx.db, site, body.campaign, 0);
-    }
-    return undefined;
-  });
-  effects.register('state', 'campaign_settled', async ({ tx, site, isFenced }, entries) => {
-    // A gateway that owns the site no more cannot say that there is nothing left to do.
-    const problems: EntryProblem[] = [];
-    for (const { seq, body } of isFenced ? [] : entries) {
-      if (await markSettled(tx.db, site, body.campaign, 1)) {
-        await endIfSettled(deps, tx, body.campaign);
-      } else {
-        problems.push({ seq, problem: 'the site does not carry this campaign out' });
-      }
-    }
-    return problems;
-  });
-};
-
-/** Whether the site carries the campaign out at all. */
-const markSettled = async (
-  db: Kysely<Schema>,
-  site: string,
-  campaign: string,
-  settled: 0 | 1,
-): Promise<boolean> => {
-  const { numUpdatedRows } = await db
-    .updateTable('campaign_sites')
-    .set({ settled })
-    .where('campaign_id', '=', campaign)
-    .where('site_id', '=', site)
-    .executeTakeFirst();
-  return numUpdatedRows === 1n;
+  registerSiteStandingEffects(deps);
 };
 
 const takeExecutions = async (
-  { signals }: CampaignEffectsDependencies,
+  deps: CampaignEffectsDependencies,
   context: EffectContext,
   entries: readonly ExecutionEntry[],
 ): Promise<EntryProblem[]> => {
   const { tx, site } = context;
   const problems: EntryProblem[] = [];
   for (const [campaign, its] of groupByCampaign(entries)) {
-    if (!(await isKnown(tx.db, campaign))) {
+    const known = await findCampaign(tx.db, campaign);
+    if (known === undefined) {
       problems.push(...its.map(({ seq }) => ({ seq, problem: 'there is no such campaign' })));
       continue;
     }
-    const before = await readExecutions(tx.db, { campaign, site }, its);
-    const after = new Map(before);
-    const changes: Record<string, number> = {};
+    const phases = phasesOfRow(known);
+    const devices = [...new Set(its.map(({ body }) => body.device))];
+    const before = await readExecutions(tx.db, { campaign, site }, devices);
+    const changes = new ExecutionChanges({ campaign, site }, before, context.now);
     for (const entry of its) {
-      const was = after.get(entry.body.device);
-      const row = executionAfter(context, was, entry);
-      if (row === undefined) continue;
-      after.set(row.device_id, row);
-      add(changes, changesOf(was?.status, row.status));
+      const { phase, device } = entry.body;
+      const index = Math.min(phase ?? phaseIndexOf(phases, campaign, device), phases.length - 1);
+      const row = executionAfter(context, changes.get(device), entry, index);
+      if (row !== undefined) changes.set(row);
     }
-    const changed = [...after.values()].filter((row) => row !== before.get(row.device_id));
-    if (changed.length === 0) continue;
-    await storeExecutions(tx.db, changed);
-    await count(tx.db, campaign, changes);
-    tx.afterCommit(() => signals.publish(`campaign:${campaign}`));
+    if (!(await changes.write(tx.db))) continue;
+    await judgeCampaign(deps, tx, await requireCampaign(tx.db, campaign));
+    tx.afterCommit(() => deps.signals.publish(`campaign:${campaign}`));
   }
   return problems;
 };
@@ -104,7 +71,8 @@ const executionAfter = (
   { site, log, isFenced }: EffectContext,
   was: ExecutionRow | undefined,
   { at, body }: ExecutionEntry,
-): ExecutionRow | undefined => {
+  phase: number,
+): Omit<ExecutionRow, 'steps'> | undefined => {
   if (was !== undefined) {
     if (isTerminal(was.status) && !isTerminal(body.status)) return undefined;
     if (isFenced && was.log !== log) return undefined;
@@ -121,6 +89,9 @@ const executionAfter = (
     to_version: body.to_version,
     error: body.error,
     updated_at: at,
+    phase,
+    door: body.door,
+    number: body.number,
   };
 };
 
@@ -132,85 +103,4 @@ const groupByCampaign = (entries: readonly ExecutionEntry[]): Map<string, Execut
     else group.push(entry);
   }
   return groups;
-};
-
-const isKnown = async (db: Kysely<Schema>, campaign: string): Promise<boolean> => {
-  const row = await db
-    .selectFrom('campaigns')
-    .select('campaign_id')
-    .where('campaign_id', '=', campaign)
-    .executeTakeFirst();
-  return row !== undefined;
-};
-
-/** Both engines bound the parameters of a statement. */
-const rowsAtOnce = 500;
-
-const readExecutions = async (
-  db: Kysely<Schema>,
-  { campaign, site }: { readonly campaign: string; readonly site: string },
-  entries: readonly ExecutionEntry[],
-): Promise<Map<string, ExecutionRow>> => {
-  const devices = [...new Set(entries.map(({ body }) => body.device))];
-  const found = new Map<string, ExecutionRow>();
-  for (let at = 0; at < devices.length; at += rowsAtOnce) {
-    const rows = await db
-      .selectFrom('executions')
-      .selectAll()
-      .where('campaign_id', '=', campaign)
-      .where('site_id', '=', site)
-      .where('device_id', 'in', devices.slice(at, at + rowsAtOnce))
-      .execute();
-    for (const row of rows) found.set(row.device_id, row);
-  }
-  return found;
-};
-
-const storeExecutions = async (
-  db: Kysely<Schema>,
-  rows: readonly ExecutionRow[],
-): Promise<void> => {
-  for (let at = 0; at < rows.length; at += rowsAtOnce) {
-    await db
-      .insertInto('executions')
-      .values(rows.slice(at, at + rowsAtOnce))
-      .onConflict((c) =>
-        c.columns(['campaign_id', 'site_id', 'device_id']).doUpdateSet((eb) => ({
-          log: eb.ref('excluded.log'),
-          status: eb.ref('excluded.status'),
-          attempt: eb.ref('excluded.attempt'),
-          progress: eb.ref('excluded.progress'),
-          from_version: eb.ref('excluded.from_version'),
-          to_version: eb.ref('excluded.to_version'),
-          error: eb.ref('excluded.error'),
-          updated_at: eb.ref('excluded.updated_at'),
-        })),
-      )
-      .execute();
-  }
-};
-
-const add = (sum: Record<string, number>, changes: CounterChanges): void => {
-  for (const [counter, change] of Object.entries(changes)) {
-    sum[counter] = (sum[counter] ?? 0) + change;
-  }
-};
-
-const count = async (
-  db: Kysely<Schema>,
-  campaign: string,
-  changes: Readonly<Record<string, number>>,
-): Promise<void> => {
-  const moved = Object.entries(changes).filter(([, change]) => change !== 0);
-  if (moved.length === 0) return;
-  await db
-    .updateTable('campaigns')
-    .set((eb) =>
-      Object.fromEntries(
-        // Only `changesOf` makes these names; every one is a column of the counters.
-        moved.map(([counter, change]) => [counter, eb(eb.ref(counter as 'total'), '+', change)]),
-      ),
-    )
-    .where('campaign_id', '=', campaign)
-    .execute();
 };

@@ -1,10 +1,13 @@
-/** The rows of campaigns, and which sites carry each out. */
+/** The rows of campaigns, and what ends one. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Kysely, Selectable, Updateable } from 'kysely';
+import { recordAudit } from '../audit/audit-log.js';
 import type { Signals } from '../bus/signals.js';
 import type { PlanPublisher } from '../sites/plan-publisher.js';
 import type { Schema } from '../store/schema.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
+import { targetOfRow } from './campaign-row.js';
+import { joinSites, leaveSites, sitesOf } from './campaign-sites.js';
 
 export type CampaignRow = Selectable<Schema['campaigns']>;
 export type ExecutionRow = Selectable<Schema['executions']>;
@@ -15,18 +18,24 @@ export interface CampaignRecordDependencies {
   readonly now: () => number;
 }
 
+/** Not over: what they name has to stay. */
+export const liveStates = ['draft', 'scheduled', 'running', 'paused', 'cancelling'] as const;
+/** In the plans of their sites. */
+export const plannedStates = ['scheduled', 'running', 'paused', 'cancelling'] as const;
+
+export const campaignName = (campaign: string): string => `campaigns/${campaign}`;
+
 /** Errors: RESOURCE_NOT_FOUND. */
 export const requireCampaign = async (db: Kysely<Schema>, id: string): Promise<CampaignRow> => {
-  const row = await db
-    .selectFrom('campaigns')
-    .selectAll()
-    .where('campaign_id', '=', id)
-    .executeTakeFirst();
+  const row = await findCampaign(db, id);
   if (row !== undefined) return row;
   throw new HoldfastError('RESOURCE_NOT_FOUND', `There is no campaign ${id}`, {
     data: { next: 'holdfast campaign list' },
   });
 };
+
+export const findCampaign = (db: Kysely<Schema>, id: string): Promise<CampaignRow | undefined> =>
+  db.selectFrom('campaigns').selectAll().where('campaign_id', '=', id).executeTakeFirst();
 
 /** Changes a campaign in anything but its counters; who watches hears of it. */
 export const changeCampaign = async (
@@ -43,55 +52,23 @@ export const changeCampaign = async (
   tx.afterCommit(() => signals.publish(`campaign:${id}`));
 };
 
-/** The sites that a campaign names; empty: every site. This program wrote the column. */
-export const targetSitesOf = (row: Pick<CampaignRow, 'target_sites'>): readonly string[] =>
-  JSON.parse(row.target_sites) as string[];
-
-/** Every site that there is. */
-export const allSites = async (db: Kysely<Schema>): Promise<string[]> => {
-  const rows = await db.selectFrom('sites').select('site_id').orderBy('site_id').execute();
-  return rows.map(({ site_id }) => site_id);
-};
-
-/** The sites that carry a campaign out. */
-export const sitesOf = async (db: Kysely<Schema>, id: string): Promise<string[]> => {
-  const rows = await db
-    .selectFrom('campaign_sites')
-    .select('site_id')
-    .where('campaign_id', '=', id)
-    .execute();
-  return rows.map(({ site_id }) => site_id);
-};
-
-export const joinSites = async (
-  { db }: WriteTransaction,
-  id: string,
-  sites: readonly string[],
-): Promise<void> => {
-  for (let at = 0; at < sites.length; at += rowsAtOnce) {
-    await db
-      .insertInto('campaign_sites')
-      .values(
-        sites
-          .slice(at, at + rowsAtOnce)
-          .map((site) => ({ campaign_id: id, site_id: site, settled: 0 })),
-      )
-      .onConflict((c) => c.columns(['campaign_id', 'site_id']).doNothing())
-      .execute();
-  }
-};
-
-const rowsAtOnce = 500;
-
-/** A new site joins the running campaigns that are for every site; to be called in the transaction that makes it. */
+/**
+ * A new site joins the campaigns that are for every site and for devices that come later; to be called in the transaction that makes it.
+ * One that is for groups comes with their members.
+ */
 export const admitSite = async (tx: WriteTransaction, site: string): Promise<void> => {
-  const running = await tx.db
+  const started = await tx.db
     .selectFrom('campaigns')
-    .select('campaign_id')
-    .where('state', '=', 'running')
+    .selectAll()
+    .where('state', 'in', ['scheduled', 'running', 'paused'])
     .where('target_sites', '=', '[]')
     .execute();
-  for (const { campaign_id } of running) await joinSites(tx, campaign_id, [site]);
+  for (const row of started) {
+    const { late_joiners: isOpen, groups, device_ids: devices } = targetOfRow(row);
+    if (isOpen && groups.length === 0 && devices.length === 0) {
+      await joinSites(tx, row.campaign_id, [site]);
+    }
+  }
 };
 
 /** Nobody waits any longer for a site that goes; to be called in the transaction that deletes it. */
@@ -100,12 +77,12 @@ export const releaseSite = async (
   tx: WriteTransaction,
   site: string,
 ): Promise<void> => {
-  const joined = await tx.db
-    .deleteFrom('campaign_sites')
-    .where('site_id', '=', site)
-    .returning('campaign_id')
-    .execute();
-  for (const { campaign_id } of joined) await endIfSettled(deps, tx, campaign_id);
+  for (const id of await leaveSites(tx, (query) => query.where('site_id', '=', site))) {
+    await endIfSettled(deps, tx, id);
+  }
+  for (const table of ['campaign_devices', 'emergency_stops'] as const) {
+    await tx.db.deleteFrom(table).where('site_id', '=', site).execute();
+  }
 };
 
 /** Ends a campaign when every site that carries it out has said that it is through. */
@@ -114,21 +91,21 @@ export const endIfSettled = async (
   tx: WriteTransaction,
   id: string,
 ): Promise<void> => {
-  const { db } = tx;
-  const open = await db
-    .selectFrom('campaign_sites')
-    .select('site_id')
-    .where('campaign_id', '=', id)
-    .where('settled', '=', 0)
-    .limit(1)
-    .executeTakeFirst();
-  if (open !== undefined) return;
-  const { state } = await requireCampaign(db, id);
-  if (state !== 'running' && state !== 'cancelling') return;
+  const { state, site_count, settled_count } = await requireCampaign(tx.db, id);
+  if (settled_count < site_count) return;
+  if (state !== 'running' && state !== 'paused' && state !== 'cancelling') return;
+  const isCancelled = state === 'cancelling';
   await changeCampaign(deps, tx, id, {
-    state: state === 'running' ? 'completed' : 'cancelled',
+    state: isCancelled ? 'cancelled' : 'completed',
     ended_at: deps.now(),
   });
+  if (!isCancelled) {
+    await recordAudit(tx, deps.now(), {
+      action: 'campaign.completed',
+      actor: 'cloud',
+      resource: campaignName(id),
+    });
+  }
   // It leaves the plans.
-  await deps.plans.request(tx, await sitesOf(db, id));
+  await deps.plans.request(tx, await sitesOf(tx.db, id));
 };

@@ -41,3 +41,37 @@ export const changesOf = (
   const left = counterOf(from);
   return left === entered ? {} : { [left]: -1, [entered]: 1 };
 };
+
+/** An execution, as far as it is counted. */
+export interface Counted {
+  /** From 0. */
+  readonly phase: number;
+  readonly status: ExecutionStatus;
+}
+
+/** The same by phase: one that comes to belong to another phase leaves the counters of the one before. */
+export const changesByPhase = (
+  from: Counted | undefined,
+  to: Counted,
+): ReadonlyMap<number, CounterChanges> => {
+  if (from === undefined || from.phase === to.phase) {
+    return new Map([[to.phase, changesOf(from?.status, to.status)]]);
+  }
+  return new Map([
+    [from.phase, { total: -1, [counterOf(from.status)]: -1 }],
+    [to.phase, changesOf(undefined, to.status)],
+  ]);
+};
+
+/** Counters that start at nothing. */
+export const noCounts = {
+  total: 0,
+  queued: 0,
+  in_progress: 0,
+  succeeded: 0,
+  unproven: 0,
+  failed: 0,
+  rolled_back: 0,
+  cancelled: 0,
+  superseded: 0,
+} as const;

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { storeUnderTest } from '../testing/store-under-test.js';
+import { storedCampaign } from '../testing/stored-campaign.js';
 import { watchCampaign } from './watch-campaign.js';
 
 t.test('listens while somebody watches, and no longer', async (t) => {
@@ -19,29 +20,7 @@ t.test('listens while somebody watches, and no longer', async (t) => {
   await engine.write(({ db }) =>
     db
       .insertInto('campaigns')
-      .values({
-        campaign_id: 'c1',
-        display_name: '',
-        firmware_id: 'm@2',
-        target: '{}',
-        policy: '{}',
-        target_sites: '[]',
-        state: 'running',
-        version: 1,
-        created_at: 1,
-        started_at: 1,
-        ended_at: null,
-        cancel_reason: '',
-        total: 0,
-        queued: 0,
-        in_progress: 0,
-        succeeded: 0,
-        unproven: 0,
-        failed: 0,
-        rolled_back: 0,
-        cancelled: 0,
-        superseded: 0,
-      })
+      .values(storedCampaign({ campaign_id: 'c1' }))
       .execute(),
   );
   const add = () =>

@@ -1,6 +1,7 @@
 /** Where the life of each device stands: what its site said last, and what was decided here or there, of which the later counts. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { EntryBody } from '@holdfast/protos/link/journal-entries';
+import type { DeviceBody } from '@holdfast/protos/link/plan-documents';
 import { type HybridTime, mintTime, zeroTime } from '@holdfast/protos/semantics/hybrid-clock';
 import {
   compareDecisions,
@@ -13,7 +14,7 @@ import type { PlanContent, PlanDocumentProvider } from '../sites/plan-documents.
 import type { DeviceLifeTables } from '../store/device-life-tables.js';
 import type { Schema } from '../store/schema.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
-import { countDevice, type DeviceKey } from './device-records.js';
+import { countDevice, type DeviceKey, parseLabels } from './device-records.js';
 
 export type DeviceLife = DeviceLifeTables['device_lives'];
 
@@ -109,7 +110,10 @@ export const takeLifecycle = async (
   return life.action !== action || counts > 0 || life.is_pending === 1;
 };
 
-/** What a plan says of devices: those that are out of service, whoever decided it, and what its site has not taken up yet. */
+/**
+ * What a plan says of devices: those that have labels, those that are out of service, whoever decided it, and what its site has not taken
+ * up yet.
+ */
 export const deviceDocuments: PlanDocumentProvider = async (db, site) => {
   const rows = await db
     .selectFrom('device_lives')
@@ -118,7 +122,16 @@ export const deviceDocuments: PlanDocumentProvider = async (db, site) => {
     .where((eb) => eb.or([eb('action', 'in', ['disable', 'retire']), eb('is_pending', '=', 1)]))
     .orderBy('device_id')
     .execute();
-  return rows.map((row): PlanContent => {
+  const labelled = await db
+    .selectFrom('devices')
+    .select(['device_id', 'labels'])
+    .where('site_id', '=', site)
+    .where('labels', '!=', '{}')
+    .execute();
+  const documents = new Map<string, DeviceBody>(
+    labelled.map((row) => [row.device_id, { removed: false, labels: parseLabels(row.labels) }]),
+  );
+  for (const row of rows) {
     const lifecycle = {
       // Only `decideLife` and `takeLifecycle` write it.
       action: row.action as LifecycleAction,
@@ -126,9 +139,10 @@ export const deviceDocuments: PlanDocumentProvider = async (db, site) => {
       actor: row.decided_by,
       decided_at: decidedAtOf(row),
     };
-    const body = { lifecycle, removed: row.is_removed === 1, labels: {} };
-    return { kind: 'device', id: row.device_id, body };
-  });
+    const labels = documents.get(row.device_id)?.labels ?? {};
+    documents.set(row.device_id, { lifecycle, removed: row.is_removed === 1, labels });
+  }
+  return [...documents].map(([id, body]): PlanContent => ({ kind: 'device', id, body }));
 };
 
 /** The site has forgotten it at `at`; what other lanes still bring of it from before then changes nothing (`isOfForgotten`). */

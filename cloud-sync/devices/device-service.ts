@@ -22,6 +22,7 @@ import { cutPage, readPage } from '../store/page.js';
 import type { Schema } from '../store/schema.js';
 import type { SqlEngine } from '../store/sql-engine.js';
 import { certificatesOf, revokeCertificates } from './device-certificates.js';
+import { setLabels } from './device-labels.js';
 import { type DeviceLife, decideLife, readLife } from './device-lives.js';
 import {
   type DeviceKey,
@@ -88,15 +89,10 @@ export const deviceService = ({
       const id = parseDeviceName(device.name);
       requireMask(updateMask, 'labels');
       const labels = requireLabels(device.labels);
-      await engine.write(async ({ db }) => {
-        const row = await requireDevice(db, id);
+      await engine.write(async (tx) => {
+        const row = await requireDevice(tx.db, id);
         checkEtag(device.etag, row.version, `The device ${id.device}`);
-        await db
-          .updateTable('devices')
-          .set({ labels, version: row.version + 1 })
-          .where('site_id', '=', id.site)
-          .where('device_id', '=', id.device)
-          .execute();
+        if (await setLabels(tx, id, labels)) await plans.request(tx, [id.site]);
       });
       return getDevice(id);
     },

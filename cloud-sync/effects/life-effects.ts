@@ -2,6 +2,8 @@
 import type { EntryBody } from '@holdfast/protos/link/journal-entries';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import type { RevocationReason } from '@holdfast/protos/semantics/revocation-reason';
+import type { Signals } from '../bus/signals.js';
+import { closeExecutions } from '../campaigns/execution-records.js';
 import { proposeRevocations } from '../certificates/revocation-proposals.js';
 import { recordRevocation } from '../certificates/revocations.js';
 import { recordCertificate } from '../devices/device-certificates.js';
@@ -14,9 +16,10 @@ import type { EffectRegistry, EntryProblem } from './effect-registry.js';
 export interface LifeEffectsDependencies {
   readonly effects: EffectRegistry;
   readonly plans: PlanPublisher;
+  readonly signals: Signals;
 }
 
-export const registerLifeEffects = ({ effects, plans }: LifeEffectsDependencies): void => {
+export const registerLifeEffects = ({ effects, plans, signals }: LifeEffectsDependencies): void => {
   effects.register('audit', 'certificate_issued', async ({ tx, site, now }, entries) => {
     let isTold = false;
     for (const { at, body } of entries) {
@@ -72,7 +75,7 @@ export const registerLifeEffects = ({ effects, plans }: LifeEffectsDependencies)
     return problems;
   });
 
-  effects.register('state', 'device_removed', async ({ tx, site, isFenced }, entries) => {
+  effects.register('state', 'device_removed', async ({ tx, site, isFenced, now }, entries) => {
     if (isFenced) return undefined;
     for (const { at, body } of entries) {
       const key = { site, device: body.device };
@@ -85,6 +88,7 @@ export const registerLifeEffects = ({ effects, plans }: LifeEffectsDependencies)
       // The lanes are not ordered among each other: it may have been enrolled anew since, and that be known already.
       if ((row?.enrolled_at ?? 0) > at) continue;
       await deleteDevice(tx, key);
+      await closeExecutions({ signals, now: () => now }, tx, key, 'the device was deleted');
       await forgetLife(tx, key, at);
     }
     await plans.request(tx, [site]);

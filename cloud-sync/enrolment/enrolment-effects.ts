@@ -2,6 +2,7 @@
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import { recordRevocation } from '../certificates/revocations.js';
 import { recordCertificate } from '../devices/device-certificates.js';
+import { setLabels } from '../devices/device-labels.js';
 import { ensureDevice } from '../devices/device-records.js';
 import type { EffectContext, EffectRegistry, EntryProblem } from '../effects/effect-registry.js';
 import type { PlanPublisher } from '../sites/plan-publisher.js';
@@ -50,11 +51,14 @@ const takeEnrolment = async (
       manufacturer_id: body.manufacturer ?? null,
       confirmed_at: problem === undefined ? now : null,
       enrolment_problem: problem ?? null,
-      ...(claim !== undefined && claim.labels !== '{}' && { labels: claim.labels }),
     })
     .where('site_id', '=', site)
     .where('device_id', '=', device)
     .execute();
+  const hasLabels =
+    claim !== undefined &&
+    claim.labels !== '{}' &&
+    (await setLabels(tx, { site, device }, claim.labels));
   if (serial !== null && body.issuer_key_id !== undefined) {
     await recordCertificate(tx, {
       ...{ site, device, serial, issuedAt: at },
@@ -77,7 +81,7 @@ const takeEnrolment = async (
       });
     }
   }
-  if (claim === undefined || claim.used_at !== null) return problem !== undefined;
+  if (claim === undefined || claim.used_at !== null) return problem !== undefined || hasLabels;
   await tx.db
     .updateTable('claim_codes')
     .set({ used_at: now, used_by: device })

@@ -10,6 +10,7 @@ import {
 } from '@holdfast/protos/gen/holdfast/v1/enrollment';
 import type { Kysely } from 'kysely';
 import { requireId } from '../api/resource-name.js';
+import { setLabels } from '../devices/device-labels.js';
 import { requireLabels } from '../devices/device-records.js';
 import type { Schema } from '../store/schema.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
@@ -97,7 +98,7 @@ const importOne = async (
     claimCode,
   });
   if (await isEnrolled(tx.db, site, device)) {
-    if (!validateOnly) await setLabels(tx.db, site, wanted);
+    if (!validateOnly) await setLabels(tx, { site, device }, labels);
     return result(DeviceImportOutcome.DEVICE_IMPORT_OUTCOME_ENROLLED);
   }
   const open = await openFor(tx.db, options, device);
@@ -155,16 +156,6 @@ const openFor = (
     .where('device_id', '=', device)
     .orderBy('created_at', 'desc')
     .execute();
-
-const setLabels = async (db: Kysely<Schema>, site: string, { device, labels }: Wanted) => {
-  await db
-    .updateTable('devices')
-    .set((eb) => ({ labels, version: eb('version', '+', 1) }))
-    .where('site_id', '=', site)
-    .where('device_id', '=', device)
-    .where('labels', '!=', labels)
-    .execute();
-};
 
 const setWaiting = async (
   db: Kysely<Schema>,

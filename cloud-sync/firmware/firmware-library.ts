@@ -10,6 +10,7 @@ import { verifyRelease } from '@holdfast/provisioning/firmware/verify-release';
 import type { Kysely, Selectable } from 'kysely';
 import { recordAudit } from '../audit/audit-log.js';
 import type { BlobExpectation, BlobStore } from '../blobs/blob-store.js';
+import { campaignWithFirmware } from '../campaigns/campaign-of-firmware.js';
 import type { Schema } from '../store/schema.js';
 import type { SqlEngine } from '../store/sql-engine.js';
 import {
@@ -98,17 +99,11 @@ export class FirmwareLibrary {
     await this.#deps.engine.write(async (tx) => {
       const { db } = tx;
       const { sha256 } = await requireFirmware(db, id);
-      const campaign = await db
-        .selectFrom('campaigns')
-        .select('campaign_id')
-        .where('firmware_id', '=', id)
-        .where('state', 'in', ['draft', 'running', 'cancelling'])
-        .limit(1)
-        .executeTakeFirst();
+      const campaign = await campaignWithFirmware(db, id);
       if (campaign !== undefined) {
         throw new HoldfastError(
           'RESOURCE_IN_USE',
-          `The campaign ${campaign.campaign_id} needs the firmware ${id}. Cancel it first, or wait for its end`,
+          `The campaign ${campaign} needs the firmware ${id}. Cancel it first, or wait for its end`,
         );
       }
       await db.deleteFrom('firmware').where('firmware_id', '=', id).execute();

@@ -8,7 +8,6 @@ export interface PeopleEffectsDependencies {
 
 export const registerPeopleEffects = ({ effects, log }: PeopleEffectsDependencies): void => {
   effects.register('audit', 'access_refused', async () => undefined);
-  effects.register('audit', 'change_requested', async () => undefined);
   effects.register('audit', 'person_signed_in', async () => undefined);
   effects.register('audit', 'user_changed', async () => undefined);
   effects.register('audit', 'person_locked_out', async ({ tx, site }, entries) => {

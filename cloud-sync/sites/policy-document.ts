@@ -1,6 +1,7 @@
 /** The policy in a site's plan: the fleet's, and who wins conflicts there. What a site assumes by itself (protos/link/site-policy) is not said. */
 import type { PolicyBody } from '@holdfast/protos/link/plan-documents';
 import { sitePolicy } from '@holdfast/protos/link/site-policy';
+import { emergencyStopOf } from '../campaigns/emergency-stops.js';
 import type { CloudConfiguration } from '../configuration.js';
 import { conflictRulesOf } from '../shadows/conflict-policies.js';
 import type { PlanDocumentProvider } from './plan-documents.js';
@@ -10,7 +11,9 @@ export const policyDocument = (policy: CloudConfiguration['policy']): PlanDocume
   return async (db, site) => {
     const rules = await conflictRulesOf(db, site);
     const conflicts = rules.length === 0 ? {} : { shadow_conflicts: [...rules] };
-    const body = { ...ofFleet, ...conflicts };
+    const stop = await emergencyStopOf(db, site);
+    const stopped = stop === undefined ? {} : { emergency_stop: stop };
+    const body = { ...ofFleet, ...conflicts, ...stopped };
     return Object.keys(body).length === 0 ? [] : [{ kind: 'policy', id: 'policy', body }];
   };
 };

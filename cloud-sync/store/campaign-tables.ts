@@ -1,6 +1,12 @@
 /** Firmware, campaigns with their counters, and every device's run of one. Times are epoch ms. */
 import type { ExecutionStatus } from '@holdfast/protos/link/execution-status';
 import type { Compilable, SchemaModule } from 'kysely';
+import type {
+  CampaignControlColumns,
+  CampaignSiteColumns,
+  CounterColumns,
+  ExecutionColumns,
+} from './campaign-control-tables.js';
 import type { SignedFirmwareColumns } from './firmware-metadata-tables.js';
 import type { PortableMigration } from './migration.js';
 
@@ -15,36 +21,35 @@ export interface CampaignTables {
     file_name: string;
     created_at: number;
   };
-  campaigns: {
-    campaign_id: string;
-    display_name: string;
-    /** There as long as the campaign is not over. */
-    firmware_id: string;
-    /** JSON: the target and the policy, as the plan's campaign document has them. */
-    target: string;
-    policy: string;
-    /** JSON array of site ids; empty means every site. */
-    target_sites: string;
-    state: 'draft' | 'running' | 'cancelling' | 'cancelled' | 'completed';
-    /** Counts up at each change but of the counters; the etag. */
-    version: number;
-    created_at: number;
-    started_at: number | null;
-    ended_at: number | null;
-    cancel_reason: string;
-    total: number;
-    queued: number;
-    in_progress: number;
-    succeeded: number;
-    unproven: number;
-    failed: number;
-    rolled_back: number;
-    cancelled: number;
-    superseded: number;
-  };
+  campaigns: CampaignControlColumns &
+    CounterColumns & {
+      campaign_id: string;
+      display_name: string;
+      /** The first of its images, there as long as the campaign is not over; empty for a plain job. */
+      firmware_id: string;
+      /** JSON: the target and the policy, as the plan's campaign document has them. */
+      target: string;
+      policy: string;
+      /** JSON array of site ids; empty means every site. */
+      target_sites: string;
+      state:
+        | 'draft'
+        | 'scheduled'
+        | 'running'
+        | 'paused'
+        | 'cancelling'
+        | 'cancelled'
+        | 'completed';
+      /** Counts up at each change but of the counters; the etag. */
+      version: number;
+      created_at: number;
+      started_at: number | null;
+      ended_at: number | null;
+      cancel_reason: string;
+    };
   /** The sites that a started campaign is in the plan of, and whether each has said that it is through. */
-  campaign_sites: { campaign_id: string; site_id: string; settled: number };
-  executions: {
+  campaign_sites: CampaignSiteColumns & { campaign_id: string; site_id: string; settled: number };
+  executions: ExecutionColumns & {
     campaign_id: string;
     site_id: string;
     device_id: string;

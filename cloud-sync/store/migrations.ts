@@ -1,5 +1,6 @@
 /** The schema's steps in the order in which they run. A released step is never edited or moved: a new one is added at the end. */
 import { auditTables } from './audit-tables.js';
+import { campaignControlTables } from './campaign-control-tables.js';
 import { campaignTables } from './campaign-tables.js';
 import { clockTables } from './clock-tables.js';
 import { commandTables } from './command-tables.js';
@@ -7,6 +8,7 @@ import { deltaTables } from './delta-tables.js';
 import { deviceLifeTables } from './device-life-tables.js';
 import { enrolmentTables } from './enrolment-tables.js';
 import { firmwareMetadataTables } from './firmware-metadata-tables.js';
+import { groupTables } from './group-tables.js';
 import { linkTables } from './link-tables.js';
 import type { PortableMigration } from './migration.js';
 import { orderChain } from './order-chain.js';
@@ -38,4 +40,6 @@ export const migrations: readonly PortableMigration[] = [
   auditTables,
   deltaTables,
   firmwareMetadataTables,
+  groupTables,
+  campaignControlTables,
 ];

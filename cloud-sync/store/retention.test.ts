@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { ensureDevice } from '../devices/device-records.js';
 import { storeUnderTest } from '../testing/store-under-test.js';
+import { storedCampaign, storedExecution } from '../testing/stored-campaign.js';
 import { Retention } from './retention.js';
 
 const dayMs = 86_400_000;
@@ -96,22 +97,17 @@ t.test('forgets commands that are over, and what ended campaigns did', async (t)
     ] as const) {
       await db
         .insertInto('campaigns')
-        .values({
-          ...{ campaign_id, display_name: 'x', firmware_id: 'f', target: '{}', policy: '{}' },
-          ...{ target_sites: '[]', state: ended_at === null ? 'running' : 'completed' },
-          ...{ version: 1, created_at: at, started_at: at, ended_at, cancel_reason: '' },
-          ...{ total: 3, queued: 0, in_progress: 0, succeeded: 3, unproven: 0, failed: 0 },
-          ...{ rolled_back: 0, cancelled: 0, superseded: 0 },
-        })
+        .values(
+          storedCampaign({
+            ...{ campaign_id, created_at: at, ended_at, total: 3, succeeded: 3 },
+            state: ended_at === null ? 'running' : 'completed',
+          }),
+        )
         .execute();
       for (const device_id of ['d1', 'd2', 'd3']) {
         await db
           .insertInto('executions')
-          .values({
-            ...{ campaign_id, site_id: 'a', device_id, log: 'l', status: 'succeeded' },
-            ...{ attempt: 1, progress: null, from_version: null, to_version: '2' },
-            ...{ error: null, updated_at: at },
-          })
+          .values(storedExecution({ campaign_id, device_id, updated_at: at }))
           .execute();
       }
     }

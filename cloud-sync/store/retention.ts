@@ -171,12 +171,14 @@ export class Retention {
           .limit(limit)
           .execute();
         for (const { site_id, device_id } of old) {
-          await db
-            .deleteFrom('executions')
-            .where('campaign_id', '=', campaign_id)
-            .where('site_id', '=', site_id)
-            .where('device_id', '=', device_id)
-            .execute();
+          for (const table of ['executions', 'execution_steps', 'campaign_devices'] as const) {
+            await db
+              .deleteFrom(table)
+              .where('campaign_id', '=', campaign_id)
+              .where('site_id', '=', site_id)
+              .where('device_id', '=', device_id)
+              .execute();
+          }
         }
         return old.length;
       });

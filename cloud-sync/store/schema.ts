@@ -1,5 +1,6 @@
 /** Every table of the control plane, as Kysely sees it. Each part declares its own beside the migration that makes them. */
 import type { AuditTables } from './audit-tables.js';
+import type { CampaignControlTables } from './campaign-control-tables.js';
 import type { CampaignTables } from './campaign-tables.js';
 import type { ClockTables } from './clock-tables.js';
 import type { CommandTables } from './command-tables.js';
@@ -7,6 +8,7 @@ import type { DeltaTables } from './delta-tables.js';
 import type { DeviceLifeTables } from './device-life-tables.js';
 import type { EnrolmentTables } from './enrolment-tables.js';
 import type { FirmwareMetadataTables } from './firmware-metadata-tables.js';
+import type { GroupTables } from './group-tables.js';
 import type { LinkTables } from './link-tables.js';
 import type { PeopleTables } from './people-tables.js';
 import type { RegistryTables } from './registry-tables.js';
@@ -22,6 +24,7 @@ export interface Schema
     LinkTables,
     PeopleTables,
     AuditTables,
+    CampaignControlTables,
     CampaignTables,
     ClockTables,
     CommandTables,
@@ -29,6 +32,7 @@ export interface Schema
     DeviceLifeTables,
     EnrolmentTables,
     FirmwareMetadataTables,
+    GroupTables,
     RetentionTables,
     RevocationProposalTables,
     RevocationTables,

@@ -190,7 +190,7 @@ export function campaignStateToJSON(object: CampaignState): string {
 
 /** What counts where a device can give no proof that it runs what it installed. */
 export enum UnprovenOutcome {
-  /** UNPROVEN_OUTCOME_UNSPECIFIED - success */
+  /** UNPROVEN_OUTCOME_UNSPECIFIED - failure */
   UNPROVEN_OUTCOME_UNSPECIFIED = 0,
   UNPROVEN_OUTCOME_SUCCESS = 1,
   UNPROVEN_OUTCOME_FAILURE = 2,
@@ -400,11 +400,11 @@ export interface CampaignPhase {
   /** The next phase needs so many percent of this one's executions to have succeeded; 0 means whatever became of them. */
   successPercent: number;
   /**
-   * The campaign pauses when so many percent of what is over in this phase failed: at the site where it is so, and everywhere when it is so
-   * in the whole fleet. 0 means never.
+   * The campaign pauses when more than so many percent of what is over in this phase failed: at the site where it is so, and everywhere
+   * when it is so in the whole fleet. 0 means never.
    */
   errorPercent: number;
-  /** It takes so many failures at least; 0 means 1. */
+  /** Fewer of its executions than so many that are over say nothing of errors. */
   errorMinCount: number;
   /** Whose numbers `success_percent` is about; unspecified means each site's own. */
   judgedBy: PhaseJudge;
@@ -480,7 +480,7 @@ export interface CampaignPolicy {
 
 /** How many devices may be away at once, at each site by itself. */
 export interface DisruptionBudget {
-  /** `groups/{group}`; empty means the devices that the campaign is for. */
+  /** `groups/{group}`; empty means all devices of the site. */
   group: string;
   maxUnavailable?: number | undefined;
   minAvailable?: number | undefined;
@@ -550,7 +550,11 @@ export interface SiteProgress {
   /** Paused by the site itself: why, by whom (`site` for the gateway by itself), and when. */
   pauseReason: string;
   pausedBy: string;
-  pauseTime: Date | undefined;
+  pauseTime:
+    | Date
+    | undefined;
+  /** Why it offers nothing more now, as the site says; empty while it goes on. */
+  waitsFor: string;
 }
 
 export interface SitePhaseProgress {
@@ -3104,6 +3108,7 @@ function createBaseSiteProgress(): SiteProgress {
     pauseReason: "",
     pausedBy: "",
     pauseTime: undefined,
+    waitsFor: "",
   };
 }
 
@@ -3135,6 +3140,9 @@ export const SiteProgress: MessageFns<SiteProgress> = {
     }
     if (message.pauseTime !== undefined) {
       Timestamp.encode(toTimestamp(message.pauseTime), writer.uint32(74).fork()).join();
+    }
+    if (message.waitsFor !== "") {
+      writer.uint32(82).string(message.waitsFor);
     }
     return writer;
   },
@@ -3224,6 +3232,14 @@ export const SiteProgress: MessageFns<SiteProgress> = {
             message.pauseTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.waitsFor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3261,6 +3277,11 @@ export const SiteProgress: MessageFns<SiteProgress> = {
         : isSet(object.pause_time)
         ? fromJsonTimestamp(object.pause_time)
         : undefined,
+      waitsFor: isSet(object.waitsFor)
+        ? globalThis.String(object.waitsFor)
+        : isSet(object.waits_for)
+        ? globalThis.String(object.waits_for)
+        : "",
     };
   },
 
@@ -3293,6 +3314,9 @@ export const SiteProgress: MessageFns<SiteProgress> = {
     if (message.pauseTime !== undefined) {
       obj.pauseTime = message.pauseTime.toISOString();
     }
+    if (message.waitsFor !== "") {
+      obj.waitsFor = message.waitsFor;
+    }
     return obj;
   },
 
@@ -3312,6 +3336,7 @@ export const SiteProgress: MessageFns<SiteProgress> = {
     message.pauseReason = object.pauseReason ?? "";
     message.pausedBy = object.pausedBy ?? "";
     message.pauseTime = object.pauseTime ?? undefined;
+    message.waitsFor = object.waitsFor ?? "";
     return message;
   },
 };
@@ -5841,6 +5866,130 @@ export const CampaignsService = {
       Buffer.from(ListExecutionsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListExecutionsResponse => ListExecutionsResponse.decode(value),
   },
+  /** What an execution went through, or all of a campaign did, with the times. */
+  listExecutionSteps: {
+    path: "/holdfast.v1.Campaigns/ListExecutionSteps" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListExecutionStepsRequest): Buffer =>
+      Buffer.from(ListExecutionStepsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListExecutionStepsRequest => ListExecutionStepsRequest.decode(value),
+    responseSerialize: (value: ListExecutionStepsResponse): Buffer =>
+      Buffer.from(ListExecutionStepsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListExecutionStepsResponse => ListExecutionStepsResponse.decode(value),
+  },
+  /** How far each site is, by phase. */
+  listCampaignProgress: {
+    path: "/holdfast.v1.Campaigns/ListCampaignProgress" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListCampaignProgressRequest): Buffer =>
+      Buffer.from(ListCampaignProgressRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListCampaignProgressRequest => ListCampaignProgressRequest.decode(value),
+    responseSerialize: (value: ListCampaignProgressResponse): Buffer =>
+      Buffer.from(ListCampaignProgressResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListCampaignProgressResponse => ListCampaignProgressResponse.decode(value),
+  },
+  /** Nothing new is offered until it is resumed; what devices have begun goes on. */
+  pauseCampaign: {
+    path: "/holdfast.v1.Campaigns/PauseCampaign" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PauseCampaignRequest): Buffer => Buffer.from(PauseCampaignRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PauseCampaignRequest => PauseCampaignRequest.decode(value),
+    responseSerialize: (value: Campaign): Buffer => Buffer.from(Campaign.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Campaign => Campaign.decode(value),
+  },
+  /** Goes on, also at the sites that paused it because of errors: what is over by now is not held against it again. */
+  resumeCampaign: {
+    path: "/holdfast.v1.Campaigns/ResumeCampaign" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResumeCampaignRequest): Buffer =>
+      Buffer.from(ResumeCampaignRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResumeCampaignRequest => ResumeCampaignRequest.decode(value),
+    responseSerialize: (value: Campaign): Buffer => Buffer.from(Campaign.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Campaign => Campaign.decode(value),
+  },
+  /** For a phase that asks for it. It may be given beforehand. */
+  approvePhase: {
+    path: "/holdfast.v1.Campaigns/ApprovePhase" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ApprovePhaseRequest): Buffer => Buffer.from(ApprovePhaseRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ApprovePhaseRequest => ApprovePhaseRequest.decode(value),
+    responseSerialize: (value: Campaign): Buffer => Buffer.from(Campaign.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Campaign => Campaign.decode(value),
+  },
+  /** Opens a phase whatever it would wait for here: approval, or the numbers of the fleet. Each site's own gates hold. */
+  releasePhase: {
+    path: "/holdfast.v1.Campaigns/ReleasePhase" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReleasePhaseRequest): Buffer => Buffer.from(ReleasePhaseRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReleasePhaseRequest => ReleasePhaseRequest.decode(value),
+    responseSerialize: (value: Campaign): Buffer => Buffer.from(Campaign.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Campaign => Campaign.decode(value),
+  },
+  /**
+   * Drafts the campaign that takes one back: the devices that run what it installed get these images instead. Starting it cancels the one
+   * that it takes back.
+   */
+  createRollbackCampaign: {
+    path: "/holdfast.v1.Campaigns/CreateRollbackCampaign" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CreateRollbackCampaignRequest): Buffer =>
+      Buffer.from(CreateRollbackCampaignRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CreateRollbackCampaignRequest => CreateRollbackCampaignRequest.decode(value),
+    responseSerialize: (value: Campaign): Buffer => Buffer.from(Campaign.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Campaign => Campaign.decode(value),
+  },
+  /** Stops every update, of all campaigns there are and will be, until it is lifted. */
+  createEmergencyStop: {
+    path: "/holdfast.v1.Campaigns/CreateEmergencyStop" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CreateEmergencyStopRequest): Buffer =>
+      Buffer.from(CreateEmergencyStopRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CreateEmergencyStopRequest => CreateEmergencyStopRequest.decode(value),
+    responseSerialize: (value: CreateEmergencyStopResponse): Buffer =>
+      Buffer.from(CreateEmergencyStopResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CreateEmergencyStopResponse => CreateEmergencyStopResponse.decode(value),
+  },
+  /** Lifts what was stopped here; what was stopped at a site is lifted there. */
+  liftEmergencyStop: {
+    path: "/holdfast.v1.Campaigns/LiftEmergencyStop" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: LiftEmergencyStopRequest): Buffer =>
+      Buffer.from(LiftEmergencyStopRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): LiftEmergencyStopRequest => LiftEmergencyStopRequest.decode(value),
+    responseSerialize: (value: LiftEmergencyStopResponse): Buffer =>
+      Buffer.from(LiftEmergencyStopResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): LiftEmergencyStopResponse => LiftEmergencyStopResponse.decode(value),
+  },
+  getEmergencyStop: {
+    path: "/holdfast.v1.Campaigns/GetEmergencyStop" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetEmergencyStopRequest): Buffer =>
+      Buffer.from(GetEmergencyStopRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetEmergencyStopRequest => GetEmergencyStopRequest.decode(value),
+    responseSerialize: (value: EmergencyStop): Buffer => Buffer.from(EmergencyStop.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EmergencyStop => EmergencyStop.decode(value),
+  },
+  listEmergencyStops: {
+    path: "/holdfast.v1.Campaigns/ListEmergencyStops" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListEmergencyStopsRequest): Buffer =>
+      Buffer.from(ListEmergencyStopsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListEmergencyStopsRequest => ListEmergencyStopsRequest.decode(value),
+    responseSerialize: (value: ListEmergencyStopsResponse): Buffer =>
+      Buffer.from(ListEmergencyStopsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListEmergencyStopsResponse => ListEmergencyStopsResponse.decode(value),
+  },
 } as const;
 
 export interface CampaignsServer extends UntypedServiceImplementation {
@@ -5854,6 +6003,29 @@ export interface CampaignsServer extends UntypedServiceImplementation {
   /** The campaign now, and again whenever its progress changes, until it is over. */
   watchCampaign: handleServerStreamingCall<WatchCampaignRequest, Campaign>;
   listExecutions: handleUnaryCall<ListExecutionsRequest, ListExecutionsResponse>;
+  /** What an execution went through, or all of a campaign did, with the times. */
+  listExecutionSteps: handleUnaryCall<ListExecutionStepsRequest, ListExecutionStepsResponse>;
+  /** How far each site is, by phase. */
+  listCampaignProgress: handleUnaryCall<ListCampaignProgressRequest, ListCampaignProgressResponse>;
+  /** Nothing new is offered until it is resumed; what devices have begun goes on. */
+  pauseCampaign: handleUnaryCall<PauseCampaignRequest, Campaign>;
+  /** Goes on, also at the sites that paused it because of errors: what is over by now is not held against it again. */
+  resumeCampaign: handleUnaryCall<ResumeCampaignRequest, Campaign>;
+  /** For a phase that asks for it. It may be given beforehand. */
+  approvePhase: handleUnaryCall<ApprovePhaseRequest, Campaign>;
+  /** Opens a phase whatever it would wait for here: approval, or the numbers of the fleet. Each site's own gates hold. */
+  releasePhase: handleUnaryCall<ReleasePhaseRequest, Campaign>;
+  /**
+   * Drafts the campaign that takes one back: the devices that run what it installed get these images instead. Starting it cancels the one
+   * that it takes back.
+   */
+  createRollbackCampaign: handleUnaryCall<CreateRollbackCampaignRequest, Campaign>;
+  /** Stops every update, of all campaigns there are and will be, until it is lifted. */
+  createEmergencyStop: handleUnaryCall<CreateEmergencyStopRequest, CreateEmergencyStopResponse>;
+  /** Lifts what was stopped here; what was stopped at a site is lifted there. */
+  liftEmergencyStop: handleUnaryCall<LiftEmergencyStopRequest, LiftEmergencyStopResponse>;
+  getEmergencyStop: handleUnaryCall<GetEmergencyStopRequest, EmergencyStop>;
+  listEmergencyStops: handleUnaryCall<ListEmergencyStopsRequest, ListEmergencyStopsResponse>;
 }
 
 export interface CampaignsClient extends Client {
@@ -5955,6 +6127,183 @@ export interface CampaignsClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListExecutionsResponse) => void,
+  ): ClientUnaryCall;
+  /** What an execution went through, or all of a campaign did, with the times. */
+  listExecutionSteps(
+    request: ListExecutionStepsRequest,
+    callback: (error: ServiceError | null, response: ListExecutionStepsResponse) => void,
+  ): ClientUnaryCall;
+  listExecutionSteps(
+    request: ListExecutionStepsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListExecutionStepsResponse) => void,
+  ): ClientUnaryCall;
+  listExecutionSteps(
+    request: ListExecutionStepsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListExecutionStepsResponse) => void,
+  ): ClientUnaryCall;
+  /** How far each site is, by phase. */
+  listCampaignProgress(
+    request: ListCampaignProgressRequest,
+    callback: (error: ServiceError | null, response: ListCampaignProgressResponse) => void,
+  ): ClientUnaryCall;
+  listCampaignProgress(
+    request: ListCampaignProgressRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListCampaignProgressResponse) => void,
+  ): ClientUnaryCall;
+  listCampaignProgress(
+    request: ListCampaignProgressRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListCampaignProgressResponse) => void,
+  ): ClientUnaryCall;
+  /** Nothing new is offered until it is resumed; what devices have begun goes on. */
+  pauseCampaign(
+    request: PauseCampaignRequest,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  pauseCampaign(
+    request: PauseCampaignRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  pauseCampaign(
+    request: PauseCampaignRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  /** Goes on, also at the sites that paused it because of errors: what is over by now is not held against it again. */
+  resumeCampaign(
+    request: ResumeCampaignRequest,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  resumeCampaign(
+    request: ResumeCampaignRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  resumeCampaign(
+    request: ResumeCampaignRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  /** For a phase that asks for it. It may be given beforehand. */
+  approvePhase(
+    request: ApprovePhaseRequest,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  approvePhase(
+    request: ApprovePhaseRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  approvePhase(
+    request: ApprovePhaseRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  /** Opens a phase whatever it would wait for here: approval, or the numbers of the fleet. Each site's own gates hold. */
+  releasePhase(
+    request: ReleasePhaseRequest,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  releasePhase(
+    request: ReleasePhaseRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  releasePhase(
+    request: ReleasePhaseRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  /**
+   * Drafts the campaign that takes one back: the devices that run what it installed get these images instead. Starting it cancels the one
+   * that it takes back.
+   */
+  createRollbackCampaign(
+    request: CreateRollbackCampaignRequest,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  createRollbackCampaign(
+    request: CreateRollbackCampaignRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  createRollbackCampaign(
+    request: CreateRollbackCampaignRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Campaign) => void,
+  ): ClientUnaryCall;
+  /** Stops every update, of all campaigns there are and will be, until it is lifted. */
+  createEmergencyStop(
+    request: CreateEmergencyStopRequest,
+    callback: (error: ServiceError | null, response: CreateEmergencyStopResponse) => void,
+  ): ClientUnaryCall;
+  createEmergencyStop(
+    request: CreateEmergencyStopRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CreateEmergencyStopResponse) => void,
+  ): ClientUnaryCall;
+  createEmergencyStop(
+    request: CreateEmergencyStopRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CreateEmergencyStopResponse) => void,
+  ): ClientUnaryCall;
+  /** Lifts what was stopped here; what was stopped at a site is lifted there. */
+  liftEmergencyStop(
+    request: LiftEmergencyStopRequest,
+    callback: (error: ServiceError | null, response: LiftEmergencyStopResponse) => void,
+  ): ClientUnaryCall;
+  liftEmergencyStop(
+    request: LiftEmergencyStopRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: LiftEmergencyStopResponse) => void,
+  ): ClientUnaryCall;
+  liftEmergencyStop(
+    request: LiftEmergencyStopRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: LiftEmergencyStopResponse) => void,
+  ): ClientUnaryCall;
+  getEmergencyStop(
+    request: GetEmergencyStopRequest,
+    callback: (error: ServiceError | null, response: EmergencyStop) => void,
+  ): ClientUnaryCall;
+  getEmergencyStop(
+    request: GetEmergencyStopRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EmergencyStop) => void,
+  ): ClientUnaryCall;
+  getEmergencyStop(
+    request: GetEmergencyStopRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EmergencyStop) => void,
+  ): ClientUnaryCall;
+  listEmergencyStops(
+    request: ListEmergencyStopsRequest,
+    callback: (error: ServiceError | null, response: ListEmergencyStopsResponse) => void,
+  ): ClientUnaryCall;
+  listEmergencyStops(
+    request: ListEmergencyStopsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListEmergencyStopsResponse) => void,
+  ): ClientUnaryCall;
+  listEmergencyStops(
+    request: ListEmergencyStopsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListEmergencyStopsResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -1,0 +1,40 @@
+/** The firmware that a campaign installs: it exists, and each image is for a model of its own. */
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { Kysely } from 'kysely';
+import { type FirmwareRow, requireFirmware } from '../firmware/firmware-library.js';
+import type { Schema } from '../store/schema.js';
+
+/** The firmware of these ids, one a model. Errors: RESOURCE_NOT_FOUND, REQUEST_INVALID. */
+export const requireImages = async (
+  db: Kysely<Schema>,
+  ids: readonly string[],
+): Promise<FirmwareRow[]> => {
+  const byModel = new Map<string, FirmwareRow>();
+  for (const id of ids) {
+    const image = await requireFirmware(db, id);
+    const other = byModel.get(image.model);
+    if (other !== undefined) {
+      throw new HoldfastError(
+        'REQUEST_INVALID',
+        `${other.firmware_id} and ${id} are both for ${image.model}: a campaign has one image a model`,
+      );
+    }
+    byModel.set(image.model, image);
+  }
+  return [...byModel.values()];
+};
+
+/** The models that it is for. Errors: REQUEST_INVALID where the target names one without an image. */
+export const requireModels = (
+  named: readonly string[],
+  images: readonly FirmwareRow[],
+): readonly string[] => {
+  if (images.length === 0) return named;
+  const known = images.map(({ model }) => model);
+  const unknown = named.find((model) => !known.includes(model));
+  if (unknown === undefined) return named.length === 0 ? known : named;
+  throw new HoldfastError(
+    'REQUEST_INVALID',
+    `The target names the model ${unknown}, and the images are for ${known.join(', ')}`,
+  );
+};
