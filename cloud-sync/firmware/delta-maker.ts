@@ -162,6 +162,7 @@ export class DeltaMaker {
         from: source?.version ?? null,
         sizeBytes: made?.sizeBytes ?? null,
         imageBytes: firmware.size_bytes,
+        memoryBytes: made?.memoryBytes ?? null,
       },
       made === null ? 'a delta is not worth its bytes' : 'a delta was made',
     );

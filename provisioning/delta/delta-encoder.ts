@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { peakMemory } from '../program/peak-memory.js';
 import { applyDelta } from './apply-delta.js';
 import { deltaFormat } from './delta-format.js';
 import { encodeDelta } from './encode-delta.js';
@@ -13,10 +14,10 @@ import type { DeltaOrder } from './make-delta.js';
 
 const nothing = new Uint8Array(0);
 
-const encode = async ({ source, target, delta, maxBytes }: DeltaOrder) => {
+const encode = async ({ source, target, delta, ...options }: DeltaOrder) => {
   const image = await readFile(target);
   const before = source === null ? nothing : await readFile(source);
-  const made = await encodeDelta(before, image, delta, maxBytes === undefined ? {} : { maxBytes });
+  const made = await encodeDelta(before, image, delta, options);
   if (made === null) return null;
   const check = `${delta}.check`;
   await applyDelta({
@@ -39,7 +40,8 @@ process.stdin.on('end', () => process.exit(1)).resume();
 try {
   const [, , order = ''] = process.argv;
   const made = await encode(JSON.parse(order) as DeltaOrder);
-  process.stdout.write(`${JSON.stringify(made)}\n`, () => process.exit(0));
+  const told = made && { ...made, memoryBytes: peakMemory() };
+  process.stdout.write(`${JSON.stringify(told)}\n`, () => process.exit(0));
 } catch (error) {
   const text = error instanceof HoldfastError ? `${error.code}: ${error.message}` : String(error);
   process.stderr.write(`${text}\n`, () => process.exit(1));

@@ -17,6 +17,8 @@ export interface EncodedDelta {
 export interface EncodeOptions {
   /** It is given up as soon as it becomes larger. */
   readonly maxBytes?: number;
+  /** Brotli's, 0 to 11: 9 takes a tenth of the time of 11, and a sixth more bytes. */
+  readonly quality?: number;
 }
 
 /** Null when it would be larger than `maxBytes`. An empty source gives the target, compressed. */
@@ -24,7 +26,7 @@ export const encodeDelta = async (
   source: Uint8Array,
   target: Uint8Array,
   path: string,
-  { maxBytes = Number.POSITIVE_INFINITY }: EncodeOptions = {},
+  { maxBytes = Number.POSITIVE_INFINITY, quality = 11 }: EncodeOptions = {},
 ): Promise<EncodedDelta | null> => {
   const differences = chooseDifferences(source, target);
   const hash = createHash('sha256');
@@ -41,7 +43,7 @@ export const encodeDelta = async (
   try {
     await pipeline(
       Readable.from(pieces, { objectMode: false }),
-      createBrotliCompress(compression(target.length, best)),
+      createBrotliCompress(compression(target.length, { quality, windowBits: 24 })),
       guard,
       createWriteStream(path, { mode: 0o600 }),
     );
@@ -60,11 +62,10 @@ export const encodeDelta = async (
 
 const tooLarge = new Error('too large');
 
-const best = { quality: 11, windowBits: 24 };
 /** Enough to tell which of two is smaller. */
 const quick = { quality: 5, windowBits: 22 };
 
-const compression = (sizeBytes: number, { quality, windowBits }: typeof best) => ({
+const compression = (sizeBytes: number, { quality, windowBits }: typeof quick) => ({
   params: {
     [constants.BROTLI_PARAM_QUALITY]: quality,
     [constants.BROTLI_PARAM_LGWIN]: windowBits,

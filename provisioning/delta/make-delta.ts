@@ -17,6 +17,8 @@ export interface DeltaOrder {
   readonly delta: string;
   /** It is given up when it becomes larger. */
   readonly maxBytes?: number;
+  /** Brotli's, 0 to 11; 11 unless given. */
+  readonly quality?: number;
 }
 
 export interface DeltaLimits {
@@ -30,9 +32,13 @@ export interface MadeDelta {
   readonly format: string;
   readonly sha256: string;
   readonly sizeBytes: number;
+  /** The most memory that making it took. */
+  readonly memoryBytes: number;
 }
 
-const made = v.nullable(v.object({ sha256: v.string(), sizeBytes: v.number() }));
+const made = v.nullable(
+  v.object({ sha256: v.string(), sizeBytes: v.number(), memoryBytes: v.number() }),
+);
 const encoder = fileURLToPath(new URL('./delta-encoder.js', import.meta.url));
 
 /**
