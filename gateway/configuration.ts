@@ -79,7 +79,8 @@ const maintenanceWindow = v.strictObject({
     ),
     [...usualUses],
   ),
-  /** With neither models nor devices it is for all of them. */
+  /** With neither groups, models nor devices it is for all of them. */
+  groups: v.optional(v.array(v.string()), []),
   models: v.optional(v.array(v.string()), []),
   devices: v.optional(v.array(deviceId), []),
 });
@@ -191,7 +192,7 @@ export const gatewayConfiguration = configuration({
     {
       times: list(maintenanceWindow, {
         description:
-          'name, start (in the words of cron, in `site.timeZone`), minutes, for (`download`: a device is offered its update, `install`: it installs it and restarts; both by default; `fetch`: the gateway fetches firmware over the WAN), and the models or devices it is for (all by default)',
+          'name, start (in the words of cron, in `site.timeZone`), minutes, for (`download`: a device is offered its update, `install`: it installs it and restarts; both by default; `fetch`: the gateway fetches firmware over the WAN), and the groups, models or devices it is for (all by default)',
       }),
       whenTimeUnknown: choice(['closed', 'open'], {
         default: 'closed',

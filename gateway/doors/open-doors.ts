@@ -18,6 +18,7 @@ import type { People } from '../trust/people/open-people.js';
 import { gatewayHost } from '../trust/server-certificate.js';
 import type { PeopleClock } from '../trust/site-clock.js';
 import { estRoutes } from './est/est-routes.js';
+import { type CampaignRoutesDeps, campaignRoutes } from './local/campaign-routes.js';
 import { clockRoutes } from './local/clock-routes.js';
 import { crlRoutes } from './local/crl-routes.js';
 import { openDeviceDoor } from './local/device-door.js';
@@ -34,16 +35,9 @@ export type GatewayPorts = Record<'mqtts' | 'https' | 'console', number> & { ntp
 export interface OpenDoorsDependencies
   extends Pick<
     PeopleDoorDeps,
-    | 'commands'
-    | 'devices'
-    | 'fence'
-    | 'log'
-    | 'people'
-    | 'shadows'
-    | 'status'
-    | 'telemetry'
-    | 'updates'
+    'commands' | 'devices' | 'fence' | 'log' | 'people' | 'shadows' | 'status' | 'telemetry'
   > {
+  readonly updates: CampaignRoutesDeps['updates'];
   readonly site: SiteStore;
   readonly clock: TrustedClock;
   readonly peopleClock: PeopleClock;
@@ -109,6 +103,7 @@ export const openDoors = async (
         }),
         ...clockRoutes({ clock: deps.peopleClock }),
         ...firmwareRoutes({ firmware: deps.firmware, now: () => clock.now() }),
+        ...campaignRoutes({ updates: deps.updates, fence }),
         ...targetTokenRoutes({
           ...{ targetTokens: trust.targetTokens, fence },
           cut: (device) => devicesDoor.cut((who) => who.kind === 'target' && who.device === device),

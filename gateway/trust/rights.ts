@@ -27,6 +27,8 @@ const holders = {
   'clock.set': 'technician',
   'command.send': 'technician',
   'firmware.pin': 'technician',
+  'campaign.control': 'technician',
+  'updates.stop': 'technician',
   'device.claim': 'technician',
   'device.token': 'technician',
   'device.revoke': 'technician',

@@ -1,16 +1,21 @@
 /**
- * One pass over everything that is not over: what of the plan is new, which devices are targeted, what ran out, whose turn it is, which
- * campaign is settled. It finds all of that in the committed rows, so that nothing has to be remembered across a crash.
+ * One pass over what changed since the last: what of the plan is new, which devices are targeted, what ran out, whose turn it is, which
+ * campaign is settled. It begins with everything that is committed, so that nothing has to be remembered across a crash, and after that
+ * looks at devices that something happened to, and at campaigns, never at every execution.
  */
 import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
-import type { Device } from '../devices/device.js';
-import type { Door } from '../devices/device-events.js';
+import { type Device, isOnline } from '../devices/device.js';
 import type { PlanState, PlanView } from '../link/plan-view.js';
-import { type Campaign, chooseTurns, type LiveExecution, targeting } from './campaign.js';
+import type { Availability } from './availability.js';
+import { type Campaign, imageOf, targeting } from './campaign.js';
+import type { CampaignGates } from './campaign-gates.js';
+import type { CampaignRun } from './campaign-run.js';
+import { type CampaignTurns, isSuperseded } from './campaign-turns.js';
+import { DueTimes } from './due-times.js';
 import type { Execution, ExecutionEvent } from './execution-state.js';
 import type { Executions } from './executions.js';
-import type { Closed, SiteWindows } from './site-windows.js';
+import type { PlanMarks } from './plan-marks.js';
 
 export interface CampaignPassDeps {
   readonly plan: { current(): PlanView | undefined; state(): PlanState };
@@ -21,79 +26,111 @@ export interface CampaignPassDeps {
     /** What is needed from now on: fetched if it is not here, and not evicted. */
     need(firmware: readonly FirmwareBody[]): void;
   };
-  readonly isFenced: () => boolean;
-  /** Without them devices begin at any time. */
-  readonly windows?: Pick<SiteWindows, 'closed'>;
   /** Epoch ms that never run back while the program runs. */
   readonly time: () => number;
   readonly log: StoreLog;
 }
 
+/** The parts that it puts to work. */
+export interface CampaignPassParts {
+  readonly executions: Executions;
+  readonly availability: Availability;
+  readonly marks: PlanMarks;
+  readonly turns: CampaignTurns;
+  readonly gates: CampaignGates;
+  /** Told of a new plan before its campaigns are taken. */
+  readonly verify: (plan: PlanView) => Promise<void>;
+}
+
+type Event = readonly [campaign: string, device: string, event: ExecutionEvent];
+
+/** Windows open by the wall clock, which may be set any time, and the plan grows older. */
+const lookEveryMs = 30_000;
+
 export class CampaignPass {
   readonly #deps: CampaignPassDeps;
-  readonly #executions: Executions;
+  readonly #parts: CampaignPassParts;
+  readonly #due = new DueTimes();
   #isPlanNew = true;
+  /** Devices that something happened to. */
+  readonly #dirty = new Set<string>();
   /** Devices that may have come to be targeted. */
   readonly #candidates = new Set<string>();
   /** Executions found at the start, whose time is looked at before anything runs out. */
   #toResume: readonly (readonly [campaign: string, device: string])[];
   #forgetBefore: number | undefined;
+  #lookAt = 0;
+  #frees = -1;
 
-  constructor(deps: CampaignPassDeps, executions: Executions) {
+  constructor(deps: CampaignPassDeps, parts: CampaignPassParts) {
     this.#deps = deps;
-    this.#executions = executions;
-    this.#toResume = [...executions.live()].map(([{ id }, device]) => [id, device]);
-    this.allChanged();
+    this.#parts = parts;
+    this.#toResume = [...parts.executions.live()].map(([{ id }, device]) => [id, device]);
+    for (const [{ id }, device, execution] of parts.executions.live()) {
+      this.#await(id, device, execution);
+      this.#dirty.add(device);
+    }
+    for (const { device } of deps.devices.all()) this.deviceChanged(device);
   }
 
   deviceChanged(device: string): void {
     this.#candidates.add(device);
+    this.#dirty.add(device);
+    this.#count(device);
+  }
+
+  /** An execution was committed. */
+  decided(campaign: string, device: string): void {
+    this.#dirty.add(device);
+    const execution = this.#parts.executions.run(campaign)?.live.get(device);
+    if (execution !== undefined) this.#await(campaign, device, execution);
+    this.#count(device);
   }
 
   planChanged(): void {
     this.#isPlanNew = true;
-    this.allChanged();
+    for (const { device } of this.#deps.devices.all()) this.#candidates.add(device);
   }
 
+  /** What keeps executions is another: a firmware came, a stop was made or lifted. */
   allChanged(): void {
-    for (const { device } of this.#deps.devices.all()) this.#candidates.add(device);
+    for (const [, device] of this.#parts.executions.live()) this.#dirty.add(device);
+    this.#lookAt = 0;
+  }
+
+  /** When there is something to do although nothing happens; undefined when never. */
+  nextAt(): number | undefined {
+    let at = this.#due.nextAt;
+    let isLive = false;
+    for (const run of this.#parts.executions.runs()) {
+      if (run.live.size > 0 || (!run.isSettled && run.targetedAt === null)) isLive = true;
+      const until = run.gate?.until ?? undefined;
+      if (until !== undefined && (at === undefined || until < at)) at = until;
+    }
+    return isLive ? Math.min(at ?? Number.POSITIVE_INFINITY, this.#lookAt) : at;
   }
 
   /** One pass. Rejects as the commit queue does: then what it did not get to is still to be done. */
   async run(): Promise<void> {
+    const { executions, gates, turns } = this.#parts;
+    const now = this.#deps.time();
     await this.resume();
     if (this.#isPlanNew) await this.#takePlan();
     await this.#targetCandidates();
-    const now = this.#deps.time();
-    const overdue = [...this.#executions.live()].filter(
-      ([, , { deadline }]) => deadline !== null && deadline <= now,
-    );
-    await this.#executions.decideAll(overdue, ([{ id }, device]) => [
-      id,
-      device,
-      { type: 'ticked' },
-    ]);
-    await this.#cancelEnded(({ status }) => status === 'queued');
-    const turns = chooseTurns(
-      this.#live(),
-      this.#deps.firmware.isHeld,
-      now,
-      (device) => this.whyWaits(device) === undefined,
-    );
-    await this.#executions.decideAll(turns.supersede, (turn) => [
-      turn.campaign,
-      turn.device,
-      { type: 'supersede' },
-    ]);
-    // A plan that has run out starts nothing new, and a fenced gateway has no say; what began goes on.
-    if (this.#deps.plan.state() !== 'expired' && !this.#deps.isFenced()) {
-      await this.#executions.decideAll(turns.offer, (turn) => [
-        turn.campaign,
-        turn.device,
-        this.#offer(turn.device),
-      ]);
+    await this.#lookAtDirty(now);
+    for (const run of executions.runs()) await this.#step(run, () => gates.look(run));
+    const isLooking = now >= this.#lookAt;
+    if (isLooking) this.#lookAt = now + lookEveryMs;
+    const { frees } = this.#parts.availability;
+    const mayUnpark = isLooking || frees !== this.#frees;
+    this.#frees = frees;
+    for (const run of executions.runs()) {
+      if (mayUnpark) run.unpark();
+      const wait = gates.waitOf(run);
+      await executions.tellWait(run, run.live.size === 0 ? null : gates.toTell(run, wait));
+      if (wait === undefined) await this.#offer(run, turns);
     }
-    await this.#executions.settle();
+    await executions.settle((id) => this.#isEnded(id));
     await this.#forget();
   }
 
@@ -102,21 +139,9 @@ export class CampaignPass {
     this.#forgetBefore = before;
   }
 
-  async #forget(): Promise<void> {
-    const before = this.#forgetBefore;
-    const plan = this.#deps.plan.current();
-    if (before === undefined || plan === undefined) return;
-    this.#forgetBefore = undefined;
-    for (const id of await this.#executions.settledBefore(before)) {
-      // One that is named would be taken up again as a new one.
-      if (this.#deps.plan.current()?.documents.campaign.has(id)) continue;
-      await this.#executions.forget(id);
-    }
-  }
-
   /** Gives what ran out while the gateway was away its time again. */
   async resume(): Promise<void> {
-    await this.#executions.decideAll(this.#toResume, ([id, device]) => [
+    await this.#parts.executions.decideAll(this.#toResume, ([id, device]) => [
       id,
       device,
       { type: 'resumed' },
@@ -124,39 +149,27 @@ export class CampaignPass {
     this.#toResume = [];
   }
 
-  /**
-   * What keeps a device from an offer now. One that asks before it installs is offered its update as soon as it may download; the others
-   * do as they like once it is offered, so for them both have to be open.
-   */
-  whyWaits(device: Device): Closed | undefined {
-    const { windows } = this.#deps;
-    const canWait = asksFirst.includes(device.door);
-    return (
-      windows?.closed('download', device) ??
-      (canWait ? undefined : windows?.closed('install', device))
+  /** A firmware is not whole at the gateway any more: its devices are not to pay for it. */
+  async firmwareLost(sha256: string): Promise<void> {
+    const error = 'the firmware is not whole at the gateway any more';
+    const lost = [...this.#parts.executions.live()].filter(
+      ([campaign, , execution]) => imageOf(campaign, execution)?.sha256 === sha256,
     );
-  }
-
-  #live(): LiveExecution[] {
-    return [...this.#executions.live()].flatMap(([campaign, id, execution]) => {
-      const device = this.#deps.devices.get(id);
-      return device === undefined ? [] : [{ campaign, device, execution }];
-    });
-  }
-
-  #offer(id: string): ExecutionEvent {
-    const device = this.#deps.devices.get(id);
-    const door = device?.door ?? 'native';
-    // A run has its own name at each door; see proof-of-boot.ts.
-    const boot = door === 'devices' ? device?.session : device?.boot;
-    return { type: 'offer', door, boot: boot ?? null, version: device?.firmwareVersion ?? null };
+    await this.#parts.executions.decideAll(lost, ([campaign, device]) => [
+      campaign.id,
+      device,
+      { type: 'site_failed', error },
+    ]);
   }
 
   async #takePlan(): Promise<void> {
     const plan = this.#deps.plan.current();
     if (plan === undefined) return;
+    const { executions, marks, availability, verify } = this.#parts;
     this.#isPlanNew = false;
     try {
+      await verify(plan);
+      marks.take(plan);
       for (const { id, body } of plan.documents.campaign.values()) {
         const images = body.firmware.flatMap(
           (firmware) => plan.documents.firmware.get(firmware)?.body ?? [],
@@ -165,45 +178,39 @@ export class CampaignPass {
           this.#deps.log.error({ campaign: id }, 'the plan has a campaign without its firmware');
           continue;
         }
-        await this.#executions.take({ id, body, images });
+        await executions.take({ id, body, images });
       }
-      await this.#cancelEnded(() => true);
     } catch (error) {
       this.#isPlanNew = true;
       throw error;
     }
-    this.#deps.firmware.need(this.#running(plan).flatMap(({ images }) => images));
-  }
-
-  /** An attempt that could not be called back any more may fail after its campaign's end, and would wait for its next turn. */
-  async #cancelEnded(concerns: (execution: Execution) => boolean): Promise<void> {
-    const plan = this.#deps.plan.current();
-    if (plan === undefined) return;
-    const isEnded = (id: string): boolean =>
-      plan.documents.campaign.get(id)?.body.state !== 'running';
-    // One that is disabled may come back to its turn; whatever is retired or deleted will not.
-    const isGone = (device: string): boolean => {
-      const state = this.#deps.devices.get(device)?.lifecycle.state;
-      return state === undefined || state === 'retired';
-    };
-    const ended = [...this.#executions.live()].filter(
-      ([{ id }, device, execution]) => (concerns(execution) && isEnded(id)) || isGone(device),
+    const running = this.#running(plan);
+    availability.configure(
+      running.flatMap(({ campaign }) => campaign.body.policy.disruption),
+      marks.groups,
     );
-    await this.#executions.decideAll(ended, ([{ id }, device]) => [id, device, { type: 'cancel' }]);
+    this.#deps.firmware.need(running.flatMap(({ campaign }) => campaign.images));
+    this.allChanged();
   }
 
   async #targetCandidates(): Promise<void> {
     const plan = this.#deps.plan.current();
     if (plan === undefined) return;
+    const { executions, marks, gates } = this.#parts;
+    const running = this.#running(plan).filter((run) => gates.isStarted(run));
     const candidates = [...this.#candidates];
     // Whoever changes meanwhile is looked at again.
     this.#candidates.clear();
     try {
       const devices = candidates.flatMap((id) => this.#deps.devices.get(id) ?? []);
-      for (const campaign of this.#running(plan)) {
-        const decide = targeting(campaign);
-        const targeted = devices.filter((device) => decide(device) === 'targeted');
-        await this.#executions.target(campaign.id, targeted);
+      for (const run of running) {
+        const isFirst = run.targetedAt === null;
+        if (!isFirst && !run.campaign.body.target.late_joiners) continue;
+        const of = isFirst ? this.#deps.devices.all() : devices;
+        const decide = targeting(run.campaign);
+        const targeted = of.filter((device) => decide(device, marks.of(device)) === 'targeted');
+        await executions.target(run.campaign.id, targeted);
+        if (isFirst) await executions.targeted(run);
       }
     } catch (error) {
       for (const device of candidates) this.#candidates.add(device);
@@ -211,12 +218,127 @@ export class CampaignPass {
     }
   }
 
-  #running(plan: PlanView): Campaign[] {
-    return this.#executions
-      .campaigns()
-      .filter(({ id }) => plan.documents.campaign.get(id)?.body.state === 'running');
+  /** What follows for executions of devices that something happened to, or whose time has come. */
+  async #lookAtDirty(now: number): Promise<void> {
+    for (const { device } of this.#due.take(now)) this.#dirty.add(device);
+    const dirty = [...this.#dirty];
+    this.#dirty.clear();
+    try {
+      const events = dirty.flatMap((device) => this.#eventsOf(device, now));
+      await this.#parts.executions.decideAll(events, (event) => event);
+    } catch (error) {
+      for (const device of dirty) this.#dirty.add(device);
+      throw error;
+    }
+  }
+
+  #eventsOf(device: string, now: number): Event[] {
+    const { executions, gates } = this.#parts;
+    const runs = executions.runsOf(device);
+    return runs.flatMap((run): Event[] => {
+      const execution = run.live.get(device);
+      if (execution === undefined) return [];
+      const { id } = run.campaign;
+      if (execution.deadline !== null && execution.deadline <= now) {
+        return [[id, device, { type: 'ticked' }]];
+      }
+      // One that is disabled may come back to its turn; whatever is retired or deleted will not.
+      if (this.#isEnded(id) || this.#isGone(device)) return [[id, device, { type: 'cancel' }]];
+      const isWaiting = execution.status === 'queued' || execution.status === 'offered';
+      if (isWaiting && isSuperseded(run, runs)) return [[id, device, { type: 'supersede' }]];
+      const withdraw = gates.withdrawal(run);
+      if (execution.status === 'queued') run.addCandidate(device);
+      else if (withdraw !== undefined) return [[id, device, withdraw]];
+      return [];
+    });
+  }
+
+  async #step(run: CampaignRun, look: () => Promise<boolean>): Promise<void> {
+    // Whatever it offered is looked at again.
+    if (await look()) for (const device of run.live.keys()) this.#dirty.add(device);
+  }
+
+  async #offer(run: CampaignRun, turns: CampaignTurns): Promise<void> {
+    const { executions } = this.#parts;
+    const { id } = run.campaign;
+    const { offers, refused, absent } = turns.choose(run);
+    const events: Event[] = [
+      ...offers.map(({ device }): Event => [id, device, this.#offerTo(device)]),
+      ...refused.map(([device, { code, message }]): Event => {
+        return [id, device, { type: 'refuse', error: `${code}: ${message}` }];
+      }),
+      ...absent.map((device): Event => {
+        const reason = 'it went away, and others wait for its place';
+        return [id, device, { type: 'withdraw', from: 'absent', reason }];
+      }),
+    ];
+    try {
+      await executions.decideAll(events, (event) => event);
+    } catch (error) {
+      for (const [, device] of events) this.#dirty.add(device);
+      throw error;
+    } finally {
+      for (const { done } of offers) done();
+    }
+  }
+
+  #offerTo(id: string): ExecutionEvent {
+    const device = this.#deps.devices.get(id);
+    const door = device?.door ?? 'native';
+    // A run has its own name at each door; see proof-of-boot.ts.
+    const boot = door === 'devices' || door === 'aws' ? device?.session : device?.boot;
+    return { type: 'offer', door, boot: boot ?? null, version: device?.firmwareVersion ?? null };
+  }
+
+  async #forget(): Promise<void> {
+    const { executions } = this.#parts;
+    const before = this.#forgetBefore;
+    if (before === undefined || this.#deps.plan.current() === undefined) return;
+    this.#forgetBefore = undefined;
+    for (const id of await executions.settledBefore(before)) {
+      // One that is named would be taken up again as a new one.
+      if (this.#deps.plan.current()?.documents.campaign.has(id)) continue;
+      await executions.forget(id);
+    }
+  }
+
+  /** When its time comes, by its deadline or its next attempt. */
+  #await(campaign: string, device: string, { status, deadline, notBefore }: Execution): void {
+    const at = status === 'queued' ? notBefore : deadline;
+    if (at !== null && at > 0) this.#due.add({ at, campaign, device });
+  }
+
+  #count(id: string): void {
+    const { availability, turns } = this.#parts;
+    const device = this.#deps.devices.get(id);
+    const isInService = device !== undefined && isServing(device);
+    const presence = device && {
+      isInService,
+      isMissing: !isOnline(device) || turns.isBusy(id),
+    };
+    availability.set(id, presence);
+  }
+
+  /** Of a plan that is there: one that it does not name, or that is to end. */
+  #isEnded(id: string): boolean {
+    const plan = this.#deps.plan.current();
+    if (plan === undefined) return false;
+    const state = plan.documents.campaign.get(id)?.body.state;
+    return state === undefined || state === 'cancelling';
+  }
+
+  #isGone(device: string): boolean {
+    const state = this.#deps.devices.get(device)?.lifecycle.state;
+    return state === undefined || state === 'retired';
+  }
+
+  #running(plan: PlanView): CampaignRun[] {
+    return [...this.#parts.executions.runs()].filter(
+      ({ campaign }: { campaign: Campaign }) =>
+        plan.documents.campaign.has(campaign.id) && !this.#isEnded(campaign.id),
+    );
   }
 }
 
-/** Doors whose protocol has the device ask before it installs. */
-export const asksFirst: readonly Door[] = ['native', 'serial'];
+const isServing = ({ lifecycle }: Device): boolean =>
+  lifecycle.state !== 'disabled' && lifecycle.state !== 'retired';

@@ -1,10 +1,8 @@
-/** Which devices a campaign is for and whose turn it is: pure functions of the plan, the devices and the executions. */
-import type { ExecutionStatus } from '@holdfast/protos/link/execution-status';
+/** A campaign of this site: its images, its devices, its time limits. Pure. */
 import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import { type TargetDecision, targetDecider } from '@holdfast/protos/semantics/campaign-target';
 import { isServed } from '@holdfast/protos/semantics/lifecycle';
-import { type Device, isOnline } from '../devices/device.js';
-import { isUnderWay } from './execution.js';
+import type { Device } from '../devices/device.js';
 import type { Execution, ExecutionPolicy } from './execution-state.js';
 
 /** A campaign as it is carried out here. It keeps what it was started with, whatever becomes of the plan. */
@@ -74,103 +72,8 @@ export const policyOf = ({ body: { policy, document } }: Campaign): ExecutionPol
 });
 
 /** The newer of two updates has a device for itself; a plain job takes the place of nothing, and nothing takes its place. */
-const supersedes = (a: Campaign, b: Campaign): boolean =>
+export const supersedes = (a: Campaign, b: Campaign): boolean =>
   a.body.document === null && b.body.document === null && isNewer(a, b);
 
 const isNewer = (a: Campaign, b: Campaign): boolean =>
   a.body.started_at === b.body.started_at ? a.id > b.id : a.body.started_at > b.body.started_at;
-
-/** An execution that is not over, with whom it is about. */
-export interface LiveExecution {
-  readonly campaign: Campaign;
-  readonly device: Device;
-  readonly execution: Execution;
-}
-
-export interface Turn {
-  readonly campaign: string;
-  readonly device: string;
-}
-
-export interface Turns {
-  readonly offer: readonly Turn[];
-  readonly supersede: readonly Turn[];
-}
-
-/** A device that is offline cannot use the place that its offer has, so it is not counted. */
-const takesPlace = (status: ExecutionStatus, device: Device): boolean =>
-  isUnderWay(status) && (status !== 'offered' || isOnline(device));
-
-/**
- * Whose turn it is now: as many devices of each campaign as it has places at a site, connected ones, one campaign a device at a time.
- * `isReady` says whether a firmware is here and verified, `mayBegin` whether the windows of the site let a device begin.
- */
-export const chooseTurns = (
-  live: readonly LiveExecution[],
-  isReady: (sha256: string) => boolean,
-  now: number,
-  mayBegin: (device: Device) => boolean = () => true,
-): Turns => {
-  const ofDevice = groupBy(live, ({ device }) => device.device);
-  const free = new Map<string, number>();
-  for (const { campaign, device, execution } of live) {
-    const left = free.get(campaign.id) ?? campaign.body.policy.site_concurrency;
-    free.set(campaign.id, left - (takesPlace(execution.status, device) ? 1 : 0));
-  }
-  const offer: Turn[] = [];
-  const supersede: Turn[] = [];
-  for (const item of live) {
-    const { campaign, device, execution } = item;
-    const turn = { campaign: campaign.id, device: device.device };
-    const others = (ofDevice.get(device.device) ?? []).filter((other) => other !== item);
-    const isWaiting = execution.status === 'queued' || execution.status === 'offered';
-    if (isWaiting && others.some((other) => supersedes(other.campaign, campaign))) {
-      supersede.push(turn);
-      continue;
-    }
-    const left = free.get(campaign.id) ?? 0;
-    const isFree =
-      left > 0 &&
-      execution.status === 'queued' &&
-      execution.notBefore <= now &&
-      isOnline(device) &&
-      isHere(campaign, execution, isReady) &&
-      mayBegin(device) &&
-      !others.some((other) => isUnderWay(other.execution.status));
-    if (!isFree) continue;
-    offer.push(turn);
-    free.set(campaign.id, left - 1);
-  }
-  return { offer, supersede };
-};
-
-/** Whether what it installs is here; a plain job installs nothing. */
-const isHere = (
-  campaign: Campaign,
-  execution: Execution,
-  isReady: (sha256: string) => boolean,
-): boolean => {
-  const image = imageOf(campaign, execution);
-  return image === undefined ? campaign.body.document !== null : isReady(image.sha256);
-};
-
-/** When there is something to do although nothing happens; undefined when never. */
-export const nextWakeAt = (live: Iterable<Execution>, now: number): number | undefined => {
-  let earliest: number | undefined;
-  for (const { status, deadline, notBefore } of live) {
-    const at = status === 'queued' ? (notBefore > now ? notBefore : null) : deadline;
-    if (at !== null && (earliest === undefined || at < earliest)) earliest = at;
-  }
-  return earliest;
-};
-
-const groupBy = <T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> => {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
-  return groups;
-};

@@ -92,7 +92,7 @@ const requeue = (
 /** It is taken back without the device's fault: at once, or as far as it has not begun to change the device. */
 export const withdraw = (
   state: Execution,
-  { reason, from }: { readonly reason: string; readonly from: 'offers' | 'downloads' },
+  { reason, from }: { readonly reason: string; readonly from: 'offers' | 'downloads' | 'absent' },
   now: number,
 ): Decision => {
   const isWithin =

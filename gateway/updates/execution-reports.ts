@@ -107,7 +107,7 @@ const deadlineOf = (
 
 /** What begins to change the device, so that it has to wait for its time. */
 export const isChange = (status: ReportedStatus): boolean =>
-  status === 'installing' || status === 'rebooting';
+  status === 'installing' || status === 'in_progress' || status === 'rebooting';
 
 /** Whether it has begun to change the device: then it goes on, whatever the time. */
 export const isChanging = ({ furthest }: Execution): boolean =>

@@ -1,6 +1,5 @@
-/** Executions and campaigns as rows of site.db, and what the journal says of them. */
+/** Executions as rows of site.db, and what the journal says of them. */
 import type { ExecutionStatus } from '@holdfast/protos/link/execution-status';
-import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import { executionNumber } from '@holdfast/protos/semantics/execution-number';
 import { phaseIndexOf } from '@holdfast/protos/semantics/phase-machine';
 import type { Append, Statement } from '@holdfast/provisioning/storage/write';
@@ -42,7 +41,7 @@ export interface ExecutionRow {
  * Deadlines are compared by a time that the wall clock does not move, and kept by the wall clock, so that the next start can read them:
  * `ahead` is by how much that is ahead of the time of this run.
  */
-const shifted = <T extends number | null>(at: T, ahead: number): T =>
+export const shifted = <T extends number | null>(at: T, ahead: number): T =>
   // 0 is no time, and null none.
   (at === null || at === 0 ? at : at + ahead) as T;
 
@@ -70,30 +69,6 @@ export const executionOf = (row: ExecutionRow, ahead = 0): Execution => ({
   notBefore: shifted(row.not_before, -ahead),
   deadline: shifted(row.deadline, -ahead),
   version: row.version,
-});
-
-export interface CampaignRow {
-  readonly campaign: string;
-  readonly body: string;
-  readonly executions: number;
-  readonly settled_at: number | null;
-}
-
-export const campaignOf = (row: CampaignRow): Campaign => ({
-  id: row.campaign,
-  ...(JSON.parse(row.body) as { body: CampaignBody; images: FirmwareBody[] }),
-});
-
-const bodyOf = ({ body, images }: Campaign): string => JSON.stringify({ body, images });
-
-export const insertCampaign = (campaign: Campaign): Statement => ({
-  sql: 'INSERT INTO campaign_runs (campaign, body, executions) VALUES (?, ?, 0)',
-  params: [campaign.id, bodyOf(campaign)],
-});
-
-export const updateCampaign = (campaign: Campaign): Statement => ({
-  sql: 'UPDATE campaign_runs SET body = ? WHERE campaign = ?',
-  params: [bodyOf(campaign), campaign.id],
 });
 
 /** New executions of a campaign; `total` is how many it then has. It is not settled any more. */
@@ -127,15 +102,6 @@ export const targetWrite = (
     entryOf(campaign, device, execution, at),
   ]),
   journalEntry('state', 'campaign_targeted', { campaign: campaign.id, executions: total }, at),
-];
-
-export const settleWrite = (campaign: string, at: number): (Statement | Append)[] => [
-  {
-    sql: 'UPDATE campaign_runs SET settled_at = ? WHERE campaign = ? AND settled_at IS NULL',
-    params: [at, campaign],
-    expectChanges: 1,
-  },
-  journalEntry('state', 'campaign_settled', { campaign }, at),
 ];
 
 export const notifyKind = 'update.notify';
@@ -202,17 +168,18 @@ export const deleteExecution = (campaign: string, device: string): Statement => 
   params: [campaign, device],
 });
 
-export const deleteCampaign = (campaign: string): Statement => ({
-  sql: 'DELETE FROM campaign_runs WHERE campaign = ? AND settled_at IS NOT NULL',
-  params: [campaign],
-});
-
 /** The wall clock turned out to be off by `stepMs`: what is not over was kept by it. */
-export const correctWrite = (stepMs: number): Statement => ({
-  sql: `UPDATE executions SET deadline = deadline + ?1, not_before = iif(not_before = 0, 0, not_before + ?1)
-        WHERE deadline IS NOT NULL OR not_before > 0`,
-  params: [stepMs],
-});
+export const correctWrite = (stepMs: number): Statement[] => [
+  {
+    sql: `UPDATE executions SET deadline = deadline + ?1, not_before = iif(not_before = 0, 0, not_before + ?1)
+          WHERE deadline IS NOT NULL OR not_before > 0`,
+    params: [stepMs],
+  },
+  {
+    sql: 'UPDATE campaign_runs SET phase_since = phase_since + ?1 WHERE phase_since > 0',
+    params: [stepMs],
+  },
+];
 
 /** Deadlines and evidence are the site's own. */
 const isNews = (before: Execution, after: Execution): boolean =>

@@ -123,7 +123,8 @@ export type ExecutionEvent =
   /** Updates are stopped or paused: what was offered, or also what is downloaded, is taken back, and costs no attempt. */
   | {
       readonly type: 'withdraw';
-      readonly from: 'offers' | 'downloads';
+      /** `absent`: of a device that went away, whatever its door. */
+      readonly from: 'offers' | 'downloads' | 'absent';
       readonly reason: string;
     }
   /** It can never be offered to this device. */

@@ -5,23 +5,31 @@
 
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { isTerminal } from '@holdfast/protos/link/execution-status';
+import type { PhaseState } from '@holdfast/protos/semantics/phase-machine';
+import type { Statement } from '@holdfast/provisioning/storage/write';
 import type { Device } from '../devices/device.js';
 import type { SiteStore } from '../store/site-store.js';
 import { type Campaign, firmwareId, imageFor, policyOf } from './campaign.js';
-import { next } from './execution.js';
 import {
   type CampaignRow,
-  campaignOf,
+  deleteCampaign,
+  insertCampaign,
+  phaseWrite,
+  runOf,
+  settleWrite,
+  targetedWrite,
+  updateCampaign,
+  waitWrite,
+} from './campaign-rows.js';
+import { CampaignRun } from './campaign-run.js';
+import { next } from './execution.js';
+import {
   correctWrite,
   decisionWrite,
-  deleteCampaign,
   deleteExecution,
   type ExecutionRow,
   executionOf,
-  insertCampaign,
-  settleWrite,
   targetWrite,
-  updateCampaign,
   type WriteTime,
 } from './execution-rows.js';
 import {
@@ -39,16 +47,9 @@ export interface ExecutionsDeps {
   /** Epoch ms as far as they are known: what is kept and told is dated by them. */
   readonly wall: () => number;
   /** Told after every commit that changed something. */
-  readonly changed: () => void;
-}
-
-/** A campaign with its executions here. */
-interface Run {
-  campaign: Campaign;
-  /** Every device that has an execution, over or not. */
-  readonly devices: Set<string>;
-  readonly live: Map<string, Execution>;
-  isSettled: boolean;
+  readonly changed: (campaign: string, device: string) => void;
+  /** What is committed with a success. */
+  readonly onSuccess?: (campaign: Campaign, device: string, execution: Execution) => Statement[];
 }
 
 /** Executions made in one commit. */
@@ -56,7 +57,9 @@ const mostAtOnce = 200;
 
 export class Executions {
   readonly #deps: ExecutionsDeps;
-  readonly #runs = new Map<string, Run>();
+  readonly #runs = new Map<string, CampaignRun>();
+  /** Campaigns in which a device has an execution that is not over. */
+  readonly #ofDevice = new Map<string, Set<CampaignRun>>();
   /** The decision under way for each execution. */
   readonly #turns = new Map<string, Promise<unknown>>();
 
@@ -67,21 +70,20 @@ export class Executions {
     rows: readonly ExecutionRow[],
   ) {
     this.#deps = deps;
-    for (const row of campaigns) {
-      this.#runs.set(row.campaign, {
-        campaign: campaignOf(row),
-        devices: new Set(),
-        live: new Map(),
-        isSettled: row.settled_at !== null,
-      });
-    }
     const { ahead } = this.#writeTime();
+    for (const row of campaigns) this.#runs.set(row.campaign, runOf(row, ahead));
     for (const row of rows) {
       const run = this.#runs.get(row.campaign);
-      run?.devices.add(row.device);
-      const execution = executionOf(row, ahead);
-      if (!isTerminal(execution.status)) run?.live.set(row.device, execution);
+      if (run !== undefined) this.#set(run, row.device, executionOf(row, ahead));
     }
+  }
+
+  run(id: string): CampaignRun | undefined {
+    return this.#runs.get(id);
+  }
+
+  runs(): Iterable<CampaignRun> {
+    return this.#runs.values();
   }
 
   campaign(id: string): Campaign | undefined {
@@ -92,11 +94,6 @@ export class Executions {
     return [...this.#runs.values()].map(({ campaign }) => campaign);
   }
 
-  /** Whether the campaign made an execution for the device. */
-  has(campaign: string, device: string): boolean {
-    return this.#runs.get(campaign)?.devices.has(device) === true;
-  }
-
   /** Those that are not over. */
   *live(): Generator<readonly [campaign: Campaign, device: string, execution: Execution]> {
     for (const { campaign, live } of this.#runs.values()) {
@@ -105,16 +102,21 @@ export class Executions {
   }
 
   *liveOf(device: string): Generator<readonly [campaign: Campaign, execution: Execution]> {
-    for (const { campaign, live } of this.#runs.values()) {
-      const execution = live.get(device);
-      if (execution !== undefined) yield [campaign, execution];
+    for (const run of this.#ofDevice.get(device) ?? []) {
+      const execution = run.live.get(device);
+      if (execution !== undefined) yield [run.campaign, execution];
     }
+  }
+
+  /** Runs in which a device has an execution that is not over. */
+  runsOf(device: string): readonly CampaignRun[] {
+    return [...(this.#ofDevice.get(device) ?? [])];
   }
 
   /** One execution, also when it is over. */
   async get(campaign: string, device: string): Promise<Execution | undefined> {
     const run = this.#runs.get(campaign);
-    if (!run?.devices.has(device)) return undefined;
+    if (!run?.has(device)) return undefined;
     const live = run.live.get(device);
     if (live !== undefined) return live;
     const row = await this.#deps.site.read.get<ExecutionRow>(
@@ -141,35 +143,38 @@ export class Executions {
     return rows.map((row) => [row.device, executionOf(row)] as const);
   }
 
-  /** Decides and commits; undefined when there is no such execution. Rejects as the commit queue does: then nothing has happened. */
+  /**
+   * Decides and commits; undefined when there is no such execution. An event may follow from the state that it meets; a text refuses it.
+   * Rejects as the commit queue does: then nothing has happened.
+   */
   decide(
     campaign: string,
     device: string,
-    event: ExecutionEvent,
-    guard?: (state: Execution) => string | undefined,
+    event: ExecutionEvent | ((state: Execution) => ExecutionEvent | string),
   ): Promise<Decision | undefined> {
     return this.#inTurn(`${campaign}/${device}`, async () => {
       const run = this.#runs.get(campaign);
       const before = await this.get(campaign, device);
       if (run === undefined || before === undefined) return undefined;
-      const refused = guard?.(before);
-      if (refused !== undefined) return { state: before, effects: [], refused };
-      const now = this.#deps.time();
-      const decided = next(before, event, policyOf(run.campaign), now);
+      const met = typeof event === 'function' ? event(before) : event;
+      if (typeof met === 'string') return { state: before, effects: [], refused: met };
+      const decided = next(before, met, policyOf(run.campaign), this.#deps.time());
       if (decided.state === before) return decided;
       const writeTime = this.#writeTime();
       const decision = { ...decided, state: dated(decided.state, writeTime.at) };
+      const { state } = decision;
+      const isSuccess = state.status === 'succeeded' && before.status !== 'succeeded';
       try {
-        await this.#deps.site.commit(
-          decisionWrite(run.campaign, device, before, decision, writeTime),
-        );
+        await this.#deps.site.commit([
+          ...decisionWrite(run.campaign, device, before, decision, writeTime),
+          ...(isSuccess ? (this.#deps.onSuccess?.(run.campaign, device, state) ?? []) : []),
+        ]);
       } catch (error) {
         if (isHoldfastError(error, 'STORE_CONFLICT')) await this.#reread(run, device);
         throw error;
       }
-      if (isTerminal(decision.state.status)) run.live.delete(device);
-      else run.live.set(device, decision.state);
-      this.#deps.changed();
+      this.#set(run, device, state);
+      this.#deps.changed(campaign, device);
       return decision;
     });
   }
@@ -188,15 +193,12 @@ export class Executions {
     if (run === undefined) {
       const write = [insertCampaign(campaign), ...targetWrite(campaign, [], 0, this.#deps.wall())];
       await this.#deps.site.commit(write);
-      this.#runs.set(campaign.id, {
-        campaign,
-        devices: new Set(),
-        live: new Map(),
-        isSettled: false,
-      });
+      const taken = new CampaignRun(campaign);
+      taken.phases = { ...taken.phases, resumes: campaign.body.resumes };
+      this.#runs.set(campaign.id, taken);
     } else if (JSON.stringify(run.campaign) !== JSON.stringify(campaign)) {
       await this.#deps.site.commit([updateCampaign(campaign)]);
-      run.campaign = campaign;
+      run.renew(campaign);
     }
   }
 
@@ -204,19 +206,26 @@ export class Executions {
   async target(id: string, devices: readonly Device[]): Promise<void> {
     const run = this.#runs.get(id);
     if (run === undefined) throw new HoldfastError('INTERNAL', `no campaign ${id} here`);
-    const missing = devices.filter(({ device }) => !run.devices.has(device));
+    const missing = devices.filter(({ device }) => !run.has(device));
     for (let from = 0; from < missing.length; from += mostAtOnce) {
       const added = missing
         .slice(from, from + mostAtOnce)
         .map((device) => [device.device, this.#newExecution(run.campaign, device)] as const);
-      const total = run.devices.size + added.length;
+      const total = run.size + added.length;
       await this.#deps.site.commit(targetWrite(run.campaign, added, total, this.#deps.wall()));
       run.isSettled = false;
       for (const [device, execution] of added) {
-        run.devices.add(device);
-        run.live.set(device, execution);
+        this.#set(run, device, execution);
+        this.#deps.changed(id, device);
       }
     }
+  }
+
+  /** Its devices are chosen: one that takes no late joiners gets no more. */
+  async targeted(run: CampaignRun): Promise<void> {
+    const at = this.#deps.wall();
+    await this.#deps.site.commit([targetedWrite(run.campaign.id, at)]);
+    run.targetedAt = at;
   }
 
   #newExecution(campaign: Campaign, device: Device): Execution {
@@ -224,10 +233,28 @@ export class Executions {
     return newExecution(image?.version ?? '', image ? firmwareId(image) : null, this.#deps.wall());
   }
 
-  /** Says of every campaign whose executions are all over that it is settled. */
-  async settle(): Promise<void> {
+  /** Where a campaign stands in its phases from now on; `by` for who resumes it. Resolves after the commit. */
+  async enter(run: CampaignRun, phases: PhaseState, by: string): Promise<void> {
+    await this.#deps.site.commit(phaseWrite(run, phases, by, this.#writeTime()));
+    run.phases = phases;
+  }
+
+  /** Tells the control plane why a campaign offers nothing; again only when that is another reason. */
+  async tellWait(
+    run: CampaignRun,
+    wait: { readonly code: string; readonly reason: string } | null,
+  ): Promise<void> {
+    const code = wait?.code ?? null;
+    if (code === run.toldWait) return;
+    await this.#deps.site.commit(waitWrite(run.campaign.id, wait, this.#deps.wall()));
+    run.toldWait = code;
+  }
+
+  /** Says of every campaign whose executions are all over that it is settled, unless its devices are still to be chosen. */
+  async settle(isEnded: (campaign: string) => boolean): Promise<void> {
     for (const [id, run] of this.#runs) {
       if (run.isSettled || run.live.size > 0) continue;
+      if (run.targetedAt === null && !isEnded(id)) continue;
       await this.#deps.site.commit(settleWrite(id, this.#deps.wall()));
       run.isSettled = true;
     }
@@ -251,11 +278,11 @@ export class Executions {
   async forget(id: string): Promise<void> {
     const run = this.#runs.get(id);
     if (run === undefined) return;
-    const devices = [...run.devices];
+    const devices = run.devices();
     while (devices.length > 0) {
       const some = devices.splice(0, mostAtOnce);
       await this.#deps.site.commit(some.map((device) => deleteExecution(id, device)));
-      for (const device of some) run.devices.delete(device);
+      for (const device of some) run.remove(device);
     }
     await this.#deps.site.commit([deleteCampaign(id)]);
     this.#runs.delete(id);
@@ -263,12 +290,22 @@ export class Executions {
 
   /** To be called at once when the wall clock turned out to be off: deadlines on disk move with it. Resolves after the commit. */
   async correct(stepMs: number): Promise<void> {
-    await this.#deps.site.commit([correctWrite(stepMs)]);
+    await this.#deps.site.commit(correctWrite(stepMs));
   }
 
   /** Resolves when no decision is under way. */
   async idle(): Promise<void> {
     await Promise.allSettled(this.#turns.values());
+  }
+
+  #set(run: CampaignRun, device: string, execution: Execution): void {
+    run.set(device, execution);
+    const runs = this.#ofDevice.get(device);
+    if (isTerminal(execution.status)) {
+      runs?.delete(run);
+      if (runs?.size === 0) this.#ofDevice.delete(device);
+    } else if (runs === undefined) this.#ofDevice.set(device, new Set([run]));
+    else runs.add(run);
   }
 
   #writeTime(): WriteTime {
@@ -277,10 +314,13 @@ export class Executions {
   }
 
   /** The row is not what memory held: the row is right. */
-  async #reread(run: Run, device: string): Promise<void> {
-    run.live.delete(device);
-    const execution = await this.get(run.campaign.id, device);
-    if (execution !== undefined && !isTerminal(execution.status)) run.live.set(device, execution);
+  async #reread(run: CampaignRun, device: string): Promise<void> {
+    const row = await this.#deps.site.read.get<ExecutionRow>(
+      'SELECT * FROM executions WHERE campaign = ? AND device = ?',
+      [run.campaign.id, device],
+    );
+    if (row === undefined) return run.remove(device);
+    this.#set(run, device, executionOf(row, this.#writeTime().ahead));
   }
 
   #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {

@@ -8,6 +8,7 @@ const window = (changes: Partial<MaintenanceWindow> = {}): MaintenanceWindow => 
   start: '0 22 * * *',
   minutes: 480,
   for: ['download', 'install'],
+  groups: [],
   models: [],
   devices: [],
   ...changes,

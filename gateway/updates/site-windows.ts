@@ -23,7 +23,8 @@ export const usualUses: readonly WindowUse[] = ['download', 'install'];
 export interface MaintenanceWindow extends OpeningTimes {
   readonly name: string;
   readonly for: readonly WindowUse[];
-  /** With both empty it is for every device. */
+  /** With all three empty it is for every device. */
+  readonly groups: readonly string[];
   readonly models: readonly string[];
   readonly devices: readonly string[];
 }
@@ -46,6 +47,7 @@ export interface Closed {
 export interface WindowState {
   readonly name: string;
   readonly for: readonly WindowUse[];
+  readonly groups: readonly string[];
   readonly models: readonly string[];
   readonly devices: readonly string[];
   readonly isOpen: boolean;
@@ -57,6 +59,8 @@ export interface WindowState {
 export interface Concerned {
   readonly device: string;
   readonly model: string | null;
+  /** Ids of the groups that it is in. */
+  readonly groups?: ReadonlySet<string>;
 }
 
 export class SiteWindows {
@@ -80,11 +84,14 @@ export class SiteWindows {
   }
 
   /** What keeps the device from it now; undefined when nothing does. */
-  closed(use: WindowUse, { device, model }: Concerned): Closed | undefined {
+  closed(use: WindowUse, { device, model, groups }: Concerned): Closed | undefined {
     const mine = this.#windows.filter(
       (window) =>
         window.for.includes(use) &&
-        ((window.models.length === 0 && window.devices.length === 0) ||
+        ((window.models.length === 0 &&
+          window.devices.length === 0 &&
+          window.groups.length === 0) ||
+          window.groups.some((group) => groups?.has(group) === true) ||
           window.devices.includes(device) ||
           (model !== null && window.models.includes(model))),
     );
@@ -123,6 +130,7 @@ export class SiteWindows {
       return {
         name: window.name,
         for: window.for,
+        groups: window.groups,
         models: window.models,
         devices: window.devices,
         isOpen: isKnown

@@ -9,6 +9,7 @@ const nights: MaintenanceWindow = {
   start: '0 22 * * *',
   minutes: 480,
   for: ['download'],
+  groups: [],
   models: [],
   devices: [],
 };
@@ -46,12 +47,12 @@ const begin = async (
 t.test('offers in the window, and not before', async (t) => {
   const { status, moveTo, updates } = await begin(t, '2026-01-10T20:00Z', [nights]);
   t.equal(await status(), 'queued');
-  t.match(updates.whyWaits('a'), { reason: /nights, which opens at Sat 2026-01-10 22:00/ });
+  t.match(updates.controls.whyWaits('c', 'a'), /nights, which opens at Sat 2026-01-10 22:00/);
   await moveTo('2026-01-10T20:59Z');
   t.equal(await status(), 'queued');
   await moveTo('2026-01-10T21:00Z');
   t.equal(await status(), 'offered');
-  t.equal(updates.whyWaits('a'), undefined);
+  t.equal(updates.controls.whyWaits('c', 'a'), undefined);
 });
 
 t.test('lets install in the window, and what has begun goes on after it', async (t) => {
@@ -97,7 +98,7 @@ t.test('a device of the older set, which asks nobody, is offered when both are o
     'devices',
   );
   t.equal(await status(), 'queued');
-  t.match(updates.whyWaits('a'), { reason: /early/ });
+  t.match(updates.controls.whyWaits('c', 'a'), /early/);
   await moveTo('2026-01-11T01:30Z');
   t.equal(await status(), 'offered');
 });

@@ -15,6 +15,7 @@ t.test(
       [
         { kind: 'campaign_targeted', executions: 0 },
         { kind: 'campaign_targeted', executions: 4 },
+        { kind: 'campaign_phase', phase: 0, counts: { queued: 4 } },
         { kind: 'campaign_settled', campaign: 'c' },
       ],
     );
@@ -207,7 +208,7 @@ t.test('no device waits for a time that is a year away', async (t) => {
 t.test('forgets a campaign that is settled, old and named by no plan', async (t) => {
   const site = await openTestSite(t);
   site.firmware.come(firmwareBody());
-  site.plan.set({ c: campaignBody(), d: campaignBody({ started_at: 1e13 }) });
+  site.plan.set({ c: campaignBody(), d: campaignBody({ started_at: 2_000 }) });
   const life = await site.start();
   life.devices.connected('a', 's', { model: 'pi', firmwareVersion: '2' });
   life.devices.connected('b', 's', { model: 'pi' });

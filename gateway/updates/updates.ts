@@ -5,13 +5,11 @@
  * campaign is settled) is found in passes (`CampaignPass`); one is due after each change and when the earliest time comes.
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { isTerminal } from '@holdfast/protos/link/execution-status';
 import type {
   JobExecutionPayload,
   JobStatus,
   JobUpdateRequest,
 } from '@holdfast/protos/mqtt/job-payload';
-import { buildTopic } from '@holdfast/protos/mqtt/topics';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { ClockCorrection } from '@holdfast/provisioning/time/trusted-clock';
@@ -22,8 +20,8 @@ import type { DeviceChange } from '../devices/devices.js';
 import type { PlanChange } from '../link/plan-view.js';
 import type { Performer } from '../store/outbox.js';
 import type { SiteStore } from '../store/site-store.js';
-import { type Campaign, imageOf, nextWakeAt } from './campaign.js';
-import { asksFirst, CampaignPass, type CampaignPassDeps } from './campaign-pass.js';
+import type { Campaign } from './campaign.js';
+import type { CampaignPass, CampaignPassDeps } from './campaign-pass.js';
 import {
   type DeviceExecutions,
   type ExecutionReport,
@@ -34,14 +32,17 @@ import {
   viewOf,
 } from './device-executions.js';
 import { isUnderWay } from './execution.js';
-import { isChange } from './execution-reports.js';
+import { reportExecution } from './execution-intake.js';
 import { notifyKind } from './execution-rows.js';
 import type { Execution, ExecutionEvent, ReportedStatus } from './execution-state.js';
-import { type Executions, openExecutions } from './executions.js';
+import type { Executions } from './executions.js';
 import { olderStatus } from './older-status.js';
+import { type Campaigns, openCampaigns } from './open-campaigns.js';
 import { PassTimer } from './pass-timer.js';
+import { SiteControls } from './site-controls.js';
 import type { Closed, SiteWindows } from './site-windows.js';
-import { jobOf, olderCommandOf } from './told.js';
+import { nextOf, TellDevices } from './tell-devices.js';
+import { jobOf } from './told.js';
 
 export interface UpdatesDeps {
   readonly site: SiteStore;
@@ -77,42 +78,42 @@ export interface UpdatesOptions {
 
 export class Updates implements DeviceExecutions {
   readonly #deps: UpdatesDeps;
-  readonly #options: UpdatesOptions;
   readonly #startedAt: number;
   readonly #startedMonotonic: number;
   readonly #stops: (() => void)[] = [];
-  readonly #tellers = new Map<Door, TellDevice>();
+  readonly #tell: TellDevices;
   readonly #passes: PassTimer;
-  #opened: { readonly executions: Executions; readonly pass: CampaignPass } | undefined;
+  #opened: Campaigns | undefined;
 
   constructor(deps: UpdatesDeps, options: UpdatesOptions) {
     this.#deps = deps;
-    this.#options = options;
     this.#startedAt = deps.clock.now();
     this.#startedMonotonic = deps.clock.monotonic();
     this.#passes = new PassTimer(
       {
         pass: () => this.#pass.run(),
-        nextAt: () => this.#nextAt(),
+        nextAt: () => this.#opened?.pass.nextAt(),
         time: this.#time,
         log: deps.log,
       },
       { passAfterMs: options.passAfterMs ?? 20 },
     );
-    deps.outbox.register(notifyKind, (body) => this.#notify(body));
+    this.#tell = new TellDevices(
+      { ...deps, executions: () => this.#executions },
+      { httpsAddress: options.httpsAddress },
+    );
+    deps.outbox.register(notifyKind, (body) => this.#tell.perform(body));
   }
 
   /** Takes up what is on disk; what ran out while the gateway was away gets its time again. */
   async open(): Promise<void> {
-    const { site, plan, devices, firmware } = this.#deps;
-    const executions = await openExecutions({
-      site,
+    const { plan, devices, firmware } = this.#deps;
+    const parts = await openCampaigns(this.#deps, {
       time: this.#time,
-      wall: () => this.#deps.clock.now(),
       changed: () => this.#passes.soon(),
     });
-    const pass = new CampaignPass({ ...this.#deps, time: this.#time }, executions);
-    this.#opened = { executions, pass };
+    const { pass } = parts;
+    this.#opened = parts;
     // A full disk is no reason not to serve: the first pass that can be committed begins with this.
     await pass
       .resume()
@@ -129,8 +130,9 @@ export class Updates implements DeviceExecutions {
         this.#passes.soon();
       }),
       firmware.onChange((sha256) => {
-        if (firmware.isHeld(sha256)) this.#passes.soon();
-        else void this.#firmwareLost(sha256);
+        if (!firmware.isHeld(sha256)) return void this.#firmwareLost(sha256);
+        pass.allChanged();
+        this.#passes.soon();
       }),
     );
     this.#passes.soon();
@@ -162,7 +164,7 @@ export class Updates implements DeviceExecutions {
 
   /** A device asks for a job, or for its next one through this door. */
   async asked(device: string, job: string | null, door: Door = 'native'): Promise<JobAnswer> {
-    if (job === null) return { accepted: true, execution: this.#nextOf(device, door) };
+    if (job === null) return { accepted: true, execution: nextOf(this.#executions, device, door) };
     const campaign = this.#executions.campaign(job);
     const execution = await this.#executions.get(job, device);
     return campaign === undefined || execution === undefined
@@ -215,37 +217,8 @@ export class Updates implements DeviceExecutions {
   }
 
   async report(device: string, job: string, report: ExecutionReport): Promise<ReportAnswer> {
-    const { expectedVersion, ...said } = report;
-    const closed =
-      asksFirst.includes(said.door) && isChange(said.status)
-        ? this.#installClosed(device)
-        : undefined;
-    const event: ExecutionEvent = {
-      type: 'reported',
-      ...said,
-      ...(closed === undefined ? {} : { held: this.#heldBy(closed) }),
-    };
-    let isStale = false;
-    const decision = await this.#executions.decide(job, device, event, (state) => {
-      isStale = expectedVersion !== undefined && expectedVersion !== state.version;
-      return isStale ? `it has version ${state.version}` : undefined;
-    });
-    const campaign = this.#executions.campaign(job);
-    if (decision === undefined || campaign === undefined) {
-      const message = `there is no job ${job} for this device`;
-      return { accepted: false, reason: 'not_found', message };
-    }
-    const { state, refused } = decision;
-    const view = viewOf(campaign, device, state);
-    if (refused === undefined) return { accepted: true, view };
-    const reason = isStale
-      ? 'version'
-      : state.held
-        ? 'closed'
-        : isTerminal(state.status)
-          ? 'over'
-          : 'transition';
-    return { accepted: false, reason, message: refused, view };
+    const { executions, turns } = this.#parts;
+    return reportExecution({ executions, turns, heldBy: this.#heldBy }, device, job, report);
   }
 
   executionsOf(device: string): readonly ExecutionView[] {
@@ -270,7 +243,7 @@ export class Updates implements DeviceExecutions {
   }
 
   tellThrough(door: Door, tell: TellDevice): void {
-    this.#tellers.set(door, tell);
+    this.#tell.through(door, tell);
   }
 
   /** A device was seen in a run of its software: `boot` names it, `version` is what it says it runs. */
@@ -290,21 +263,20 @@ export class Updates implements DeviceExecutions {
     return this.#executions.all(campaign);
   }
 
-  /** What keeps a device from being offered an update now. */
-  whyWaits(device: string): Closed | undefined {
-    const known = this.#deps.devices.get(device);
-    return known && this.#pass.whyWaits(known);
+  /** What people at the site may see and do. */
+  get controls(): SiteControls {
+    const { executions, gates, turns, stops } = this.#parts;
+    const changed = async (): Promise<void> => {
+      this.#pass.allChanged();
+      await this.settled();
+    };
+    return new SiteControls({ executions, gates, turns, stops, changed });
   }
 
-  #installClosed(device: string): Closed | undefined {
-    const { model = null } = this.#deps.devices.get(device) ?? {};
-    return this.#deps.windows?.closed('install', { device, model });
-  }
-
-  #heldBy({ opening, reason }: Closed): { until: number | null; reason: string } {
+  readonly #heldBy = ({ opening, reason }: Closed): { until: number | null; reason: string } => {
     const until = opening && this.#time() + opening.opensAt - this.#deps.clock.now();
     return { until, reason };
-  }
+  };
 
   get #executions(): Executions {
     return this.#parts.executions;
@@ -325,75 +297,16 @@ export class Updates implements DeviceExecutions {
   readonly #time = (): number =>
     this.#startedAt + Math.round(this.#deps.clock.monotonic() - this.#startedMonotonic);
 
-  #nextOf(device: string, door: Door): JobExecutionPayload | null {
-    for (const [campaign, execution] of this.#executions.liveOf(device)) {
-      const { status } = execution;
-      if (execution.door === door && isUnderWay(status)) return jobOf(campaign, execution);
-    }
-    return null;
-  }
-
-  /** Tells the state as it is now, whatever it was when this became due: so it may be performed twice, or late. */
-  async #notify(body: unknown): Promise<void> {
-    // Only `decisionWrite` makes it.
-    const { campaign: id, device } = body as { campaign: string; device: string };
-    if (this.#deps.isFenced()) return;
-    const campaign = this.#executions.campaign(id);
-    const execution = await this.#executions.getDecided(id, device);
-    if (campaign === undefined || execution === undefined) return;
-    if (execution.door === 'devices') {
-      if (execution.status !== 'offered') return;
-      const command = olderCommandOf(campaign, execution, this.#options.httpsAddress());
-      if (command) await this.#publish(buildTopic({ kind: 'older_command', device }), command);
-    } else if (execution.door !== null && this.#tellers.has(execution.door)) {
-      await this.#tellers.get(execution.door)?.(device, id);
-    } else if (execution.door === 'serial') {
-      if (execution.status !== 'offered') return;
-      await this.#deps.offerOnLine?.(device, jobOf(campaign, execution));
-    } else {
-      const next = this.#nextOf(device, 'native');
-      await this.#publish(buildTopic({ kind: 'jobs_notify', device }), { execution: next });
-    }
-  }
-
-  #publish(topic: string, payload: object): Promise<void> {
-    return this.#deps.publish({ topic, payload: Buffer.from(JSON.stringify(payload)), qos: 1 });
-  }
-
   async #firmwareLost(sha256: string): Promise<void> {
-    const error = 'the firmware is not whole at the gateway any more';
-    const lost = [...this.#executions.live()].filter(
-      ([campaign, , execution]) => imageOf(campaign, execution)?.sha256 === sha256,
-    );
     try {
-      await this.#executions.decideAll(lost, ([campaign, device]) => [
-        campaign.id,
-        device,
-        { type: 'site_failed', error },
-      ]);
+      await this.#pass.firmwareLost(sha256);
     } catch (err) {
       // Nothing is lost with it: those devices ask until the firmware is here again or their time is over.
       this.#deps.log.warn({ err, sha256 }, 'the loss of a firmware could not be recorded');
     }
     this.#passes.soon();
   }
-
-  #nextAt(): number | undefined {
-    const live = [...this.#executions.live()];
-    const at = nextWakeAt(
-      live.map(([, , execution]) => execution),
-      this.#time(),
-    );
-    const waits = live.some(
-      ([, device, { status }]) => status === 'queued' && this.whyWaits(device) !== undefined,
-    );
-    // By the wall clock, which may be set any time.
-    const lookAt = waits ? this.#time() + lookAtWindowsMs : undefined;
-    return at === undefined || lookAt === undefined ? (at ?? lookAt) : Math.min(at, lookAt);
-  }
 }
-
-const lookAtWindowsMs = 30_000;
 
 const codes: Readonly<Record<ReportRefusal, 404 | 409 | 423>> = {
   not_found: 404,

@@ -165,7 +165,6 @@ const openSite = async (t: Test) => {
       commands,
       log,
       telemetry: { latest: () => [{ series: 'temp', ts: 1, value: 2 }] },
-      updates: { campaigns: () => [], executions: async () => [], whyWaits: () => undefined },
       claims,
       codeOf: (made) => `hfd1-${made}`,
       fence: {

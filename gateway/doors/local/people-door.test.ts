@@ -111,7 +111,6 @@ const openSite = async (t: Test, earlier?: { folder: string }) => {
       shadows,
       commands,
       telemetry: { latest: () => [] },
-      updates: { campaigns: () => [], executions: async () => [], whyWaits: () => undefined },
       claims: { make: async () => [], open: async () => [], remove: async () => undefined },
       codeOf: () => 'c',
       routes: clockRoutes({ clock: peopleClock }),

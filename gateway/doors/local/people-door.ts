@@ -10,7 +10,6 @@ import type { Commands } from '../../jobs/commands.js';
 import type { LatestValue } from '../../telemetry/latest-values.js';
 import { authorise } from '../../trust/authorise.js';
 import type { Right } from '../../trust/rights.js';
-import type { Updates } from '../../updates/updates.js';
 import { type NoteChange, noted } from './change-log.js';
 import { type ClaimRoutesDeps, claimRoutes } from './claim-routes.js';
 import { lifecycleRow } from './device-life-routes.js';
@@ -33,7 +32,6 @@ export interface PeopleDoorDeps
   readonly devices: { get(device: string): Device | undefined; all(): Device[] };
   readonly telemetry: { latest(device: string): LatestValue[] };
   readonly shadows: ShadowRoutesDeps['shadows'];
-  readonly updates: Pick<Updates, 'campaigns' | 'executions' | 'whyWaits'>;
   readonly commands: Pick<Commands, 'create' | 'get' | 'list'>;
   /** Stores who asks for a change, before it is made. */
   readonly noteChange: NoteChange;
@@ -61,7 +59,7 @@ export const openPeopleDoor = async (
     ...options
   }: Omit<HttpDoorOptions, 'asksForCertificate'> & { readonly watches?: ShadowWatchesOptions },
 ): Promise<HttpDoor> => {
-  const { devices, telemetry, shadows, updates, commands, fence, now } = deps;
+  const { devices, telemetry, shadows, commands, fence, now } = deps;
 
   const deviceOf = ({ params }: RouteRequest): Device => {
     const id = params.get('device') ?? '';
@@ -104,46 +102,6 @@ export const openPeopleDoor = async (
     throw new HoldfastError('RESOURCE_NOT_FOUND', 'there is no such command');
   };
 
-  const listCampaigns = async (): Promise<object> => ({
-    campaigns: await Promise.all(
-      updates.campaigns().map(async ({ id, body, images }) => {
-        const counts: Record<string, number> = {};
-        for (const [, { status }] of await updates.executions(id)) {
-          counts[status] = (counts[status] ?? 0) + 1;
-        }
-        return {
-          campaign: id,
-          state: body.state,
-          model: images.map(({ model }) => model).join(', '),
-          version: [...new Set(images.map(({ version }) => version))].join(', '),
-          executions: counts,
-        };
-      }),
-    ),
-  });
-
-  const listExecutions = async ({ params }: RouteRequest): Promise<object> => {
-    const id = params.get('campaign') ?? '';
-    if (!updates.campaigns().some((campaign) => campaign.id === id)) {
-      throw new HoldfastError('RESOURCE_NOT_FOUND', `there is no campaign ${id} at this site`, {
-        data: { next: 'holdfast --gateway campaign list' },
-      });
-    }
-    return {
-      executions: (await updates.executions(id)).map(([device, execution]) => ({
-        device,
-        status: execution.status,
-        attempt: execution.attempt,
-        progress: execution.progress,
-        from_version: execution.fromVersion,
-        to_version: execution.toVersion,
-        error: execution.error,
-        waits_for:
-          execution.status === 'queued' ? (updates.whyWaits(device)?.reason ?? null) : null,
-      })),
-    };
-  };
-
   const get = (path: string, handle: Route['handle']): Route => ({
     method: 'GET',
     path: `/api/v1${path}`,
@@ -169,8 +127,6 @@ export const openPeopleDoor = async (
     })),
     change('POST', '/devices/:device/commands', 'command.send', postCommand),
     get('/devices/:device/commands/:command', getCommand),
-    get('/campaigns', listCampaigns),
-    get('/campaigns/:campaign/executions', listExecutions),
   ];
   const { sessions } = deps.people;
   const gate = peopleGate({ ...deps, findSession: (token) => sessions.find(token) });

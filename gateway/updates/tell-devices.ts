@@ -1,0 +1,80 @@
+/** Tells devices how their executions stand, each through its door; performed from the outbox, again after a crash. */
+import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
+import { buildTopic } from '@holdfast/protos/mqtt/topics';
+import type { OutboundMessage } from '../broker/broker.js';
+import type { Door } from '../devices/device-events.js';
+import type { TellDevice } from './device-executions.js';
+import { isUnderWay } from './execution.js';
+import type { Executions } from './executions.js';
+import { jobOf, olderCommandOf } from './told.js';
+
+export interface TellDevicesDeps {
+  readonly executions: () => Executions;
+  /** Resolves after every copy owed is committed. */
+  readonly publish: (message: OutboundMessage) => Promise<void>;
+  /** Offers an update over a serial line; without it devices on lines wait. */
+  readonly offerOnLine?: (device: string, job: JobExecutionPayload) => Promise<void>;
+  readonly isFenced: () => boolean;
+}
+
+export interface TellDevicesOptions {
+  /** `https://host:port` of the gateway, as devices of the older set are told it. */
+  readonly httpsAddress: () => string;
+}
+
+export class TellDevices {
+  readonly #deps: TellDevicesDeps;
+  readonly #options: TellDevicesOptions;
+  readonly #tellers = new Map<Door, TellDevice>();
+
+  constructor(deps: TellDevicesDeps, options: TellDevicesOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  /** How devices of a door are told, in place of what is known here. */
+  through(door: Door, tell: TellDevice): void {
+    this.#tellers.set(door, tell);
+  }
+
+  /** Tells the state as it is now, whatever it was when this became due: so it may be performed twice, or late. */
+  async perform(body: unknown): Promise<void> {
+    // Only `decisionWrite` makes it.
+    const { campaign: id, device } = body as { campaign: string; device: string };
+    if (this.#deps.isFenced()) return;
+    const executions = this.#deps.executions();
+    const campaign = executions.campaign(id);
+    const execution = await executions.getDecided(id, device);
+    if (campaign === undefined || execution === undefined) return;
+    const { door, status } = execution;
+    const own = door === null ? undefined : this.#tellers.get(door);
+    if (own !== undefined) return own(device, id);
+    if (door === 'devices') {
+      if (status !== 'offered') return;
+      const command = olderCommandOf(campaign, execution, this.#options.httpsAddress());
+      if (command) await this.#publish(buildTopic({ kind: 'older_command', device }), command);
+    } else if (door === 'serial') {
+      if (status !== 'offered') return;
+      await this.#deps.offerOnLine?.(device, jobOf(campaign, execution));
+    } else {
+      const next = nextOf(executions, device, 'native');
+      await this.#publish(buildTopic({ kind: 'jobs_notify', device }), { execution: next });
+    }
+  }
+
+  #publish(topic: string, payload: object): Promise<void> {
+    return this.#deps.publish({ topic, payload: Buffer.from(JSON.stringify(payload)), qos: 1 });
+  }
+}
+
+/** What a device has to do next, as it is told through a door. */
+export const nextOf = (
+  executions: Executions,
+  device: string,
+  door: Door,
+): JobExecutionPayload | null => {
+  for (const [campaign, execution] of executions.liveOf(device)) {
+    if (execution.door === door && isUnderWay(execution.status)) return jobOf(campaign, execution);
+  }
+  return null;
+};
