@@ -247,6 +247,7 @@ const layFoundation = async (
       fleet: authority.fleet,
       lifetimeMs: configuration.plan.lifetimeDays * dayMs,
       graceMs: configuration.plan.graceDays * dayMs,
+      renewAfterMs: configuration.plan.renewHours * 3_600_000,
     },
   );
   onClose('plans', () => plans.close());

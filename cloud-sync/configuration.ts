@@ -67,7 +67,15 @@ export const cloudConfiguration = configuration({
       min: 1,
       max: 3_650,
       unit: 'days',
-      description: 'How long a plan holds; it is issued anew after a third of that',
+      description: 'How long a plan holds; it is issued anew after a third of that at the latest',
+    }),
+    renewHours: integer({
+      default: 12,
+      min: 1,
+      max: 720,
+      unit: 'hours',
+      description:
+        'How often a plan is issued anew though nothing changed; campaigns that want plans no older than so long begin nowhere',
     }),
     graceDays: integer({
       default: 30,
@@ -100,6 +108,14 @@ export const cloudConfiguration = configuration({
       max: 87_600,
       unit: 'hours',
       description: 'How long a device may be silent before it counts as inactive',
+    }),
+    expiredMetadataGraceDays: integer({
+      default: 0,
+      min: 0,
+      max: 3_650,
+      unit: 'days',
+      description:
+        'How long after its expiry the metadata that firmware is signed with still counts at sites and on devices',
     }),
   }),
   shadows: section('The shadows of devices.', {

@@ -129,17 +129,20 @@ t.test('a plan that was asked for before a crash is published at the next start'
   t.equal(heads.length, 1);
 });
 
-t.test('issues a plan anew before its time is over', async (t) => {
-  const { clock, engine, heads, publisher, setEpoch } = await open(t);
-  await setEpoch(1);
-  const plans = publisher();
-  await engine.write((tx) => plans.request(tx, ['a']));
-  await plans.publish('a');
-  clock.now += 29 * dayMs;
-  await plans.publishDue();
-  t.equal(heads.length, 1);
-  clock.now += 2 * dayMs;
-  await plans.publishDue();
-  t.match(heads[1], { revision: 2, expires_at: clock.now + 90 * dayMs });
-  t.same(heads[1]?.documents, heads[0]?.documents);
-});
+t.test(
+  'issues a plan anew twice a day, so that its age says how long a site heard nothing',
+  async (t) => {
+    const { clock, engine, heads, publisher, setEpoch } = await open(t);
+    await setEpoch(1);
+    const plans = publisher();
+    await engine.write((tx) => plans.request(tx, ['a']));
+    await plans.publish('a');
+    clock.now += (11 / 24) * dayMs;
+    await plans.publishDue();
+    t.equal(heads.length, 1);
+    clock.now += (2 / 24) * dayMs;
+    await plans.publishDue();
+    t.match(heads[1], { revision: 2, expires_at: clock.now + 90 * dayMs });
+    t.same(heads[1]?.documents, heads[0]?.documents);
+  },
+);

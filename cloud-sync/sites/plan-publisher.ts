@@ -23,8 +23,10 @@ export interface PlanPublisherDependencies {
 
 export interface PlanPublisherOptions {
   readonly fleet: string;
-  /** How long a head holds; it is issued anew after a third of it. */
+  /** How long a head holds; it is issued anew after a third of it at the latest. */
   readonly lifetimeMs?: number;
+  /** It is issued anew after so long: by the age of its head a site, and a device, knows how old what it goes by is. */
+  readonly renewAfterMs?: number;
   /** How long after that the site still begins new work. */
   readonly graceMs?: number;
 }
@@ -41,7 +43,10 @@ export class PlanPublisher {
 
   constructor(deps: PlanPublisherDependencies, options: PlanPublisherOptions) {
     this.#deps = deps;
-    this.#options = { lifetimeMs: 90 * dayMs, graceMs: 30 * dayMs, ...options };
+    this.#options = {
+      ...{ lifetimeMs: 90 * dayMs, graceMs: 30 * dayMs, renewAfterMs: dayMs / 2 },
+      ...options,
+    };
   }
 
   /** To be called before the link is served. */
@@ -215,7 +220,8 @@ export class PlanPublisher {
   }
 
   #renewBefore(): number {
-    return this.#deps.now() + (this.#options.lifetimeMs * 2) / 3;
+    const { lifetimeMs, renewAfterMs } = this.#options;
+    return this.#deps.now() + lifetimeMs - Math.min(lifetimeMs / 3, renewAfterMs);
   }
 }
 

@@ -29,6 +29,9 @@ t.test('says what sites do not assume anyway', async (t) => {
   t.equal(policy.staleRevocations.afterMs, 3 * 86_400_000);
   t.same([...policy.staleRevocations.stops], ['enrolment', 'renewal']);
   t.equal(policy.inactiveAfterMs, 7 * 86_400_000);
+  t.same(await documentsOf({ expiredMetadataGraceDays: 2 }), [
+    { kind: 'policy', id: 'policy', body: { expired_metadata_grace_ms: 2 * 86_400_000 } },
+  ]);
 });
 
 t.test('says who wins conflicts: what the site has been told itself counts first', async (t) => {

@@ -24,6 +24,7 @@ const fleetPolicy = (policy: CloudConfiguration['policy']): PolicyBody => {
   const assumed = sitePolicy(undefined);
   const afterMs = policy.staleRevocationsDays * 24 * hourMs;
   const inactiveAfterMs = policy.inactiveAfterHours * hourMs;
+  const graceMs = policy.expiredMetadataGraceDays * 24 * hourMs;
   const stops = [
     ...(policy.staleStopsEnrolment ? (['enrolment'] as const) : []),
     ...(policy.staleStopsRenewal ? (['renewal'] as const) : []),
@@ -32,9 +33,13 @@ const fleetPolicy = (policy: CloudConfiguration['policy']): PolicyBody => {
     afterMs === assumed.staleRevocations.afterMs &&
     stops.join() === [...assumed.staleRevocations.stops].join() &&
     inactiveAfterMs === assumed.inactiveAfterMs;
-  if (isAssumed) return {};
   return {
-    stale_revocations: { after_ms: afterMs, stops },
-    inactive_after_ms: inactiveAfterMs,
+    ...(isAssumed
+      ? {}
+      : {
+          stale_revocations: { after_ms: afterMs, stops },
+          inactive_after_ms: inactiveAfterMs,
+        }),
+    ...(graceMs === assumed.expiredMetadataGraceMs ? {} : { expired_metadata_grace_ms: graceMs }),
   };
 };

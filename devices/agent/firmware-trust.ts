@@ -10,6 +10,7 @@ import type { ErrorCode } from '@holdfast/protos/errors/codes';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { defaultMaxPlanAgeMs } from '@holdfast/protos/link/campaign-document';
 import type { PlanDocument, PlanHead } from '@holdfast/protos/link/plan-documents';
+import { sitePolicy } from '@holdfast/protos/link/site-policy';
 import { type AppliedPlan, decidePlan } from '@holdfast/provisioning/documents/decide-plan';
 import { readPlanDocument, verifyPlanHead } from '@holdfast/provisioning/documents/plan';
 import { type FirmwareManifest, targetName } from '@holdfast/provisioning/firmware/manifest';
@@ -90,7 +91,10 @@ export class FirmwareTrust {
 
   /** Before anything is judged by it: what was seen once counts, whatever becomes of this release. */
   async #keep({ head, place, documents }: ReadPlan): Promise<void> {
-    const verdict = verifyMetadata(this.#trusted, filesOf(documents), this.#deps.now(), { head });
+    const verdict = verifyMetadata(this.#trusted, filesOf(documents), this.#deps.now(), {
+      head,
+      expiredGraceMs: expiredGraceOf(documents),
+    });
     if (!verdict.ok) throw refused(verdict);
     await this.#deps.record.update(() => ({ trusted: verdict.trusted, plan: place }));
   }
@@ -108,6 +112,7 @@ export class FirmwareTrust {
     const target = targetName({ model: firmware.body.model, version, fileName });
     const verdict = verifyRelease(this.#trusted, filesOf(documents), target, this.#deps.now(), {
       head,
+      expiredGraceMs: expiredGraceOf(documents),
       // Of what was begun the campaign asks no more: only a new device is to be offered nothing old.
       maxPlanAgeMs:
         moment === 'begin' ? (terms?.policy.max_plan_age_ms ?? defaultMaxPlanAgeMs) : undefined,
@@ -141,6 +146,12 @@ const readNamed = (head: PlanHead, text: string): PlanDocument => {
   const reference = head.documents.find((one) => one.kind === kind && one.id === id);
   if (reference === undefined) throw invalid('is not named by the head of the plan');
   return readPlanDocument(Buffer.from(text), reference);
+};
+
+/** What the plan's policy says of metadata that has expired. */
+const expiredGraceOf = (documents: readonly PlanDocument[]): number => {
+  const policy = documents.find((one) => one.kind === 'policy');
+  return sitePolicy(policy?.body).expiredMetadataGraceMs;
 };
 
 const filesOf = (documents: readonly PlanDocument[]) =>

@@ -141,6 +141,8 @@ export const policyBody = v.object({
   shadow_conflicts: v.exactOptional(conflictRules),
   /** People stopped every update of the fleet; absent: nobody did, or it is lifted. */
   emergency_stop: v.exactOptional(emergencyStop),
+  /** How long after its expiry the metadata of firmware still counts, for sites that hear of no newer; absent: not at all. */
+  expired_metadata_grace_ms: v.exactOptional(durationMs),
   /** What firmware may take of the WAN; absent: all of it. */
   wan_bytes_per_s: v.exactOptional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
 });

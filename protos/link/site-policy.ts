@@ -10,6 +10,8 @@ export interface SitePolicy {
   };
   readonly deviceCertificates: { readonly renewingMs: number; readonly otherMs: number };
   readonly inactiveAfterMs: number;
+  /** How long after its expiry the metadata of firmware still counts. */
+  readonly expiredMetadataGraceMs: number;
   /** In their order. */
   readonly shadowConflicts: readonly ConflictRule[];
 }
@@ -30,5 +32,6 @@ export const sitePolicy = (body: PolicyBody | undefined): SitePolicy => ({
     otherMs: body?.device_certificates?.other_ms ?? 365 * dayMs,
   },
   inactiveAfterMs: body?.inactive_after_ms ?? 7 * dayMs,
+  expiredMetadataGraceMs: body?.expired_metadata_grace_ms ?? 0,
   shadowConflicts: body?.shadow_conflicts ?? [],
 });
