@@ -4,7 +4,7 @@
  */
 import type { Agent } from 'node:https';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
-import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import type { FirmwareBody, FirmwareDelta } from '@holdfast/protos/link/plan-documents';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { type Wait, wait } from '@holdfast/provisioning/time/wait';
@@ -16,6 +16,7 @@ import { type HeldImage, HeldImages } from './held-images.js';
 import { ImageFetch } from './image-fetch.js';
 import type { ImageNote, ImageNotes, Pin } from './image-notes.js';
 import { ImageWants } from './image-wants.js';
+import { usableDeltas } from './rebuild-image.js';
 import type { WantedImage } from './wanted-images.js';
 
 export interface FirmwareCacheDeps {
@@ -49,6 +50,9 @@ interface Current {
   /** Something else is more urgent, or its window has closed: no failure. */
   isSetAside: boolean;
 }
+
+/** What an update document has room for. */
+const mostDeltasTold = 16;
 
 const lookAtWindowsMs = 30_000;
 
@@ -185,6 +189,14 @@ export class FirmwareCache {
   onChange(listener: (sha256: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** The deltas of an image that devices can have here, smallest first. */
+  deltasOf(sha256: string): FirmwareDelta[] {
+    const body = this.#wants.get(sha256)?.body ?? this.#deps.notes?.get(sha256)?.body;
+    return (body === undefined ? [] : usableDeltas(body, () => true))
+      .filter((delta) => this.#images.has(delta.sha256))
+      .slice(0, mostDeltasTold);
   }
 
   /** An image to serve; undefined when it is not here. STORE_UNAVAILABLE when it cannot be read now. */

@@ -3,7 +3,7 @@
  * campaign is settled. It begins with everything that is committed, so that nothing has to be remembered across a crash, and after that
  * looks at devices that something happened to, and at campaigns, never at every execution.
  */
-import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import type { FirmwareBody, FirmwareDelta } from '@holdfast/protos/link/plan-documents';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { type Device, isOnline } from '../devices/device.js';
 import type { PlanState, PlanView } from '../link/plan-view.js';
@@ -25,6 +25,8 @@ export interface CampaignPassDeps {
     isHeld(sha256: string): boolean;
     /** What is needed from now on: fetched if it is not here, and not evicted. */
     need(firmware: readonly FirmwareBody[]): void;
+    /** Those of an image that are held, for devices that can apply them. */
+    deltasOf?(sha256: string): readonly FirmwareDelta[];
   };
   /** Epoch ms that never run back while the program runs. */
   readonly time: () => number;

@@ -6,10 +6,11 @@ import type { Door } from '../devices/device-events.js';
 import type { TellDevice } from './device-executions.js';
 import { isUnderWay } from './execution.js';
 import type { Executions } from './executions.js';
-import { jobOf, olderCommandOf } from './told.js';
+import { type DeltasOf, jobOf, olderCommandOf } from './told.js';
 
 export interface TellDevicesDeps {
   readonly executions: () => Executions;
+  readonly deltasOf: DeltasOf;
   /** Resolves after every copy owed is committed. */
   readonly publish: (message: OutboundMessage) => Promise<void>;
   /** Offers an update over a serial line; without it devices on lines wait. */
@@ -55,9 +56,9 @@ export class TellDevices {
       if (command) await this.#publish(buildTopic({ kind: 'older_command', device }), command);
     } else if (door === 'serial') {
       if (status !== 'offered') return;
-      await this.#deps.offerOnLine?.(device, jobOf(campaign, execution));
+      await this.#deps.offerOnLine?.(device, jobOf(campaign, execution, this.#deps.deltasOf));
     } else {
-      const next = nextOf(executions, device, 'native');
+      const next = nextOf(executions, device, 'native', this.#deps.deltasOf);
       await this.#publish(buildTopic({ kind: 'jobs_notify', device }), { execution: next });
     }
   }
@@ -72,9 +73,11 @@ export const nextOf = (
   executions: Executions,
   device: string,
   door: Door,
+  deltasOf: DeltasOf,
 ): JobExecutionPayload | null => {
   for (const [campaign, execution] of executions.liveOf(device)) {
-    if (execution.door === door && isUnderWay(execution.status)) return jobOf(campaign, execution);
+    if (execution.door !== door || !isUnderWay(execution.status)) continue;
+    return jobOf(campaign, execution, deltasOf);
   }
   return null;
 };

@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { everyDevice, onePhase, plainCare } from '@holdfast/protos/link/campaign-document';
-import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import type {
+  CampaignBody,
+  FirmwareBody,
+  FirmwareDelta,
+} from '@holdfast/protos/link/plan-documents';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
 import type { Test } from 'tap';
@@ -109,10 +113,12 @@ export class HandPlan {
 /** Which firmware is here. */
 export class HandFirmware {
   readonly held = new Set<string>();
+  readonly deltas = new Map<string, FirmwareDelta[]>();
   needed: readonly FirmwareBody[] = [];
   readonly #listeners = new Set<(sha256: string) => void>();
 
   readonly isHeld = (sha256: string): boolean => this.held.has(sha256);
+  readonly deltasOf = (sha256: string): FirmwareDelta[] => this.deltas.get(sha256) ?? [];
   readonly need = (firmware: readonly FirmwareBody[]): void => {
     this.needed = firmware;
   };

@@ -99,7 +99,7 @@ export class Updates implements DeviceExecutions {
       { passAfterMs: options.passAfterMs ?? 20 },
     );
     this.#tell = new TellDevices(
-      { ...deps, executions: () => this.#executions },
+      { ...deps, executions: () => this.#executions, deltasOf: this.#deltasOf },
       { httpsAddress: options.httpsAddress },
     );
     deps.outbox.register(notifyKind, (body) => this.#tell.perform(body));
@@ -164,12 +164,13 @@ export class Updates implements DeviceExecutions {
 
   /** A device asks for a job, or for its next one through this door. */
   async asked(device: string, job: string | null, door: Door = 'native'): Promise<JobAnswer> {
-    if (job === null) return { accepted: true, execution: nextOf(this.#executions, device, door) };
+    if (job === null)
+      return { accepted: true, execution: nextOf(this.#executions, device, door, this.#deltasOf) };
     const campaign = this.#executions.campaign(job);
     const execution = await this.#executions.get(job, device);
     return campaign === undefined || execution === undefined
       ? notFound(job)
-      : { accepted: true, execution: jobOf(campaign, execution) };
+      : { accepted: true, execution: jobOf(campaign, execution, this.#deltasOf) };
   }
 
   /** A device reports on the job topics, or in the same words over a serial line. */
@@ -193,7 +194,7 @@ export class Updates implements DeviceExecutions {
     });
     if (answer.accepted) {
       const { campaign, execution } = answer.view;
-      return { accepted: true, execution: jobOf(campaign, execution) };
+      return { accepted: true, execution: jobOf(campaign, execution, this.#deltasOf) };
     }
     const { reason, message } = answer;
     return { accepted: false, code: codes[reason], message };
@@ -292,6 +293,8 @@ export class Updates implements DeviceExecutions {
     }
     return this.#opened;
   }
+
+  readonly #deltasOf = (sha256: string) => this.#deps.firmware.deltasOf?.(sha256) ?? [];
 
   /** Steps of the wall clock move no deadline while the program runs. */
   readonly #time = (): number =>
