@@ -168,22 +168,19 @@ export const openGateway = async (
     log,
   });
   const httpsAddress = (): string => `https://${host}:${ports.https}`;
-  const updates = new Updates(
-    {
-      site,
-      outbox,
-      plan,
-      devices,
-      firmware,
-      publish,
-      offerOnLine: (...offer) => serial.offer(...offer),
-      isFenced: () => fence.isFenced(),
-      windows,
-      clock,
-      log,
-    },
-    { httpsAddress },
-  );
+  const updates = new Updates({
+    site,
+    outbox,
+    plan,
+    devices,
+    firmware,
+    publish,
+    offerOnLine: (...offer) => serial.offer(...offer),
+    isFenced: () => fence.isFenced(),
+    windows,
+    clock,
+    log,
+  });
   orders.handle('shadow', (body, commit) => shadows.applyRemote(body, commit));
   orders.handle('command', commands.order);
   const backlog = (): number => lanes.state.backlog();
@@ -196,10 +193,10 @@ export const openGateway = async (
 
   const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
   const isConnected = (device: string): boolean => (devices.get(device)?.session ?? null) !== null;
-  const { isHeard } = publisher;
+  const { isHeard, hears } = publisher;
   const topics = openMqttDoors({
     ...{ dispatch, shadows, publish, isHeard, isConnected, fence, lifecycles, clock, log },
-    ...{ site, updates, urls, httpsAddress, signaturesOf: () => [] },
+    ...{ site, updates, urls, hears, httpsAddress, signaturesOf: () => [] },
   });
   const serial = new SerialDoor(
     {
@@ -254,6 +251,7 @@ export const openGateway = async (
       authenticateService: (user, password) => accounts.authenticate(user, password),
       handle: topics.handle,
       onSession: topics.onSession,
+      onSubscribed: topics.onSubscribed,
       onRefused: people.access.refused,
     },
     {

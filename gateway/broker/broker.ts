@@ -7,6 +7,7 @@ import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { Wait } from '@holdfast/provisioning/time/wait';
 import type { AccessRefusal } from '../trust/access-log.js';
 import type { Identity, Refusal } from '../trust/identity.js';
+import { isCovered } from '../trust/topic-filter.js';
 import { type BrokerLimits, defaultLimits } from './broker-limits.js';
 import { saveElapsed } from './broker-rows.js';
 import { ClientDesk } from './client-desk.js';
@@ -50,6 +51,12 @@ export interface SessionEvent {
   readonly at: number;
 }
 
+/** A device's client has a subscription that it had not, or has it anew. */
+export interface SubscribedEvent {
+  readonly device: string;
+  readonly filter: string;
+}
+
 /** What a bound cost somebody: told, never silent. */
 export interface DropEvent {
   readonly clientId: string;
@@ -88,6 +95,7 @@ export interface BrokerDependencies {
    */
   readonly handle: (message: InboundMessage) => Promise<Write | undefined> | undefined;
   readonly onSession?: (event: SessionEvent) => void;
+  readonly onSubscribed?: (event: SubscribedEvent) => void;
   readonly onDropped?: (event: DropEvent) => void;
   readonly onRefused?: (refusal: AccessRefusal) => void;
 }
@@ -110,6 +118,8 @@ export interface Broker {
   publish(message: OutboundMessage): Promise<void>;
   /** Whether a session, connected or not, is subscribed to the topic: what nobody hears need not be made. */
   isHeard(topic: string): boolean;
+  /** Whether this very device's client is there and subscribed to the topic. */
+  hears(clientId: string, topic: string): boolean;
   /** Cuts every connection of a device; its sessions stay. */
   disconnect(deviceId: string, reason: string): void;
   /** Cuts the connections of those who hold no longer, by their certificate; sessions and what waits in them stay. */
@@ -217,6 +227,11 @@ export async function openBroker(
     },
     isHeard: (topic) =>
       sessions.index.subscribersOf(topic).length > 0 || sessions.groups.matching(topic).length > 0,
+    hears: (clientId, topic) => {
+      const session = sessions.get(clientId);
+      if (session?.outlet === undefined) return false;
+      return [...session.subscriptions.keys()].some((filter) => isCovered(topic, filter));
+    },
     disconnect: (deviceId, reason) => desk.disconnect(deviceId, reason),
     cut: (isToGo, reason) => desk.cut(isToGo, reason),
     forget: async (deviceId, reason) => {

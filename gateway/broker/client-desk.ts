@@ -223,7 +223,8 @@ export class ClientDesk implements ProtocolHooks<Connection> {
   }
 
   subscribed(connection: Connection, subscription: Subscription): void {
-    const { session } = connection;
+    const { session, device } = connection;
+    if (device !== undefined) this.#deps.onSubscribed?.({ device, filter: subscription.filter });
     if (session === undefined || isShared(subscription.filter)) return;
     this.#deps.router.sendRetained(session, subscription).catch((error: unknown) => {
       this.failed(connection, error);

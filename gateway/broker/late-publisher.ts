@@ -3,10 +3,10 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Broker, OutboundMessage } from './broker.js';
 
 export class LatePublisher {
-  #broker: Pick<Broker, 'publish' | 'isHeard'> | undefined;
+  #broker: Pick<Broker, 'publish' | 'isHeard' | 'hears'> | undefined;
 
   /** The broker is open: from now on `publish` is its own. */
-  lead(broker: Pick<Broker, 'publish' | 'isHeard'>): void {
+  lead(broker: Pick<Broker, 'publish' | 'isHeard' | 'hears'>): void {
     this.#broker = broker;
   }
 
@@ -20,4 +20,7 @@ export class LatePublisher {
 
   /** True until the broker is open: nobody knows yet, and publishing then fails. */
   isHeard = (topic: string): boolean => this.#broker?.isHeard(topic) ?? true;
+
+  hears = (clientId: string, topic: string): boolean =>
+    this.#broker?.hears(clientId, topic) ?? false;
 }

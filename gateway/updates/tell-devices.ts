@@ -6,7 +6,7 @@ import type { Door } from '../devices/device-events.js';
 import type { TellDevice } from './device-executions.js';
 import { isUnderWay } from './execution.js';
 import type { Executions } from './executions.js';
-import { type DeltasOf, jobOf, olderCommandOf } from './told.js';
+import { type DeltasOf, jobOf } from './told.js';
 
 export interface TellDevicesDeps {
   readonly executions: () => Executions;
@@ -18,19 +18,12 @@ export interface TellDevicesDeps {
   readonly isFenced: () => boolean;
 }
 
-export interface TellDevicesOptions {
-  /** `https://host:port` of the gateway, as devices of the older set are told it. */
-  readonly httpsAddress: () => string;
-}
-
 export class TellDevices {
   readonly #deps: TellDevicesDeps;
-  readonly #options: TellDevicesOptions;
   readonly #tellers = new Map<Door, TellDevice>();
 
-  constructor(deps: TellDevicesDeps, options: TellDevicesOptions) {
+  constructor(deps: TellDevicesDeps) {
     this.#deps = deps;
-    this.#options = options;
   }
 
   /** How devices of a door are told, in place of what is known here. */
@@ -50,11 +43,7 @@ export class TellDevices {
     const { door, status } = execution;
     const own = door === null ? undefined : this.#tellers.get(door);
     if (own !== undefined) return own(device, id);
-    if (door === 'devices') {
-      if (status !== 'offered') return;
-      const command = olderCommandOf(campaign, execution, this.#options.httpsAddress());
-      if (command) await this.#publish(buildTopic({ kind: 'older_command', device }), command);
-    } else if (door === 'serial') {
+    if (door === 'serial') {
       if (status !== 'offered') return;
       await this.#deps.offerOnLine?.(device, jobOf(campaign, execution, this.#deps.deltasOf));
     } else {

@@ -222,7 +222,7 @@ export const openTestSite = async (
           deliver(message);
         },
       },
-      { httpsAddress: () => 'https://gateway:8443', passAfterMs: 1 },
+      { passAfterMs: 1 },
     );
     const dispatch = createDispatch({
       devices,
@@ -231,6 +231,21 @@ export const openTestSite = async (
       telemetry: { record: async () => undefined },
       shadows: { request: async () => ({ accepted: true, version: 1 }) },
       commands: { answered: async () => undefined },
+    });
+    // As the door of the older set does, for devices that are there.
+    updates.tellThrough('devices', async (device, id) => {
+      if (isDead) throw gone();
+      const offered = updates
+        .executionsOf(device)
+        .find(({ campaign, execution }) => campaign.id === id && execution.status === 'offered');
+      if (offered?.image == null) return;
+      const { version, sha256, size_bytes } = offered.image;
+      const command = {
+        ...{ command: 'ota_update', version, checksum: `sha256:${sha256}`, size_bytes },
+        ...{ url: `https://gateway:8443/firmware/sha256/${sha256}`, campaign_id: id },
+      };
+      const payload = Buffer.from(JSON.stringify(command));
+      deliver({ topic: `devices/${device}/command`, payload, qos: 1 });
     });
     opening({ site, devices, updates });
     await updates.open().catch((error: unknown) => {

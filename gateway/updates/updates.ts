@@ -70,8 +70,6 @@ export interface UpdatesDeps {
 }
 
 export interface UpdatesOptions {
-  /** `https://host:port` of the gateway, as devices of the older set are told it. */
-  readonly httpsAddress: () => string;
   /** How long changes are gathered before a pass, ms. */
   readonly passAfterMs?: number;
 }
@@ -85,7 +83,7 @@ export class Updates implements DeviceExecutions {
   readonly #passes: PassTimer;
   #opened: Campaigns | undefined;
 
-  constructor(deps: UpdatesDeps, options: UpdatesOptions) {
+  constructor(deps: UpdatesDeps, options: UpdatesOptions = {}) {
     this.#deps = deps;
     this.#startedAt = deps.clock.now();
     this.#startedMonotonic = deps.clock.monotonic();
@@ -98,10 +96,11 @@ export class Updates implements DeviceExecutions {
       },
       { passAfterMs: options.passAfterMs ?? 20 },
     );
-    this.#tell = new TellDevices(
-      { ...deps, executions: () => this.#executions, deltasOf: this.#deltasOf },
-      { httpsAddress: options.httpsAddress },
-    );
+    this.#tell = new TellDevices({
+      ...deps,
+      executions: () => this.#executions,
+      deltasOf: this.#deltasOf,
+    });
     deps.outbox.register(notifyKind, (body) => this.#tell.perform(body));
   }
 

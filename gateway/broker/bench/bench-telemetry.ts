@@ -58,6 +58,7 @@ const door = openNativeDoor({
   dispatch,
   shadows: { handle: unused },
   arrived: unused,
+  beat: unused,
   publish: unused,
   fence: { check: quiet },
   lifecycles: { check: () => undefined },

@@ -12,6 +12,7 @@ const openDoor = (answer: (event: DeviceEvent) => JobAnswer | undefined = () => 
   const sent: { topic: string; payload: unknown }[] = [];
   const shadowTopics: string[] = [];
   const connected: string[] = [];
+  const beats: string[][] = [];
   let isFenced = false;
   const clock = new ManualClock();
   const door = openNativeDoor({
@@ -26,6 +27,7 @@ const openDoor = (answer: (event: DeviceEvent) => JobAnswer | undefined = () => 
       handle: async ({ topic }) => void shadowTopics.push(topic.operation),
     },
     arrived: async (device) => void connected.push(device),
+    beat: async (device, session) => void beats.push([device, session]),
     publish: async ({ topic, payload }: OutboundMessage) =>
       void sent.push({ topic, payload: JSON.parse(Buffer.from(payload).toString()) }),
     fence: {

@@ -25,6 +25,8 @@ export interface NativeDoorDeps {
   readonly shadows: Pick<ShadowDoor, 'handle'>;
   /** Tells a device that came what waits for it. */
   readonly arrived: (device: string, sessionId: string) => Promise<void>;
+  /** After a heartbeat of the older set was taken. */
+  readonly beat: (device: string, sessionId: string) => Promise<void>;
   readonly publish: (message: OutboundMessage) => Promise<void>;
   /** Throws GATEWAY_FENCED: then nothing of a device is taken. */
   readonly fence: { check(): void };
@@ -126,7 +128,8 @@ export const openNativeDoor = (deps: NativeDoorDeps): NativeDoor => {
         const parsed = parseHeartbeat(payload);
         if (!parsed.ok) return refuse(topic, parsed);
         const { serial_no: serialNo, model, current_firmware: firmwareVersion } = parsed.value;
-        return dispatch({ type: 'heartbeat', device, session, serialNo, model, firmwareVersion });
+        await dispatch({ type: 'heartbeat', device, session, serialNo, model, firmwareVersion });
+        return deps.beat(device, session);
       }
       case 'status': {
         const parsed = parseStatus(payload);

@@ -108,21 +108,18 @@ export const openSerialSite = async (
     },
     { resendAfterMs: 20 },
   );
-  const updates = new Updates(
-    {
-      site,
-      outbox,
-      plan,
-      devices,
-      firmware,
-      publish: nobody,
-      offerOnLine: (...offer) => door.offer(...offer),
-      isFenced: () => fence.isFenced(),
-      clock,
-      log,
-    },
-    { httpsAddress: () => '' },
-  );
+  const updates = new Updates({
+    site,
+    outbox,
+    plan,
+    devices,
+    firmware,
+    publish: nobody,
+    offerOnLine: (...offer) => door.offer(...offer),
+    isFenced: () => fence.isFenced(),
+    clock,
+    log,
+  });
   const inner = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
   const dispatch: DispatchDeviceEvent = (event) => inner(event).finally(() => setImmediate(note));
   const refused: AccessRefusal[] = [];
