@@ -11,12 +11,14 @@ import type { SiteStore } from '../store/site-store.js';
 import { certificatesOf } from '../trust/certificate-register.js';
 import { cutSessions } from '../trust/cut-sessions.js';
 import type { GatewayIdentity } from '../trust/gateway-identity.js';
+import { identifyTarget, readGatewayToken } from '../trust/identify-target.js';
 import { identifyUrl } from '../trust/identify-url.js';
 import type { Trust } from '../trust/open-trust.js';
 import { watchOperatorToken } from '../trust/operator-token.js';
 import type { People } from '../trust/people/open-people.js';
 import { gatewayHost } from '../trust/server-certificate.js';
 import type { PeopleClock } from '../trust/site-clock.js';
+import { ddiRefusals, type OpenDdiDoorDeps, openDdiDoor } from './ddi/open-ddi-door.js';
 import { estRoutes } from './est/est-routes.js';
 import { type CampaignRoutesDeps, campaignRoutes } from './local/campaign-routes.js';
 import { clockRoutes } from './local/clock-routes.js';
@@ -33,11 +35,7 @@ import type { SerialDoor } from './serial/serial-door.js';
 export type GatewayPorts = Record<'mqtts' | 'https' | 'console', number> & { ntp?: number };
 
 export interface OpenDoorsDependencies
-  extends Pick<
-    PeopleDoorDeps,
-    'commands' | 'devices' | 'fence' | 'log' | 'people' | 'shadows' | 'status' | 'telemetry'
-  > {
-  readonly updates: CampaignRoutesDeps['updates'];
+  extends Pick<PeopleDoorDeps, 'commands' | 'fence' | 'log' | 'people' | 'status' | 'telemetry'> {
   readonly site: SiteStore;
   readonly clock: TrustedClock;
   readonly peopleClock: PeopleClock;
@@ -48,6 +46,9 @@ export interface OpenDoorsDependencies
   readonly serial: SerialDoor;
   readonly firmware: FirmwareCache;
   readonly images: ImageServer;
+  readonly updates: CampaignRoutesDeps['updates'] & OpenDdiDoorDeps['updates'];
+  readonly devices: OpenDdiDoorDeps['devices'] & PeopleDoorDeps['devices'];
+  readonly shadows: OpenDdiDoorDeps['shadows'] & PeopleDoorDeps['shadows'];
   readonly urls: Pick<FirmwareUrls, 'verify'>;
   readonly ports: GatewayPorts;
   readonly onClose: (name: string, close: () => Promise<void> | void) => void;
@@ -70,6 +71,9 @@ export const openDoors = async (
   const onRefused = people.access.refused;
   const doorOptions = { host: listen.host, tls: certificate.credentials };
 
+  const httpsAddress = (): string =>
+    `https://${formatAddress({ host: gatewayHost({ names, listen }), port: ports.https })}`;
+
   const devicesDoor = await openDeviceDoor(
     {
       ...trust,
@@ -81,7 +85,16 @@ export const openDoors = async (
       routes: [
         ...crlRoutes({ siteCrl: () => crl.current.pem, rootCrl: trust.rootCrl }),
         ...estRoutes({ ...trust, authorities: () => [...identity.siteCas, root] }),
+        ...openDdiDoor(
+          { ...deps, ...trust, onRefused, monotonic: () => clock.monotonic() },
+          { ...configuration.ddi, httpsAddress },
+        ),
       ],
+      identifyByToken: identifyTarget({
+        targetTokens: trust.targetTokens,
+        gatewayToken: await readGatewayToken(configuration.ddi.gatewayTokenFile),
+      }),
+      tokenRefusal: ddiRefusals(() => clock.monotonic()),
       onRefused,
       log,
     },
@@ -108,7 +121,7 @@ export const openDoors = async (
           ...{ targetTokens: trust.targetTokens, fence },
           cut: (device) => devicesDoor.cut((who) => who.kind === 'target' && who.device === device),
           access: () => ({
-            url: `https://${formatAddress({ host: gatewayHost({ names, listen }), port: ports.https })}`,
+            url: httpsAddress(),
             tenant: configuration.ddi.tenants[0] ?? '',
             root: root.pem,
           }),

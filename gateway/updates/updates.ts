@@ -228,6 +228,17 @@ export class Updates implements DeviceExecutions {
       .sort((a, b) => a.queuedAt - b.queuedAt || a.execution.offers - b.execution.offers);
   }
 
+  /** The window that keeps a device from beginning now; undefined when none does. */
+  windowWait(device: string): Closed | undefined {
+    const known = this.#deps.devices.get(device);
+    return known && this.#parts.turns.windowWait(known);
+  }
+
+  /** Whether something is under way for a device, or waits for its turn. */
+  hasWork(device: string): boolean {
+    return this.#executions.liveOf(device).next().done !== true;
+  }
+
   async executionOf(device: string, job: string): Promise<ExecutionView | undefined> {
     const campaign = this.#executions.campaign(job);
     const execution = await this.#executions.getDecided(job, device);

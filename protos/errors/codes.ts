@@ -81,6 +81,7 @@ export const errorCodes = {
   DEADLINE_EXCEEDED: row('It took longer than allowed', true, 'DEADLINE_EXCEEDED', 504),
   DEVICE_DISABLED: row('The device is disabled', false, 'PERMISSION_DENIED', 403),
   DEVICE_RETIRED: row('The device is retired', false, 'PERMISSION_DENIED', 403),
+  EXECUTION_OVER: row('This update is over or was taken back', false, 'FAILED_PRECONDITION', 410),
   FIRMWARE_BUSY: row(
     'Too many devices load firmware from this site at once',
     true,
@@ -274,6 +275,7 @@ export const errorCodes = {
   ),
   TIME_REFUSED: row('The signed time answers no question of ours', false, 'PERMISSION_DENIED', 403),
   TOO_MANY_ATTEMPTS: row('Too many attempts failed', true, 'RESOURCE_EXHAUSTED', 429),
+  TOO_MANY_REQUESTS: row('It asks more often than it may', true, 'RESOURCE_EXHAUSTED', 429),
   UPDATE_ARCHIVE_REFUSED: row(
     'The archive holds what no application may',
     false,

@@ -12,8 +12,9 @@ import * as v from 'valibot';
 import type { ImageServer } from '../../firmware/image-server.js';
 import type { AccessRefusal } from '../../trust/access-log.js';
 import type { IdentifyDevice } from '../../trust/identify-device.js';
+import type { IdentifyTarget } from '../../trust/identify-target.js';
 import type { IdentifyUrl } from '../../trust/identify-url.js';
-import type { Principal } from '../../trust/identity.js';
+import { anonymous, type Principal } from '../../trust/identity.js';
 import { basicChallenge } from '../est/est-routes.js';
 import { type HttpDoor, type HttpDoorOptions, openHttpDoor, socketOf } from './http-door.js';
 import type { FoundRoute, Route, RouteRequest } from './routes.js';
@@ -35,6 +36,10 @@ export interface DeviceDoorDeps {
   readonly identifyForRenewal: IdentifyDevice;
   /** Who is, by the address itself; asked where it may be signed, and when no certificate says it. */
   readonly identifyByUrl: IdentifyUrl;
+  /** Who is, by a token; asked at hawkBit's device interface, when no certificate says it. */
+  readonly identifyByToken?: IdentifyTarget;
+  /** What is told there of a refusal. */
+  readonly tokenRefusal?: (address: string, hasShown: boolean) => HoldfastError;
   readonly onRefused?: (refusal: AccessRefusal) => void;
   readonly log: StoreLog;
 }
@@ -86,11 +91,20 @@ export const openDeviceDoor = (
         const identify = right === 'est.renew' ? deps.identifyForRenewal : deps.identify;
         const identity = identify(socketOf(request));
         if (identity.kind === 'device') return identity;
+        if (right === 'ddi.use') {
+          const byToken = deps.identifyByToken?.(request);
+          return byToken?.kind === 'refused'
+            ? { kind: 'anonymous', reason: byToken.reason }
+            : (byToken ?? anonymous);
+        }
         const byUrl = right === 'firmware.download' ? identifyByUrl(found) : undefined;
         return byUrl ?? { kind: 'anonymous', reason: identity.reason };
       },
-      refusal: (_request, { who, route, reason }) => {
+      refusal: (request, { who, route, reason }) => {
         deps.onRefused?.({ who, verb: 'call', what: route.right, reason });
+        if (route.right === 'ddi.use' && deps.tokenRefusal !== undefined) {
+          return deps.tokenRefusal(request.socket.remoteAddress ?? '', who !== anonymous);
+        }
         return new HoldfastError(
           'PEER_REFUSED',
           'this needs the certificate of a device of this site',
