@@ -92,16 +92,15 @@ export const verifyMetadata = (
   });
 
 /**
- * The roles but root that have to be looked at to find a release, of metadata that was verified. Empty when nobody has signed it. Errors:
- * those of `verifyRelease`.
+ * The roles but root that have to be looked at to find a release, or to know that nobody has signed it, of metadata that was verified.
+ * Errors: those of `verifyRelease`.
  */
 export const rolesOfTarget = (metadata: readonly MetadataFile[], target: string): string[] => {
   const roles = openRoles(null, metadata, null, { head: null });
   try {
     findRelease(roles, target);
   } catch (error) {
-    if (isHoldfastError(error, 'FIRMWARE_TARGET_UNKNOWN')) return [];
-    throw error;
+    if (!isHoldfastError(error, 'FIRMWARE_TARGET_UNKNOWN')) throw error;
   }
   return roles.opened;
 };

@@ -97,7 +97,10 @@ export const addKey = async (
           each.name === role ? { ...each, ...add(each) } : each,
         ),
       }));
-  showSigned(signing, [signed], { next: 'holdfast firmware upload' });
+  // What the role has signed so far may take more signatures now.
+  const lacks = role !== 'root' && desk.missing(desk.file(role)) > 0;
+  const again = lacks ? [await desk.addSignatures(role)] : [];
+  showSigned(signing, [signed, ...again], { next: 'holdfast firmware upload' });
 };
 
 /** Errors: RESOURCE_NOT_FOUND. */
