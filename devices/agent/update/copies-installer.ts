@@ -14,7 +14,16 @@ import type { Log } from '../log.js';
 import { BootTrial, type HealthOptions, restartSince } from './boot-trial.js';
 import type { Installer, InstallerName, TellUpdate } from './installer.js';
 import type { Machine } from './machine.js';
-import type { InstalledApp, Installing, Release, Slot, Trial, UpdateJob } from './update-state.js';
+import {
+  type InstalledApp,
+  type Installing,
+  otherSlot,
+  type Release,
+  type Slot,
+  type Trial,
+  type Undoing,
+  type UpdateJob,
+} from './update-state.js';
 import type { Found, InstallContext } from './updater.js';
 
 /** The boot loader; `a` and `b` are the two copies in the order in which it is configured. */
@@ -136,8 +145,18 @@ export class CopiesInstaller implements Installer {
     return this.#deps.machine.bootId();
   }
 
-  restart(since: string, signal: AbortSignal): Promise<void> {
-    return restartSince(this.#deps.machine, since, signal);
+  /** The boot loader is to start what ran before. */
+  async undo(_: string, { target, previous }: Undoing): Promise<void> {
+    const { boot } = this.#deps;
+    await this.#trial.stop();
+    await boot.reject(target);
+    await boot.activate(previous ?? otherSlot(target));
+  }
+
+  async restart({ previous }: Undoing, since: string, signal: AbortSignal): Promise<void> {
+    const { boot, machine } = this.#deps;
+    // The boot loader may have gone back by itself.
+    if ((await boot.booted()) !== previous) await restartSince(machine, since, signal);
   }
 
   async run(slot: Slot, _: InstalledApp, trial: Trial | null): Promise<void> {

@@ -107,8 +107,8 @@ export class ImagePlatform implements UpdatePlatform {
     return this.#deps.installer.bootId();
   }
 
-  restart(since: string, signal: AbortSignal): Promise<void> {
-    return this.#deps.installer.restart(since, signal);
+  restart(under: Undoing, since: string, signal: AbortSignal): Promise<void> {
+    return this.#deps.installer.restart(under, since, signal);
   }
 
   run(slot: Slot, app: InstalledApp, trial: Trial | null): Promise<void> {

@@ -30,7 +30,7 @@ export interface Installer {
   undo?(image: string, under: Undoing, signal: AbortSignal): Promise<void>;
   /** Names the machine's boot: another after each restart. */
   bootId(): Promise<string>;
-  restart(since: string, signal: AbortSignal): Promise<void>;
+  restart(under: Undoing, since: string, signal: AbortSignal): Promise<void>;
   run(slot: Slot, app: InstalledApp, trial: Trial | null): Promise<void>;
   stop(): Promise<void>;
   /** Removes what it made of an image outside the slots. */

@@ -105,7 +105,7 @@ export class ScriptInstaller implements Installer {
     return this.#deps.machine.bootId();
   }
 
-  restart(since: string, signal: AbortSignal): Promise<void> {
+  restart(_: Undoing, since: string, signal: AbortSignal): Promise<void> {
     return restartSince(this.#deps.machine, since, signal);
   }
 

@@ -71,6 +71,15 @@ const states = {
     ...after,
     update: { phase: 'confirming', ...onTrial, release: script, starts: 1 },
   },
+  'confirming a copy': {
+    ...after,
+    update: {
+      phase: 'confirming',
+      ...onTrial,
+      release: { ...release, installer: 'rauc' },
+      starts: 3,
+    },
+  },
   'confirming in place, for good': {
     ...after,
     update: { phase: 'confirming', ...onTrial, release: { ...script, steps: [] }, starts: 3 },
@@ -244,7 +253,7 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     'offered the job': 'installing one?@a | report installing',
     'step done': 'installing one!@a | ',
     installed: 'rebooting#1@b | report rebooting, run b on trial',
-    failed: 'undoing@a | undo',
+    failed: 'undoing@a | report installing, undo',
   },
   rebooting: {
     started: again,
@@ -271,7 +280,16 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     launched: 'confirming#1@b | report confirming',
     healthy: succeeds,
     exited: again,
-    overdue: 'undoing@b | undo',
+    overdue: 'undoing@b | report confirming, undo',
+  },
+  'confirming a copy': {
+    started: 'undoing@b | report confirming, undo',
+    connected: 'confirming#3@b | report confirming',
+    'offered the job': 'confirming#3@b | report confirming',
+    launched: 'confirming#3@b | report confirming',
+    healthy: succeeds,
+    exited: 'undoing@b | report confirming, undo',
+    overdue: 'undoing@b | report confirming, undo',
   },
   'confirming in place, for good': {
     started: 'settled:failed@b | discard job-2, report failed',
@@ -287,13 +305,13 @@ const table: Record<StateName, Partial<Record<EventName, string>>> = {
     connected: 'undoing@b | report confirming',
     'offered the job': 'undoing@b | report confirming',
     undone: 'undoing@b | restart',
-    'not undone': fails,
+    'not undone': 'settled:failed@a | run a, discard job-2, report failed',
   },
   'undoing, undone': {
     started: 'undoing@b | report confirming, restart',
     connected: 'undoing@b | report confirming',
     'offered the job': 'undoing@b | report confirming',
-    restarted: 'settled:rolled_back@a | discard job-2, report rolled_back',
+    restarted: backs,
   },
   'confirming, last start': {
     started: backs,

@@ -142,7 +142,7 @@ const install = (under: Installing): UpdateEffect => ({
 const back = (under: Undoing): UpdateEffect =>
   under.undoneIn === null
     ? { type: 'undo', job: under.job, under }
-    : { type: 'restart', job: under.job, since: under.undoneIn };
+    : { type: 'restart', job: under.job, under, since: under.undoneIn };
 
 /** From there on there is only forward or back: not what the gateway would rather have by now. */
 const isPastRecall = (update: Update): boolean =>
@@ -346,9 +346,14 @@ const failInstall = (
 const canUndo = ({ installer, steps }: Release): boolean =>
   installer === 'script' && steps.some(({ name }) => name === undoStep);
 
+/** Only the slots go back by what this agent runs; whole systems by their boot loader and a restart. */
+const goesBackByRestart = ({ installer }: Release): boolean =>
+  installer === 'rauc' || installer === 'swupdate';
+
 const undo = (state: UpdateState, going: Omit<Undoing, 'undoneIn'>): Decision => {
   const under: Undoing = { ...going, error: shorten(going.error), undoneIn: null };
-  return { state: { ...state, update: { phase: 'undoing', ...under } }, effects: [back(under)] };
+  const undoing: UpdateState = { ...state, update: { phase: 'undoing', ...under } };
+  return { state: undoing, effects: [...statusOf(undoing), back(under)] };
 };
 
 const wentBack = (
@@ -363,16 +368,18 @@ const wentBack = (
     active: previous,
     slots: { ...state.slots, [target]: null },
   };
+  const end = (ended: Outcome, reason: string): Decision => {
+    const settled = settle(before, job, ended, reason);
+    return { state: settled.state, effects: [...running(before), ...settled.effects] };
+  };
   if (event.type === 'undone' && undoneIn === null) {
     if (event.error !== null) {
-      return settle(before, job, 'failed', `${error}; it could not be undone: ${event.error}`);
+      return end('failed', `${error}; it could not be undone: ${event.error}`);
     }
     const under: Undoing = { ...update, undoneIn: event.bootId };
     return { state: { ...state, update: { phase: 'undoing', ...under } }, effects: [back(under)] };
   }
-  return event.type === 'restarted' && undoneIn !== null
-    ? settle(before, job, outcome, error)
-    : stay(state);
+  return event.type === 'restarted' && undoneIn !== null ? end(outcome, error) : stay(state);
 };
 
 /** What the machine was brought to by other hands, or by its boot loader, is believed; an update under way keeps its own counsel. */
@@ -444,7 +451,7 @@ const startTrial = (
 
 const rollBack = (state: UpdateState, update: OnTrial, error: string): Decision => {
   const { job, release, target, previous } = update;
-  if (canUndo(release)) {
+  if (canUndo(release) || goesBackByRestart(release)) {
     return undo(state, { job, release, target, previous, outcome: 'rolled_back', error });
   }
   // Nothing is left of what was there before: what cannot be undone is not said to be.

@@ -102,7 +102,7 @@ export interface OnTrial {
   readonly starts: number;
 }
 
-/** What was installed in place is taken back: by the archive's own `undo`, then by a restart of the machine. */
+/** It goes back: what was installed in place by the archive's own `undo`, a whole system by its boot loader; then the machine restarts. */
 export interface Undoing {
   readonly job: UpdateJob;
   readonly release: Release;
@@ -197,7 +197,12 @@ export type UpdateEffect =
     }
   | { readonly type: 'undo'; readonly job: UpdateJob; readonly under: Undoing }
   /** Restarts the machine unless it has since that boot. */
-  | { readonly type: 'restart'; readonly job: UpdateJob; readonly since: string }
+  | {
+      readonly type: 'restart';
+      readonly job: UpdateJob;
+      readonly under: Undoing;
+      readonly since: string;
+    }
   /** Ends what is under way for this job and removes what it left outside the slots. */
   | { readonly type: 'discard'; readonly job: UpdateJob }
   /** This slot's application runs, and no other; on trial its exits are reported instead of repaired. */

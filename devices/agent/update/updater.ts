@@ -4,7 +4,7 @@
  * Long work (downloading, verifying, installing) goes on beside and comes back as an event. A commit that fails is tried again until it
  * succeeds: what was decided is neither done uncommitted nor forgotten.
  */
-import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { StoredRecord } from '@holdfast/provisioning/storage/record';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { aborted, wait } from '@holdfast/provisioning/time/wait';
@@ -37,12 +37,12 @@ export interface UpdatePlatform {
   /** What the release keys have signed of it; rejects whatever this device would not install. */
   verify(job: UpdateJob, signal: AbortSignal): Promise<Release>;
   install(slot: Slot, under: Installing, context: InstallContext): Promise<Trial>;
-  /** Takes back what was installed in place. */
+  /** Takes back what was installed; a restart follows. */
   undo(under: Undoing, signal: AbortSignal): Promise<void>;
   /** Names the machine's boot: another after each restart. */
   bootId(): Promise<string>;
-  /** Resolves when the machine has restarted since that boot, or needs no restart. */
-  restart(since: string, signal: AbortSignal): Promise<void>;
+  /** Resolves when the machine has restarted since that boot, or needs no restart for what it goes back to. */
+  restart(under: Undoing, since: string, signal: AbortSignal): Promise<void>;
   /** This runs, and nothing else; on trial it tells how it goes. */
   run(slot: Slot, app: InstalledApp, trial: Trial | null): Promise<void>;
   stop(): Promise<void>;
@@ -238,7 +238,8 @@ export class Updater {
     const abort = new AbortController();
     const done = this.#workOn(effect, abort.signal)
       .catch((error: unknown): UpdateEvent => {
-        const text = messageOf(error);
+        // Refusals by their names: people and programs look for them.
+        const text = isHoldfastError(error) ? `${error.code}: ${error.message}` : messageOf(error);
         return { type: 'failed', jobId: effect.job.id, error: `${effect.type}: ${text}` };
       })
       .then((event) => {
@@ -265,7 +266,7 @@ export class Updater {
         return { type: 'undone', jobId, bootId: await platform.bootId(), error };
       }
       case 'restart':
-        await this.#restart(effect.since, signal);
+        await this.#restart(effect, signal);
         return { type: 'restarted', jobId };
     }
   }
@@ -313,8 +314,11 @@ export class Updater {
   }
 
   /** A machine that does not restart when asked goes on as it is. */
-  async #restart(since: string, signal: AbortSignal): Promise<void> {
-    await this.#deps.platform.restart(since, signal).catch((error: unknown) => {
+  async #restart(
+    { under, since }: Extract<Work, { type: 'restart' }>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#deps.platform.restart(under, since, signal).catch((error: unknown) => {
       signal.throwIfAborted();
       this.#deps.log.error({ error: messageOf(error) }, 'the machine does not restart');
     });
