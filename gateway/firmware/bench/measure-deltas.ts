@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { promisify } from 'node:util';
+import { makeDelta } from '@holdfast/provisioning/delta/make-delta';
 import { type DebianPair, debianPairs, fetchPair } from './debian-pairs.js';
 
 const run = promisify(execFile);
@@ -19,7 +20,11 @@ export interface DeltaSizes {
 
 type Encode = (from: string, to: string, out: string) => Promise<void>;
 
+const ours: Encode = async (source, target, delta) =>
+  void (await makeDelta({ source, target, delta }, { signal: AbortSignal.timeout(1_800_000) }));
+
 const encoders: Readonly<Record<string, Encode>> = {
+  holdfast: ours,
   'zstd -19, full': async (_from, to, out) =>
     void (await run('zstd', ['-19', '-q', to, '-o', out])),
   bsdiff: async (from, to, out) => void (await run('bsdiff', [from, to, out])),

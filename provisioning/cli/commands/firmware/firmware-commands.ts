@@ -12,6 +12,7 @@ import {
   withMetadataOption,
   withSigningOptions,
 } from './signing-options.js';
+import { listSiteFirmware, pinFirmware } from './site-cache.js';
 import { uploadFirmware } from './upload.js';
 import { type VerifyOptions, verifyFirmware } from './verify.js';
 
@@ -55,8 +56,24 @@ export const addFirmwareCommands = (program: Command, context: () => CommandCont
 
   firmware
     .command('list')
-    .description('every image that was uploaded, and who signed it')
-    .action(() => listFirmware(context()));
+    .description(
+      'every image that was uploaded, and who signed it; with --gateway those of the site, and how far they are',
+    )
+    .option('--watch', 'with --gateway: again and again, until all are here')
+    .action((options: { watch?: boolean }) => {
+      const asked = context();
+      return asked.asksGateway ? listSiteFirmware(asked, options) : listFirmware(asked);
+    });
+
+  firmware
+    .command('pin <firmware>')
+    .description('keep it at the site, and fetch it if it is not here (with --gateway)')
+    .action((name: string) => pinFirmware(context(), name, 'pin'));
+
+  firmware
+    .command('unpin <firmware>')
+    .description('keep it as long as the plan needs it, and no longer (with --gateway)')
+    .action((name: string) => pinFirmware(context(), name, 'unpin'));
 
   withMetadataOption(firmware.command('pull'))
     .description('fetch the metadata that is published, to sign the next release on top of it')
