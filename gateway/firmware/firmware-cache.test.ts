@@ -1,116 +1,25 @@
 import { spawn } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { watch } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { mkdtemp, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
-import { pemChain } from '@holdfast/provisioning/pki/certificate';
-import { verifiedAgent } from '@holdfast/provisioning/pki/first-contact';
-import { issueControlPlane, issueRoot } from '@holdfast/provisioning/pki/issue';
-import { createKey, privatePem } from '@holdfast/provisioning/pki/keys';
-import t, { type Test } from 'tap';
-import { FirmwareCache, type FirmwareCacheOptions } from './firmware-cache.js';
+import t from 'tap';
+import {
+  firmwareOf,
+  held,
+  silentLog as log,
+  openCache,
+  openSource,
+  send,
+  sha256Of,
+  startOf,
+} from './firmware-fixture.js';
 
-const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const image = randomBytes(3_000_000);
-const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const sha256 = sha256Of(image);
-
-const firmwareOf = (bytes: Uint8Array, version = '2'): FirmwareBody => ({
-  model: 'pi',
-  version,
-  sha256: sha256Of(bytes),
-  size_bytes: bytes.length,
-  file_name: 'x.bin',
-  path: `/firmware/${sha256Of(bytes)}`,
-});
-
-/** A control plane's HTTPS door that answers as the test says and counts. */
-const openSource = async (
-  t: Test,
-  answer: (request: IncomingMessage, response: ServerResponse, count: number) => void,
-) => {
-  const rootKey = await createKey();
-  const root = await issueRoot(rootKey, { fleet: 'f', now: Date.now() });
-  const key = await createKey();
-  const certificate = await issueControlPlane({ certificate: root, key: rootKey }, key.publicKey, {
-    hosts: ['127.0.0.1'],
-    now: Date.now(),
-  });
-  const requests: IncomingMessage[] = [];
-  const server = createServer(
-    { cert: pemChain(certificate, root), key: privatePem(key) },
-    (request, response) => {
-      requests.push(request);
-      answer(request, response, requests.length);
-    },
-  );
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const address = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const agent = verifiedAgent({ role: 'control-plane', root, at: Date.now() });
-  t.teardown(() => agent.destroy());
-  return { requests, source: { address, agent }, root };
-};
-
-/** It moves with every look. */
-let now = Date.now();
-
-const openCache = async (
-  t: Test,
-  source: { address: string; agent: ReturnType<typeof verifiedAgent> },
-  options: Partial<FirmwareCacheOptions> = {},
-) => {
-  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'firmware-')));
-  const cache = new FirmwareCache(
-    { source, log, now: () => ++now },
-    { folder, quotaBytes: 10_000_000, retryAfterMs: { first: 1, most: 5 }, ...options },
-  );
-  await cache.open();
-  t.teardown(async () => {
-    await cache.close();
-    await rm(folder, { recursive: true, force: true });
-  });
-  return { cache, folder };
-};
-
-const held = (cache: FirmwareCache, wanted: string): Promise<void> =>
-  new Promise((resolve) => {
-    if (cache.isHeld(wanted)) resolve();
-    const stop = cache.onChange(() => {
-      if (!cache.isHeld(wanted)) return;
-      stop();
-      resolve();
-    });
-  });
-
-const startOf = (request: IncomingMessage): number =>
-  Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? 'bytes=0-')?.[1]);
-
-/** Answers a range of the image and cuts the connection after so many bytes. */
-const send = (
-  request: IncomingMessage,
-  response: ServerResponse,
-  body: Buffer,
-  cutAfter?: number,
-): void => {
-  const from = startOf(request);
-  response.writeHead(from > 0 ? 206 : 200, {
-    'content-length': body.length - from,
-    ...(from > 0 ? { 'content-range': `bytes ${from}-${body.length - 1}/${body.length}` } : {}),
-  });
-  if (cutAfter === undefined) response.end(body.subarray(from));
-  else response.write(body.subarray(from, from + cutAfter), () => response.socket?.destroy());
-};
 
 t.test('goes on where each break left it, and asks for nothing twice', async (t) => {
   const { source, requests } = await openSource(t, (request, response, count) =>
@@ -151,7 +60,7 @@ t.test('a silent connection is given up and resumed', async (t) => {
   const { cache } = await openCache(t, source, { idleTimeoutMs: 200 });
   cache.need([firmwareOf(image)]);
   await held(cache, sha256);
-  t.ok(startOf(requests[1] as IncomingMessage) > 0);
+  t.ok(startOf(requests[1]) > 0);
 });
 
 t.test('what is not what was promised is given to nobody, put aside and said', async (t) => {
@@ -235,7 +144,7 @@ t.test(
     const { cache } = await openCache(t, source, { folder });
     cache.need([firmwareOf(image)]);
     await held(cache, sha256);
-    t.equal(startOf(requests[1] as IncomingMessage), left);
+    t.equal(startOf(requests[1]), left);
     t.same(await readFile(join(folder, sha256)), image);
   },
 );
