@@ -85,7 +85,7 @@ t.test('fetches in the windows of the site, and goes on in the next one', async 
       windows: [
         {
           ...{ name: 'nights', start: '0 22 * * *', minutes: 60, for: ['fetch'] },
-          ...{ models: [], devices: [] },
+          ...{ models: [], devices: [], groups: [] },
         },
       ],
       timeZone: 'UTC',
