@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import type { GpioLines } from '@holdfast/devices/gpio/gpio-lines';
 import type { EntryBody, EntryKind } from '@holdfast/protos/link/journal-entries';
+import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import type { Logger } from '@holdfast/provisioning/program/logger';
 import type { ReadyPorts } from '@holdfast/provisioning/program/ready';
 import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
@@ -44,6 +45,7 @@ import { openTrust, type Trust } from './trust/open-trust.js';
 import { openPeople } from './trust/people/open-people.js';
 import { gatewayHost } from './trust/server-certificate.js';
 import { followClock, openSiteClock } from './trust/site-clock.js';
+import { FirmwareReleases } from './updates/firmware-releases.js';
 import { SiteWindows } from './updates/site-windows.js';
 import { Updates } from './updates/updates.js';
 
@@ -168,6 +170,7 @@ export const openGateway = async (
     log,
   });
   const httpsAddress = (): string => `https://${host}:${ports.https}`;
+  const releases = await FirmwareReleases.open({ site, clock });
   const updates = new Updates({
     site,
     outbox,
@@ -177,6 +180,8 @@ export const openGateway = async (
     publish,
     offerOnLine: (...offer) => serial.offer(...offer),
     isFenced: () => fence.isFenced(),
+    verdicts: releases,
+    asOf: () => trust.revocationAge.status().asOf,
     windows,
     clock,
     log,
@@ -194,9 +199,11 @@ export const openGateway = async (
   const dispatch = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
   const isConnected = (device: string): boolean => (devices.get(device)?.session ?? null) !== null;
   const { isHeard, hears } = publisher;
+  const signaturesOf = (image: FirmwareBody) =>
+    releases.release(image)?.manifest.image_signatures ?? [];
   const topics = openMqttDoors({
     ...{ dispatch, shadows, publish, isHeard, isConnected, fence, lifecycles, clock, log },
-    ...{ site, updates, urls, hears, httpsAddress, signaturesOf: () => [] },
+    ...{ site, updates, urls, hears, httpsAddress, signaturesOf },
   });
   const serial = new SerialDoor(
     {

@@ -18,6 +18,7 @@ import { watchOperatorToken } from '../trust/operator-token.js';
 import type { People } from '../trust/people/open-people.js';
 import { gatewayHost } from '../trust/server-certificate.js';
 import type { PeopleClock } from '../trust/site-clock.js';
+import { readPlannedMetadata } from '../updates/planned-metadata.js';
 import { ddiRefusals, type OpenDdiDoorDeps, openDdiDoor } from './ddi/open-ddi-door.js';
 import { estRoutes } from './est/est-routes.js';
 import { type CampaignRoutesDeps, campaignRoutes } from './local/campaign-routes.js';
@@ -26,6 +27,7 @@ import { crlRoutes } from './local/crl-routes.js';
 import { openDeviceDoor } from './local/device-door.js';
 import { deviceLifeRoutes } from './local/device-life-routes.js';
 import { firmwareRoutes } from './local/firmware-routes.js';
+import { metadataRoute } from './local/metadata-route.js';
 import { openPeopleDoor, type PeopleDoorDeps } from './local/people-door.js';
 import { targetTokenRoutes } from './local/target-token-routes.js';
 import { openNtpServer } from './ntp/ntp-server.js';
@@ -89,6 +91,7 @@ export const openDoors = async (
           { ...deps, ...trust, onRefused, monotonic: () => clock.monotonic() },
           { ...configuration.ddi, httpsAddress },
         ),
+        metadataRoute(() => readPlannedMetadata(site.read)),
       ],
       identifyByToken: identifyTarget({
         targetTokens: trust.targetTokens,

@@ -248,6 +248,16 @@ target      call       site.read                            SIGN_IN_NEEDED
 target      call       device.token                         SIGN_IN_NEEDED
 gatewaytoken call firmware.download                    CERTIFICATE_NEEDED
 gatewaytoken call est.renew                            CERTIFICATE_NEEDED
+nobody      call       firmware.metadata                    CERTIFICATE_NEEDED
+device      call       firmware.metadata                    allow
+line        call       firmware.metadata                    CERTIFICATE_NEEDED
+service     call       firmware.metadata                    CERTIFICATE_NEEDED
+url         call       firmware.metadata                    CERTIFICATE_NEEDED
+viewer      call       firmware.metadata                    CERTIFICATE_NEEDED
+technician  call       firmware.metadata                    CERTIFICATE_NEEDED
+installer   call       firmware.metadata                    CERTIFICATE_NEEDED
+target      call       firmware.metadata                    CERTIFICATE_NEEDED
+gatewaytoken call firmware.metadata                    CERTIFICATE_NEEDED
 gatewaytoken call site.read                            SIGN_IN_NEEDED
 gatewaytoken call device.token                         SIGN_IN_NEEDED
 target      speak      pump-1                               allow

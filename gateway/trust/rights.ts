@@ -19,6 +19,7 @@ const holders = {
   'est.renew': 'device',
   'crl.read': 'anyone',
   'firmware.download': 'url',
+  'firmware.metadata': 'device',
   'ddi.use': 'target',
   'session.open': 'anyone',
   'session.close': 'viewer',

@@ -3,10 +3,12 @@ import type { PhasedCampaign, PhaseEvent } from '@holdfast/protos/semantics/phas
 import { nextPhase } from '@holdfast/protos/semantics/phase-machine';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { PlanState, PlanView } from '../link/plan-view.js';
+import type { Campaign } from './campaign.js';
 import type { CampaignRun } from './campaign-run.js';
 import type { EmergencyStops } from './emergency-stop.js';
 import type { ExecutionEvent } from './execution-state.js';
 import type { Executions } from './executions.js';
+import type { FirmwareVerdicts } from './firmware-releases.js';
 import type { PlanAge } from './plan-age.js';
 
 export interface CampaignGatesDeps {
@@ -15,6 +17,7 @@ export interface CampaignGatesDeps {
   readonly stops: EmergencyStops;
   readonly planAge: PlanAge;
   readonly isFenced: () => boolean;
+  readonly verdicts: Pick<FirmwareVerdicts, 'refusal'>;
   readonly clock: Clock;
   /** Epoch ms that never run back while the program runs. */
   readonly time: () => number;
@@ -128,7 +131,16 @@ export class CampaignGates {
       const reason = `waits for the control plane, which was not heard for ${hours} h: no new device is offered it after ${Math.floor(most / 3_600_000)} h`;
       return { code: 'plan_age', reason };
     }
-    return undefined;
+    return this.#refused(campaign);
+  }
+
+  /** None of its images can be trusted. */
+  #refused({ images }: Campaign): CampaignWait | undefined {
+    const refusals = images.map((image) => this.#deps.verdicts.refusal(image));
+    const [first] = refusals;
+    if (first === undefined || refusals.includes(undefined)) return undefined;
+    const reason = `waits for firmware that can be trusted: ${first.code}, ${first.message}`;
+    return { code: first.code, reason };
   }
 }
 

@@ -15,6 +15,7 @@ import { type CampaignTurns, isSuperseded } from './campaign-turns.js';
 import { DueTimes } from './due-times.js';
 import type { Execution, ExecutionEvent } from './execution-state.js';
 import type { Executions } from './executions.js';
+import type { FirmwareVerdicts } from './firmware-releases.js';
 import type { PlanMarks } from './plan-marks.js';
 
 export interface CampaignPassDeps {
@@ -40,8 +41,7 @@ export interface CampaignPassParts {
   readonly marks: PlanMarks;
   readonly turns: CampaignTurns;
   readonly gates: CampaignGates;
-  /** Told of a new plan before its campaigns are taken. */
-  readonly verify: (plan: PlanView) => Promise<void>;
+  readonly verdicts: FirmwareVerdicts;
 }
 
 type Event = readonly [campaign: string, device: string, event: ExecutionEvent];
@@ -63,6 +63,8 @@ export class CampaignPass {
   #forgetBefore: number | undefined;
   #lookAt = 0;
   #frees = -1;
+  /** Digests of what the firmware cache was told last. */
+  #needed = '';
 
   constructor(deps: CampaignPassDeps, parts: CampaignPassParts) {
     this.#deps = deps;
@@ -118,6 +120,8 @@ export class CampaignPass {
     const now = this.#deps.time();
     await this.resume();
     if (this.#isPlanNew) await this.#takePlan();
+    else await this.#verifyAgain();
+    this.#need();
     await this.#targetCandidates();
     await this.#lookAtDirty(now);
     for (const run of executions.runs()) await this.#step(run, () => gates.look(run));
@@ -167,10 +171,10 @@ export class CampaignPass {
   async #takePlan(): Promise<void> {
     const plan = this.#deps.plan.current();
     if (plan === undefined) return;
-    const { executions, marks, availability, verify } = this.#parts;
+    const { executions, marks, availability, verdicts } = this.#parts;
     this.#isPlanNew = false;
     try {
-      await verify(plan);
+      await verdicts.take(plan);
       marks.take(plan);
       for (const { id, body } of plan.documents.campaign.values()) {
         const images = body.firmware.flatMap(
@@ -191,8 +195,31 @@ export class CampaignPass {
       running.flatMap(({ campaign }) => campaign.body.policy.disruption),
       marks.groups,
     );
-    this.#deps.firmware.need(running.flatMap(({ campaign }) => campaign.images));
     this.allChanged();
+  }
+
+  /** What was good when the plan came may have expired. */
+  async #verifyAgain(): Promise<void> {
+    const { verdicts } = this.#parts;
+    const plan = this.#deps.plan.current();
+    if (plan === undefined || !verdicts.isOld()) return;
+    await verdicts.take(plan);
+    this.allChanged();
+  }
+
+  /** Images of campaigns that have begun, as far as they can be trusted. */
+  #need(): void {
+    const plan = this.#deps.plan.current();
+    if (plan === undefined) return;
+    const { gates, verdicts } = this.#parts;
+    const needed = this.#running(plan)
+      .filter((run) => gates.isStarted(run))
+      .flatMap(({ campaign }) => campaign.images)
+      .filter((image) => verdicts.refusal(image) === undefined);
+    const digests = needed.map(({ sha256 }) => sha256).join();
+    if (digests === this.#needed) return;
+    this.#needed = digests;
+    this.#deps.firmware.need(needed);
   }
 
   async #targetCandidates(): Promise<void> {

@@ -2,7 +2,6 @@
  * Whose turn it is, and what the others wait for: the places of a campaign, one update a device at a time, the windows, the firmware, and
  * how many devices may be missing. What is chosen takes its place at once, so that nobody else gets it before it is committed.
  */
-import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import { type Device, isOnline } from '../devices/device.js';
 import type { Door } from '../devices/device-events.js';
 import type { Availability } from './availability.js';
@@ -12,30 +11,18 @@ import { isUnderWay } from './execution.js';
 import { isChanging } from './execution-reports.js';
 import type { Execution } from './execution-state.js';
 import type { Executions } from './executions.js';
+import type { FirmwareRefusal, FirmwareVerdicts } from './firmware-releases.js';
+import type { PlanMarks } from './plan-marks.js';
 import type { Closed, SiteWindows } from './site-windows.js';
-
-/** Why a firmware is not offered: a code of the table of errors. */
-export interface FirmwareRefusal {
-  readonly code: string;
-  readonly message: string;
-}
-
-export interface FirmwareVerdicts {
-  /** Why it is offered to nobody. */
-  refusal(image: FirmwareBody): FirmwareRefusal | undefined;
-  /** Why it can never be offered to this device. */
-  refusalFor(image: FirmwareBody, device: Device, campaign: Campaign): FirmwareRefusal | undefined;
-}
 
 export interface CampaignTurnsDeps {
   readonly devices: { get(device: string): Device | undefined };
   readonly firmware: { isHeld(sha256: string): boolean };
-  readonly verdicts?: FirmwareVerdicts;
+  readonly verdicts: Pick<FirmwareVerdicts, 'refusal' | 'refusalFor'>;
   readonly windows?: Pick<SiteWindows, 'closed'>;
   readonly availability: Availability;
   readonly executions: Executions;
-  /** The groups that a device is in. */
-  readonly groupsOf: (device: string) => ReadonlySet<string>;
+  readonly marks: Pick<PlanMarks, 'of' | 'groupsOf'>;
   readonly time: () => number;
 }
 
@@ -141,7 +128,7 @@ export class CampaignTurns {
   ): { readonly closed: Closed } | { readonly done: () => void } {
     const { availability, devices } = this.#deps;
     const model = devices.get(device)?.model ?? null;
-    const groups = this.#deps.groupsOf(device);
+    const groups = this.#deps.marks.groupsOf(device);
     const window = this.#deps.windows?.closed('install', { device, model, groups });
     if (window !== undefined) return { closed: window };
     const missing = availability.whyNot(device);
@@ -170,10 +157,10 @@ export class CampaignTurns {
    * do as they like once it is offered, so for them both have to be open.
    */
   windowWait(known: Device): Closed | undefined {
-    const { windows, groupsOf } = this.#deps;
+    const { windows, marks } = this.#deps;
     if (windows === undefined) return undefined;
     const { device, model } = known;
-    const concerned = { device, model, groups: groupsOf(device) };
+    const concerned = { device, model, groups: marks.groupsOf(device) };
     return (
       windows.closed('download', concerned) ??
       (asksFirst.includes(known.door) ? undefined : windows.closed('install', concerned))
@@ -200,7 +187,8 @@ export class CampaignTurns {
     const image = imageOf(run.campaign, execution);
     const known = this.#deps.devices.get(device);
     if (image === undefined || known === undefined) return undefined;
-    return this.#deps.verdicts?.refusalFor(image, known, run.campaign);
+    const { labels } = this.#deps.marks.of(known);
+    return this.#deps.verdicts.refusalFor(image, known, run.campaign, labels);
   }
 
   #deviceWait(run: CampaignRun, device: string, execution: Execution): TurnWait | undefined {
@@ -221,7 +209,7 @@ export class CampaignTurns {
     }
     const image = imageOf(run.campaign, execution);
     if (image !== undefined) {
-      const refusal = verdicts?.refusal(image);
+      const refusal = verdicts.refusal(image);
       if (refusal !== undefined) {
         const reason = `waits for firmware that can be trusted: ${refusal.code}, ${refusal.message}`;
         return { code: 'firmware', reason, isOfDevice: false };

@@ -48,8 +48,12 @@ export interface ExecutionsDeps {
   readonly wall: () => number;
   /** Told after every commit that changed something. */
   readonly changed: (campaign: string, device: string) => void;
-  /** What is committed with a success. */
-  readonly onSuccess?: (campaign: Campaign, device: string, execution: Execution) => Statement[];
+  readonly success: {
+    /** What is committed with one. */
+    readonly write: (campaign: Campaign, device: string, execution: Execution) => Statement[];
+    /** After that. */
+    readonly committed: (campaign: Campaign, device: string, execution: Execution) => void;
+  };
 }
 
 /** Executions made in one commit. */
@@ -167,13 +171,14 @@ export class Executions {
       try {
         await this.#deps.site.commit([
           ...decisionWrite(run.campaign, device, before, decision, writeTime),
-          ...(isSuccess ? (this.#deps.onSuccess?.(run.campaign, device, state) ?? []) : []),
+          ...(isSuccess ? this.#deps.success.write(run.campaign, device, state) : []),
         ]);
       } catch (error) {
         if (isHoldfastError(error, 'STORE_CONFLICT')) await this.#reread(run, device);
         throw error;
       }
       this.#set(run, device, state);
+      if (isSuccess) this.#deps.success.committed(run.campaign, device, state);
       this.#deps.changed(campaign, device);
       return decision;
     });

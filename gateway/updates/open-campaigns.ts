@@ -2,11 +2,13 @@
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { SiteStore } from '../store/site-store.js';
 import { Availability } from './availability.js';
+import { imageOf } from './campaign.js';
 import { CampaignGates } from './campaign-gates.js';
 import { CampaignPass, type CampaignPassDeps } from './campaign-pass.js';
-import { CampaignTurns, type FirmwareVerdicts } from './campaign-turns.js';
+import { CampaignTurns } from './campaign-turns.js';
 import { EmergencyStops } from './emergency-stop.js';
 import { type Executions, openExecutions } from './executions.js';
+import type { FirmwareVerdicts } from './firmware-releases.js';
 import { PlanAge } from './plan-age.js';
 import { PlanMarks } from './plan-marks.js';
 import type { SiteWindows } from './site-windows.js';
@@ -19,7 +21,7 @@ export interface CampaignsDeps extends Omit<CampaignPassDeps, 'time'> {
   /** Without them devices begin at any time. */
   readonly windows?: Pick<SiteWindows, 'closed'>;
   readonly clock: Clock;
-  readonly verdicts?: FirmwareVerdicts;
+  readonly verdicts: FirmwareVerdicts;
 }
 
 export interface Campaigns {
@@ -41,7 +43,7 @@ export const openCampaigns = async (
   deps: CampaignsDeps,
   { time, changed }: CampaignsOptions,
 ): Promise<Campaigns> => {
-  const { site, plan, devices, firmware, windows, clock, isFenced } = deps;
+  const { site, plan, devices, firmware, windows, clock, isFenced, verdicts } = deps;
   const marks = new PlanMarks();
   const current = plan.current();
   if (current !== undefined) marks.take(current);
@@ -55,6 +57,16 @@ export const openCampaigns = async (
       pass?.decided(campaign, device);
       changed();
     },
+    success: {
+      write: (campaign, device, execution) => {
+        const image = imageOf(campaign, execution);
+        return image === undefined ? [] : verdicts.successWrite(device, image);
+      },
+      committed: (campaign, device, execution) => {
+        const image = imageOf(campaign, execution);
+        if (image !== undefined) verdicts.succeeded(device, image);
+      },
+    },
   });
   const stops = await EmergencyStops.open({
     site,
@@ -62,16 +74,17 @@ export const openCampaigns = async (
     now: () => clock.now(),
   });
   const planAge = new PlanAge({ asOf: deps.asOf ?? (() => clock.now()), clock });
-  const gates = new CampaignGates({ plan, executions, stops, planAge, isFenced, clock, time });
+  const gates = new CampaignGates({
+    ...{ plan, executions, stops, planAge, isFenced, verdicts, clock, time },
+  });
   const turns = new CampaignTurns({
     ...{ devices, firmware, availability, executions, time },
     ...(windows && { windows }),
-    ...(deps.verdicts && { verdicts: deps.verdicts }),
-    groupsOf: (device) => marks.groupsOf(device),
+    ...{ verdicts, marks },
   });
   pass = new CampaignPass(
     { ...deps, time },
-    { executions, availability, marks, turns, gates, verify: async () => undefined },
+    { executions, availability, marks, turns, gates, verdicts },
   );
   return { executions, pass, turns, gates, stops };
 };

@@ -25,6 +25,7 @@ import {
 import { Outbox } from '../store/outbox.js';
 import { siteMigrations } from '../store/site-migrations.js';
 import { type SiteStore, siteStore } from '../store/site-store.js';
+import type { FirmwareVerdicts } from './firmware-releases.js';
 import { type MaintenanceWindow, SiteWindows } from './site-windows.js';
 import { Updates } from './updates.js';
 
@@ -136,6 +137,16 @@ export class HandFirmware {
   }
 }
 
+/** Trusts whatever the plan names: for tests of whose turn it is. */
+export const everythingTrusted: FirmwareVerdicts = {
+  take: async () => undefined,
+  isOld: () => false,
+  refusal: () => undefined,
+  refusalFor: () => undefined,
+  successWrite: () => [],
+  succeeded: () => undefined,
+};
+
 /** Cuts the power at one commit: right before it, or right after it and before anybody knows. */
 export interface Cut {
   readonly at: number;
@@ -145,7 +156,13 @@ export interface Cut {
 /** With windows it keeps to them, by the clocks of Berlin. */
 export const openTestSite = async (
   t: Test,
-  { windows }: { readonly windows?: readonly MaintenanceWindow[] } = {},
+  {
+    windows,
+    verdicts = everythingTrusted,
+  }: {
+    readonly windows?: readonly MaintenanceWindow[];
+    readonly verdicts?: FirmwareVerdicts;
+  } = {},
 ) => {
   const folder = await mkdtemp(join(tmpdir(), 'updates-'));
   const store = await openStore({ path: join(folder, 'site.db'), migrations: siteMigrations, log });
@@ -211,6 +228,7 @@ export const openTestSite = async (
         clock,
         log,
         isFenced: () => false,
+        verdicts,
         ...(windows && {
           windows: new SiteWindows(
             { clock },

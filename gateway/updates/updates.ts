@@ -36,6 +36,7 @@ import { reportExecution } from './execution-intake.js';
 import { notifyKind } from './execution-rows.js';
 import type { Execution, ExecutionEvent, ReportedStatus } from './execution-state.js';
 import type { Executions } from './executions.js';
+import type { FirmwareVerdicts } from './firmware-releases.js';
 import { olderStatus } from './older-status.js';
 import { type Campaigns, openCampaigns } from './open-campaigns.js';
 import { PassTimer } from './pass-timer.js';
@@ -63,6 +64,9 @@ export interface UpdatesDeps {
   /** Offers an update over a serial line; without it devices on lines wait. */
   readonly offerOnLine?: (device: string, job: JobExecutionPayload) => Promise<void>;
   readonly isFenced: () => boolean;
+  readonly verdicts: FirmwareVerdicts;
+  /** When the control plane was last known to have nothing newer, epoch ms; without it every plan counts as new. */
+  readonly asOf?: () => number | null;
   /** When updates may begin; without them at any time. */
   readonly windows?: Pick<SiteWindows, 'closed'>;
   readonly clock: Clock;

@@ -24,7 +24,12 @@ import { Revocations } from '../../trust/revocations.js';
 import { TargetTokens } from '../../trust/target-tokens.js';
 import type { Closed } from '../../updates/site-windows.js';
 import { Updates } from '../../updates/updates.js';
-import { campaignBody, firmwareBody, HandPlan } from '../../updates/updates-fixture.js';
+import {
+  campaignBody,
+  everythingTrusted,
+  firmwareBody,
+  HandPlan,
+} from '../../updates/updates-fixture.js';
 import { openDeviceDoor } from '../local/device-door.js';
 import { ddiRefusals, openDdiDoor } from './open-ddi-door.js';
 
@@ -90,6 +95,7 @@ export const openTestDdi = async (
       ...{ site, outbox, plan, devices, firmware, clock, log },
       isFenced: () => false,
       publish: async () => undefined,
+      verdicts: everythingTrusted,
       windows: { closed: () => closed },
     },
     { passAfterMs: 1 },

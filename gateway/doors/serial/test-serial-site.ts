@@ -28,6 +28,7 @@ import type { SiteStore } from '../../store/site-store.js';
 import type { AccessRefusal } from '../../trust/access-log.js';
 import { Revocations } from '../../trust/revocations.js';
 import { Updates } from '../../updates/updates.js';
+import { everythingTrusted } from '../../updates/updates-fixture.js';
 import type { SerialLineConfiguration } from './device-line.js';
 import { SerialDoor, type SerialDoorOptions } from './serial-door.js';
 
@@ -117,6 +118,7 @@ export const openSerialSite = async (
     publish: nobody,
     offerOnLine: (...offer) => door.offer(...offer),
     isFenced: () => fence.isFenced(),
+    verdicts: everythingTrusted,
     clock,
     log,
   });
