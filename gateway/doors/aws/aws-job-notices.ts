@@ -29,7 +29,14 @@ export interface AwsJobNoticesDeps {
 /** As many as AWS IoT tells of at once. */
 const mostTold = 10;
 
-/** Tells a device what it was not told yet; to be called for one device after the other. */
+/** To be called for one device after the other. */
+export interface AwsJobNotices {
+  /** Tells a device what it was not told yet. */
+  tell(device: string): Promise<void>;
+  /** It was answered with this one as the first: it need not be told of it. */
+  answered(first: ExecutionView): Promise<void>;
+}
+
 export const awsJobNotices = ({
   updates,
   site,
@@ -38,7 +45,7 @@ export const awsJobNotices = ({
   isConnected,
   documentOf,
   now,
-}: AwsJobNoticesDeps): ((device: string) => Promise<void>) => {
+}: AwsJobNoticesDeps): AwsJobNotices => {
   const timestamp = (): number => Math.floor(now() / 1_000);
 
   const send = async (
@@ -61,7 +68,7 @@ export const awsJobNotices = ({
     return jobs;
   };
 
-  return async (device) => {
+  const tell = async (device: string): Promise<void> => {
     if (!isConnected(device)) return;
     const pending = pendingOf(updates.executionsOf(device));
     const [first] = pending;
@@ -90,5 +97,13 @@ export const awsJobNotices = ({
     }
     // Afterwards: what is told twice because of a crash is better than what is not told at all.
     await site.commit([saveTold(device, due)]);
+  };
+  return {
+    tell,
+    async answered({ device, number }) {
+      const told = await toldOf(site, device);
+      const head = String(number);
+      if (told.head !== head) await site.commit([saveTold(device, { ...told, head })]);
+    },
   };
 };

@@ -77,7 +77,7 @@ export const toldOf = async ({ read }: AwsJobRows, device: string): Promise<AwsT
   )) ?? nothingTold;
 
 export const saveTold = (device: string, { list, head }: AwsTold): Statement =>
-  list === ''
+  list === '' && head === ''
     ? { sql: 'DELETE FROM aws_told WHERE device = ?', params: [device] }
     : {
         sql: 'INSERT OR REPLACE INTO aws_told (device, list, head) VALUES (?, ?, ?)',

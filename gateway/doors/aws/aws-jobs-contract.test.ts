@@ -315,6 +315,20 @@ t.test(
   },
 );
 
+t.test('a device that asked for the next one is not told of it besides', async (t) => {
+  const { start, plan } = await openJobsSite(t);
+  plan.set({ j1: jobBody(document) });
+  const life = await start();
+  await life.dispatch({
+    ...{ type: 'session', device: 'pi-1', session: 'first', connected: true, model: 'pi' },
+  });
+  await life.updates.settled();
+  // It was offered on the native topics, and turns out to speak these.
+  const { body } = await life.ask('pi-1', '$next/get');
+  t.equal(body.execution.jobId, 'j1');
+  t.match(await life.told(), [['notify', { jobs: { QUEUED: [{ jobId: 'j1' }] } }]]);
+});
+
 t.test('a device that is away is told when it is back', async (t) => {
   const { life, session, plan } = await openWithJob(t);
   await life.told();

@@ -58,12 +58,13 @@ const maxWaiting = 50;
 
 export const awsJobsDoor = (deps: AwsJobsDoorDeps): AwsJobsDoor => {
   const { updates, site, publish, documentOf, now } = deps;
-  const tell = awsJobNotices(deps);
+  const notices = awsJobNotices(deps);
   const turns = new Turns(maxWaiting);
   const runs = new AwsRuns(updates);
   const inFlight = new Map<string, number>();
   // One at a time comes from the outbox, and one from a session.
-  const tellInTurn = (device: string): Promise<void> => turns.take(device, () => tell(device), 10);
+  const tellInTurn = (device: string): Promise<void> =>
+    turns.take(device, () => notices.tell(device), 10);
   updates.tellThrough('aws', tellInTurn);
 
   const withWord = async (view: ExecutionView): Promise<AwsView> => ({
@@ -96,6 +97,7 @@ export const awsJobsDoor = (deps: AwsJobsDoorDeps): AwsJobsDoor => {
   const startNext = async (device: string, request: AwsJobsStartRequest): Promise<Answer> => {
     for (const view of pendingOf(updates.executionsOf(device))) {
       const before = await withWord(view);
+      await notices.answered(view);
       if (pendingStatusOf(view) === 'IN_PROGRESS') {
         return accepted({ execution: describe(before, documentOf(view)) });
       }
@@ -117,9 +119,9 @@ export const awsJobsDoor = (deps: AwsJobsDoorDeps): AwsJobsDoor => {
       request.includeJobDocument === false ? undefined : documentOf(view);
     if (job === nextAwsJob) {
       const [view] = pendingOf(updates.executionsOf(device));
-      return accepted(
-        view === undefined ? {} : { execution: describe(await withWord(view), documentFor(view)) },
-      );
+      if (view === undefined) return accepted({});
+      await notices.answered(view);
+      return accepted({ execution: describe(await withWord(view), documentFor(view)) });
     }
     const found = await find(device, job, request.executionNumber);
     if (found === undefined) return notFound(job);
@@ -179,12 +181,12 @@ export const awsJobsDoor = (deps: AwsJobsDoorDeps): AwsJobsDoor => {
       if (request.status === 'IN_PROGRESS' && version !== undefined) {
         await runs.versionReported(device, version);
       }
-      await tell(device);
+      await notices.tell(device);
       return { after: { view: outcome.view, word: after } };
     }
     if (!outcome.accepted && outcome.reason === 'not_found') return notFound(campaign.id);
     if (!outcome.accepted && outcome.reason === 'closed') return throttled;
-    await tell(device);
+    await notices.tell(device);
     return noTransition({ view: outcome.view ?? view, word }, request);
   };
 

@@ -59,6 +59,13 @@ export interface SdkDevice {
   jobs(operation: string, request: object): Promise<SdkAnswer>;
   watchJobs(): Promise<void>;
   nextJob(): Promise<string[]>;
+  /** Of version 1: has each job that comes told as the event `job`. */
+  takeJobs(): Promise<void>;
+  sayOfJob(
+    id: string,
+    verb: 'inProgress' | 'succeeded' | 'failed',
+    details?: object,
+  ): Promise<void>;
   /** The next event of this kind that was not asked for yet. */
   next(event: string): Promise<SdkEvent>;
   /** Those that have come and were not asked for. */
@@ -138,6 +145,8 @@ export const startSdkDevice = (t: Test, options: SdkDeviceOptions): SdkDevice =>
     jobs: as('jobs'),
     watchJobs: as('watchJobs'),
     nextJob: as('nextJob'),
+    takeJobs: as('takeJobs'),
+    sayOfJob: as('sayOfJob'),
     next: (event) =>
       withDeadline(Promise.race([find(event), gone]), limitMs, {
         doing: `waiting for ${event} of a device (${errors})`,

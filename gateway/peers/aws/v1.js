@@ -1,6 +1,6 @@
 /** A device on version 1 of the SDK: `thingShadow`, and `jobs` over a connection of its own. */
-import { once } from 'node:events';
 import sdk from 'aws-iot-device-sdk';
+import { jobsOf } from './v1-jobs.js';
 
 export const openDevice = ({ host, port, ca, cert, key, clientId, thing, clean }, tell) => {
   const settings = {
@@ -52,19 +52,7 @@ export const openDevice = ({ host, port, ca, cert, key, clientId, thing, clean }
     get: (_, token) => ask(shadows.get(thing, token)),
     update: (request) => ask(shadows.update(thing, request)),
     delete: (_, token) => ask(shadows.delete(thing, token)),
-    /** Asks for the next job, and says what was told of jobs until a message of its own had come back. */
-    async nextJob() {
-      const jobs = await open(sdk.jobs({ ...settings, clientId: `${clientId}-jobs` }));
-      const told = [];
-      jobs.subscribeToJobs(thing, (error, job) => told.push(error ?? job));
-      await new Promise((resolve) => jobs.startJobNotifications(thing, resolve));
-      const echo = `dt/${thing}/echo`;
-      jobs.subscribe(echo);
-      const back = once(jobs, 'message');
-      jobs.publish(echo, 'x');
-      await back;
-      return told.map(String);
-    },
+    ...jobsOf(() => open(sdk.jobs({ ...settings, clientId: `${clientId}-jobs` })), thing, tell),
     async disconnect() {
       for (const client of clients.splice(0)) {
         await new Promise((resolve) => client.end(false, resolve));
