@@ -79,6 +79,7 @@ const setUp = async (t: Test, answers: Answer[] = []) => {
         path: path('target'),
         urlOf: (url) => `http://127.0.0.1:${String((server.address() as AddressInfo).port)}${url}`,
         find: (sha256) => kept.find(sha256),
+        onRebuilt: () => undefined,
         onFallback: (error) => fallbacks.push(error),
       },
       { signal, firstRetryMs: 1 },

@@ -18,13 +18,15 @@ export interface DeltaFetch {
   readonly urlOf: (path: string) => string;
   /** Where the image with this digest stands; undefined when this device has it no more. */
   readonly find: (sha256: string) => Promise<string | undefined>;
+  /** Told when the image was made of one. */
+  readonly onRebuilt: (delta: JobDelta) => void;
   /** Told when one does not do; the next one is tried, or the whole image. */
   readonly onFallback: (error: string) => void;
 }
 
 /** Whether the image is there now: verified, under its name. Errors: the signal's reason. */
 export const fetchByDelta = async (fetch: DeltaFetch, options: FetchOptions): Promise<boolean> => {
-  const { job, path, urlOf, onFallback } = fetch;
+  const { job, path, urlOf, onFallback, onRebuilt } = fetch;
   for (const { delta, source } of await usable(fetch)) {
     const file = deltaPathOf(path, delta);
     try {
@@ -44,6 +46,7 @@ export const fetchByDelta = async (fetch: DeltaFetch, options: FetchOptions): Pr
         signal: options.signal,
       });
       await rm(file, { force: true });
+      onRebuilt(delta);
       return true;
     } catch (error) {
       options.signal.throwIfAborted();

@@ -17,6 +17,7 @@ import { KeptImages, keptImagesFolder } from './kept-images.js';
 import type {
   InstalledApp,
   Installing,
+  JobDelta,
   Release,
   Slot,
   Trial,
@@ -76,8 +77,10 @@ export class ImagePlatform implements UpdatePlatform {
     const path = this.#image(job);
     const onFallback = (error: string) =>
       log.warn({ job: job.id, error }, 'a delta does not do; another way is taken');
+    const onRebuilt = ({ fromSha256: from, sizeBytes }: JobDelta) =>
+      log.info({ job: job.id, from, sizeBytes }, 'the image was made of a delta');
     const find = (sha256: string) => this.#kept.find(sha256);
-    if (await fetchByDelta({ job, path, urlOf, find, onFallback }, options)) return;
+    if (await fetchByDelta({ job, path, urlOf, find, onFallback, onRebuilt }, options)) return;
     const { sha256, sizeBytes } = job;
     await fetchFirmware({ sha256, sizeBytes, path, url: () => urlOf(job.url) }, options);
   }
