@@ -204,6 +204,7 @@ export const openGateway = async (
   const topics = openMqttDoors({
     ...{ dispatch, shadows, publish, isHeard, isConnected, fence, lifecycles, clock, log },
     ...{ site, updates, urls, hears, httpsAddress, signaturesOf },
+    deltasOf: (sha256) => firmware.deltasOf(sha256),
   });
   const serial = new SerialDoor(
     {

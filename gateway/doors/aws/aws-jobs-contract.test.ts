@@ -383,6 +383,15 @@ t.test('a firmware campaign succeeds with a new connection and the new version',
       url: /^https:\/\/gateway:8443\/0+2\?pi-1&90000000$/,
       sha256: '2'.padStart(64, '0'),
       size_bytes: 10,
+      deltas: [
+        {
+          from_sha256: '1'.padStart(64, '0'),
+          url: /^https:\/\/gateway:8443\/d0+2\?pi-1&90000000$/,
+          format: 'zstd',
+          sha256: `d${'2'.padStart(63, '0')}`,
+          size_bytes: 4,
+        },
+      ],
       image_signatures: [{ key_id: 'k', scheme: 'ed25519', signature: 'ab' }],
     });
     await life.disconnect('pi-1', session);

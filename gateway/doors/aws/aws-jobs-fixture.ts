@@ -43,6 +43,12 @@ export const openJobsSite = async (t: Test) => {
         documentOf: awsJobDocument({
           urls: { path: ({ device, sha256 }, ttlMs) => `/${sha256}?${device}&${ttlMs}` },
           httpsAddress: () => 'https://gateway:8443',
+          deltasOf: (sha256) => [
+            {
+              ...{ from_sha256: '1'.padStart(64, '0'), from_version: '1', format: 'zstd' },
+              ...{ sha256: `d${sha256.slice(1)}`, size_bytes: 4, path: '/' },
+            },
+          ],
           signaturesOf: () => [{ key_id: 'k', scheme: 'ed25519', signature: 'ab' }],
         }),
         fence: { check: () => undefined, isFenced: () => fence.isFenced },
