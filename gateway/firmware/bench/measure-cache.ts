@@ -33,6 +33,7 @@ interface Files {
 const imageBytes = 5_000_000;
 const downloads = 50;
 const rounds = 3;
+const slowDownloads = 100;
 
 export const measureCache = async (
   { say }: { readonly say: (text: string) => void },
@@ -75,8 +76,15 @@ export const measureCache = async (
         });
       }
     }
+    say('slow downloads …');
     figures.push({
-      what: 'memory of the process, at most',
+      what: `memory with ${slowDownloads} that take 20 kB/s, at most`,
+      value: await slowMiB(files, startOurs),
+      unit: 'MiB',
+      baseline: { what: 'nginx', value: await slowMiB(files, startNginx) },
+    });
+    figures.push({
+      what: 'memory of the process under full load, at most',
       value: peakMiB(ours.pids[0] ?? 0),
       unit: 'MiB',
       baseline: { what: 'nginx', value: peakMiB(nginx.pids[0] ?? 0) },
@@ -85,6 +93,21 @@ export const measureCache = async (
   } finally {
     for (const host of hosts) await host.stop();
     await rm(folder, { recursive: true });
+  }
+};
+
+/** Of a process of its own, so that nothing of before counts. */
+const slowMiB = async (files: Files, start: (files: Files) => Promise<Host>): Promise<number> => {
+  const host = await start(files);
+  try {
+    const url = `https://127.0.0.1:${host.https}/image.bin?[1-${slowDownloads}]`;
+    const slow = ['--limit-rate', '20k', '--max-time', '6', '--parallel-max', `${slowDownloads}`];
+    const parallel = ['-s', '-k', '--parallel', '--parallel-immediate', ...slow];
+    // It ends by its time, which it calls a failure.
+    await promisify(execFile)('curl', [...parallel, '-o', '/dev/null', url]).catch(() => undefined);
+    return peakMiB(host.pids[0] ?? 0);
+  } finally {
+    await host.stop();
   }
 };
 
@@ -145,7 +168,7 @@ const startNginx = async ({ folder, key, chain }: Files): Promise<Host> => {
   );
   await writeFile(
     config,
-    `user root; daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log stderr warn;
+    `user root; daemon off; worker_processes 1; pid ${folder}/nginx-${https}.pid; error_log stderr warn;
 events { worker_connections 1024; }
 http { access_log off; sendfile on; tcp_nopush on; ${temporary.join(' ')}
   server { listen 127.0.0.1:${http}; listen 127.0.0.1:${https} ssl; root ${folder};

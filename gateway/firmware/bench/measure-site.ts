@@ -57,19 +57,18 @@ export const measureSite = async (
 interface Rest {
   readonly p50: number;
   readonly p99: number;
-  /** Over the WAN: what the probe publishes, and that both ends are there. */
+  /** Over the link: what the probe publishes, and that both ends are there. */
   readonly bytesPerS: number;
 }
-
-const wanBytes = ({ wan: { proxies } }: Fleet): number => proxies.link.bytes + proxies.https.bytes;
 
 const atRest = async (fleet: Fleet, probe: PublishProbe, seconds: number): Promise<Rest> => {
   // What came of the beginning is told first.
   await pause((seconds * 1_000) / 3);
   probe.take();
-  const before = wanBytes(fleet);
+  const { link } = fleet.wan.proxies;
+  const before = link.bytes;
   await pause(seconds * 1_000);
-  return { ...probe.take(), bytesPerS: (wanBytes(fleet) - before) / seconds };
+  return { ...probe.take(), bytesPerS: (link.bytes - before) / seconds };
 };
 
 const updateAll = async (
@@ -80,7 +79,9 @@ const updateAll = async (
 ): Promise<Figure[]> => {
   const gateway = fleet.child('gateway').pid;
   const cpuBefore = cpuSecondsOf(gateway);
-  const wanBefore = wanBytes(fleet);
+  const { link, https } = fleet.wan.proxies;
+  const linkBefore = link.bytes;
+  const httpsBefore = https.bytes;
   probe.take();
   const cloud = openCloudClient(await readProfile(fleet.folder('cli'), 'cloud'));
   try {
@@ -90,20 +91,21 @@ const updateAll = async (
       ...['campaign', 'create', 'bench', '--firmware', `${model}@2.0.0`],
       ...['--concurrency', `${devices}`, '--start'],
     );
-    let told = -1;
+    let shown = -1;
     for (;;) {
       const { progress } = await cloud.call(cloud.campaigns, cloud.campaigns.getCampaign, {
         name: 'campaigns/bench',
       });
       const succeeded = Number(progress?.succeeded ?? 0);
-      if (succeeded !== told) say(`  ${succeeded} of ${devices} confirmed`);
-      told = succeeded;
+      if (succeeded !== shown) say(`  ${succeeded} of ${devices} confirmed`);
+      shown = succeeded;
       if (succeeded >= devices) break;
       if (performance.now() - begun > limitMs) throw new Error('the campaign does not end');
       await pause(500);
     }
     const seconds = (performance.now() - begun) / 1_000;
-    const wan = wanBytes(fleet) - wanBefore - rest.bytesPerS * seconds;
+    const told = Math.max(0, link.bytes - linkBefore - rest.bytesPerS * seconds);
+    const wan = https.bytes - httpsBefore + told;
     const meanwhile = probe.take();
     const alone = imageBytes / wanBytesPerS;
     return [
@@ -131,6 +133,11 @@ const updateAll = async (
         value: meanwhile.p99,
         unit: 'ms',
         baseline: { what: 'at rest', value: rest.p99 },
+      },
+      {
+        what: 'of these, what both ends tell each other',
+        value: told / 1_000,
+        unit: 'kB',
       },
       { what: 'CPU of the gateway', value: cpuSecondsOf(gateway) - cpuBefore, unit: 's' },
       { what: 'memory of the gateway, at most', value: peakMiB(gateway), unit: 'MiB' },
