@@ -12,6 +12,9 @@ import { DeltaMaker } from './delta-maker.js';
 import { deltaRow, deltasOf, nextDelta } from './firmware-deltas.js';
 import { type FirmwareRow, requireFirmware } from './firmware-library.js';
 
+// A busy machine takes its time.
+t.setTimeout(180_000);
+
 const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const signal = AbortSignal.timeout(60_000);
 

@@ -1,5 +1,5 @@
 /**
- * Makes the deltas of firmware, one after the other, in a process of its own at the lowest priority: after an upload, and now and then for
+ * Makes the deltas of firmware, one after the other, in a process of its own at a low priority: after an upload, and now and then for
  * versions that devices have come to run. One that would not be worth its bytes is noted as such; what a restart cuts is begun anew.
  */
 import { createReadStream } from 'node:fs';

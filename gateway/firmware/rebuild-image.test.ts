@@ -13,6 +13,9 @@ import t, { type Test } from 'tap';
 import { FirmwareCache } from './firmware-cache.js';
 import { usableDeltas } from './rebuild-image.js';
 
+// A busy machine takes its time.
+t.setTimeout(180_000);
+
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const one = Buffer.concat([randomBytes(50_000), Buffer.alloc(50_000)]);

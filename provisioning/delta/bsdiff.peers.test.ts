@@ -18,6 +18,9 @@ import {
 } from './delta-format.js';
 import { encodeDelta } from './encode-delta.js';
 
+// A busy machine takes its time.
+t.setTimeout(180_000);
+
 /** A program as both kinds of machines have them, and the same linked anew: every address in it has moved. */
 const program = await readFile(process.execPath).then((bytes) =>
   bytes.subarray(20_000_000, 21_500_000),

@@ -33,8 +33,8 @@ const encode = async ({ source, target, delta, ...options }: DeltaOrder) => {
   return made;
 };
 
-// Whatever else the machine has to do comes first.
-setPriority(19);
+// Whatever else the machine has to do comes first, but it gets on where there is always something.
+setPriority(10);
 // Its stdin ends with whoever started it, however that ended.
 process.stdin.on('end', () => process.exit(1)).resume();
 try {

@@ -1,6 +1,6 @@
 /**
  * The one format of deltas (decisions/0004-delta-format.md): a bsdiff whose control, diff and extra bytes follow each other in one stream
- * (`ENDSLEY/BSDIFF43`), the whole of it under brotli with a window of 16 MiB at most.
+ * (`ENDSLEY/BSDIFF43`), the whole of it under brotli (RFC 7932, so with a window of 16 MiB at most).
  *
  * The stream: the magic, the image's size, then controls until the image is whole. A control is three numbers, `diff` bytes that are added
  * to as many of the source, `extra` bytes that are copied, and by how much the position in the source then moves. A number has 8 bytes,

@@ -11,6 +11,9 @@ import { controlOf, deltaFormat, headerOf, readNumber, writeNumber } from './del
 import { encodeDelta } from './encode-delta.js';
 import { makeDelta } from './make-delta.js';
 
+// A busy machine takes its time.
+t.setTimeout(180_000);
+
 const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 const openFolder = async (t: Test) => {
@@ -81,7 +84,7 @@ t.test('what is made of source and delta is the target, whatever they are', asyn
       const delta = await readFile(path('made'));
       t.ok((await apply(source, delta, promised(target))).equals(Buffer.from(target)));
     }),
-    { numRuns: 150 },
+    { numRuns: 100 },
   );
 });
 
@@ -212,7 +215,7 @@ t.test('whatever is done to a delta, the image is right or refused by name', asy
       }
       t.same((await readdir(folder)).sort(), ['delta', 'source']);
     }),
-    { numRuns: 400 },
+    { numRuns: 250 },
   );
 });
 

@@ -43,7 +43,7 @@ export const encodeDelta = async (
   try {
     await pipeline(
       Readable.from(pieces, { objectMode: false }),
-      createBrotliCompress(compression(target.length, { quality, windowBits: 24 })),
+      createBrotliCompress(compression(target.length, { quality, windowBits })),
       guard,
       createWriteStream(path, { mode: 0o600 }),
     );
@@ -62,8 +62,11 @@ export const encodeDelta = async (
 
 const tooLarge = new Error('too large');
 
+/** 4 MiB: a larger window takes the decoder's memory, and gains nothing with deltas, which are nothing but zeros over long stretches. */
+const windowBits = 22;
+
 /** Enough to tell which of two is smaller. */
-const quick = { quality: 5, windowBits: 22 };
+const quick = { quality: 5, windowBits };
 
 const compression = (sizeBytes: number, { quality, windowBits }: typeof quick) => ({
   params: {

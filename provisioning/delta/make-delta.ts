@@ -1,5 +1,5 @@
 /**
- * Makes a delta in a process of its own, at the lowest priority: it takes seconds for a megabyte of image, and memory of about six times
+ * Makes a delta in a process of its own, at a low priority: it takes seconds for a megabyte of image, and memory of about six times
  * the source and four times the image, which is all given back at its end.
  */
 import { rm, stat } from 'node:fs/promises';

@@ -2,6 +2,9 @@ import fc from 'fast-check';
 import t from 'tap';
 import { suffixArray } from './suffix-array.js';
 
+// A busy machine takes its time.
+t.setTimeout(180_000);
+
 const plainly = (text: Uint8Array): number[] =>
   Array.from(text, (_, i) => i).sort((a, b) => Buffer.compare(text.subarray(a), text.subarray(b)));
 

@@ -4,13 +4,16 @@ import { copyFile, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { deltaFormat, digestOfNothing } from '@holdfast/provisioning/delta/delta-format';
-import { makeDelta } from '@holdfast/provisioning/delta/make-delta';
+import { deltaFormat } from '@holdfast/provisioning/delta/delta-format';
+import { encodeDelta } from '@holdfast/provisioning/delta/encode-delta';
 import t, { type Test } from 'tap';
 import { fetchByDelta } from './fetch-by-delta.js';
 import { KeptImages } from './kept-images.js';
 import { makeDirectory } from './update-fixture.js';
 import type { JobDelta, UpdateJob } from './update-state.js';
+
+// A busy machine takes its time.
+t.setTimeout(180_000);
 
 const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const signal = AbortSignal.timeout(120_000);
@@ -31,21 +34,20 @@ const setUp = async (t: Test, answers: Answer[] = []) => {
   await writeFile(path('before'), before);
   await writeFile(path('image'), image);
   const served = new Map<string, Buffer>();
-  const deltaFrom = async (source: string | null): Promise<JobDelta> => {
-    const order = { source, target: path('image'), delta: path('delta') };
-    const made = await makeDelta(order, { signal });
+  const deltaFrom = async (source: Buffer): Promise<JobDelta> => {
+    const made = await encodeDelta(source, image, path('delta'));
     const bytes = await readFile(path('delta'));
     served.set(`/${made?.sha256}`, bytes);
     return {
-      fromSha256: source === null ? digestOfNothing : sha256Of(before),
+      fromSha256: sha256Of(source),
       url: `/${made?.sha256}`,
       format: deltaFormat,
       sha256: made?.sha256 ?? '',
       sizeBytes: bytes.length,
     };
   };
-  const small = await deltaFrom(path('before'));
-  const compressed = await deltaFrom(null);
+  const small = await deltaFrom(before);
+  const compressed = await deltaFrom(Buffer.alloc(0));
   const asked: string[] = [];
   const server = createServer((request, response) => {
     asked.push(request.url ?? '');
