@@ -181,7 +181,8 @@ export const openGateway = async (
     offerOnLine: (...offer) => serial.offer(...offer),
     isFenced: () => fence.isFenced(),
     verdicts: releases,
-    asOf: () => trust.revocationAge.status().asOf,
+    // As devices know it, who cannot know what their gateway heard since; the control plane issues heads anew twice a day.
+    asOf: () => plan.current()?.head.issued_at ?? null,
     windows,
     clock,
     log,

@@ -1,4 +1,7 @@
-/** The metadata that firmware is signed with, as devices fetch it to verify by themselves: the head of the plan as it was signed, and its documents. */
+/**
+ * What devices judge firmware by for themselves: the head of the plan as it was signed, and of what it names the metadata that firmware is
+ * signed with, the images, the campaigns that install them, and the policy.
+ */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type PlanHead, planHead } from '@holdfast/protos/link/plan-documents';
 import type { Database } from '@holdfast/provisioning/storage/database';
@@ -7,7 +10,7 @@ import * as v from 'valibot';
 export interface PlannedMetadata {
   /** The JWS of the plan's head. */
   readonly head: string;
-  /** Documents of kind `metadata` in canonical JSON: their SHA-256 is what the head names. */
+  /** In canonical JSON: their SHA-256 is what the head names. */
   readonly documents: readonly string[];
 }
 
@@ -26,14 +29,19 @@ export const readPlannedMetadata = async (read: Database): Promise<PlannedMetada
   }
 };
 
+const told: readonly string[] = ['metadata', 'firmware', 'policy', 'campaign'];
+
 const documentsOf = async (read: Database, head: PlanHead): Promise<string[] | undefined> => {
-  const named = head.documents.filter(({ kind }) => kind === 'metadata');
+  const named = head.documents.filter(({ kind }) => told.includes(kind));
   if (named.length === 0) return [];
-  const rows = await read.all<{ sha256: string; content: string }>(
-    `SELECT sha256, content FROM plan_documents WHERE sha256 IN (${named.map(() => '?').join(', ')})`,
-    named.map(({ sha256 }) => sha256),
+  const rows = await read.all<{ sha256: string; content: string; is_job: number }>(
+    `SELECT sha256, content,
+            json_extract(content, '$.kind') = 'campaign'
+              AND json_array_length(content, '$.body.firmware') = 0 AS is_job
+     FROM plan_documents WHERE sha256 IN (SELECT value FROM json_each(?))`,
+    [JSON.stringify(named.map(({ sha256 }) => sha256))],
   );
-  const contents = new Map(rows.map(({ sha256, content }) => [sha256, content]));
-  const documents = named.flatMap(({ sha256 }) => contents.get(sha256) ?? []);
-  return documents.length === named.length ? documents : undefined;
+  if (rows.length < new Set(named.map(({ sha256 }) => sha256)).size) return undefined;
+  // What a plain job says to its devices is not for the others.
+  return rows.filter(({ is_job }) => is_job === 0).map(({ content }) => content);
 };
