@@ -2,11 +2,13 @@
 import { X509Certificate } from 'node:crypto';
 import * as grpc from '@grpc/grpc-js';
 import { fromServiceError } from '@holdfast/protos/errors/service-error';
+import { AuditClient } from '@holdfast/protos/gen/holdfast/v1/audit';
 import { CampaignsClient } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import { CommandsClient } from '@holdfast/protos/gen/holdfast/v1/commands';
 import { DevicesClient } from '@holdfast/protos/gen/holdfast/v1/devices';
 import { EnrollmentClient } from '@holdfast/protos/gen/holdfast/v1/enrollment';
 import { FirmwareClient } from '@holdfast/protos/gen/holdfast/v1/firmware';
+import { GroupsClient } from '@holdfast/protos/gen/holdfast/v1/groups';
 import { ShadowsClient } from '@holdfast/protos/gen/holdfast/v1/shadows';
 import { SitesClient } from '@holdfast/protos/gen/holdfast/v1/sites';
 import { UsersClient } from '@holdfast/protos/gen/holdfast/v1/users';
@@ -23,11 +25,13 @@ type UnaryMethod<Request, Response> = (
 ) => grpc.ClientUnaryCall;
 
 export interface CloudClient {
+  readonly audit: AuditClient;
   readonly campaigns: CampaignsClient;
   readonly commands: CommandsClient;
   readonly devices: DevicesClient;
   readonly enrollment: EnrollmentClient;
   readonly firmware: FirmwareClient;
+  readonly groups: GroupsClient;
   readonly shadows: ShadowsClient;
   readonly sites: SitesClient;
   /** Of the fleet's root, hexadecimal: what a device is told to trust. */
@@ -50,11 +54,13 @@ export const openCloudClient = (profile: Profile): CloudClient => {
   metadata.set('authorization', `Bearer ${profile.token}`);
   const options = { 'grpc.max_receive_message_length': 16 * 1024 * 1024 };
   const clients = {
+    audit: new AuditClient(profile.address, credentials, options),
     campaigns: new CampaignsClient(profile.address, credentials, options),
     commands: new CommandsClient(profile.address, credentials, options),
     devices: new DevicesClient(profile.address, credentials, options),
     enrollment: new EnrollmentClient(profile.address, credentials, options),
     firmware: new FirmwareClient(profile.address, credentials, options),
+    groups: new GroupsClient(profile.address, credentials, options),
     shadows: new ShadowsClient(profile.address, credentials, options),
     sites: new SitesClient(profile.address, credentials, options),
     users: new UsersClient(profile.address, credentials, options),

@@ -8,7 +8,7 @@ import type { LifecycleAction } from '@holdfast/protos/semantics/lifecycle';
 import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import * as v from 'valibot';
 import type { JsonObject } from './arguments.js';
-import type { ExecutionRow, SiteCampaignRow } from './commands/campaigns.js';
+import type { ExecutionRow, SiteCampaignRow } from './commands/campaign/campaign-rows.js';
 import { type ClaimWish, claimsAtOnce, type OpenClaimRow } from './commands/claims.js';
 import type { CertificateRow } from './commands/device-life.js';
 import type { DeviceRow } from './commands/devices.js';

@@ -71,7 +71,14 @@ const commandGroups: Readonly<Record<string, () => Promise<AddCommands>>> = {
   shadow: async () => (await import('./commands/shadow/shadow-commands.js')).addShadowCommands,
   firmware: async () =>
     (await import('./commands/firmware/firmware-commands.js')).addFirmwareCommands,
-  campaign: async () => (await import('./commands/campaigns.js')).addCampaignCommands,
+  campaign: async () =>
+    (await import('./commands/campaign/campaign-commands.js')).addCampaignCommands,
+  job: async () => (await import('./commands/campaign/campaign-commands.js')).addJobCommands,
+  group: async () => (await import('./commands/groups.js')).addGroupCommands,
+  stop: async () => (await import('./commands/emergency.js')).addStopCommand,
+  lift: async () => (await import('./commands/emergency.js')).addLiftCommand,
+  stops: async () => (await import('./commands/emergency.js')).addStopsCommand,
+  audit: async () => (await import('./commands/audit.js')).addAuditCommands,
   command: async () => (await import('./commands/device-requests.js')).addDeviceRequestCommands,
   clock: async () => (await import('./commands/clock.js')).addClockCommands,
   user: async () => (await import('./commands/users.js')).addUserCommands,

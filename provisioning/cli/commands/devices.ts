@@ -14,6 +14,7 @@ import { deviceAtGateway, listDevices, resolveDeviceName } from '../device-name.
 import { inNaturalOrder } from '../natural-order.js';
 import { ago, type Column } from '../terminal.js';
 import { addClaimCommands } from './claims.js';
+import { addLabelCommand } from './device-labels.js';
 import { addDeviceLifeCommands } from './device-life.js';
 import { addImportCommand } from './import-devices.js';
 import { idOf } from './sites.js';
@@ -24,6 +25,7 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
 
   addClaimCommands(device, context);
   addImportCommand(device, context);
+  addLabelCommand(device, context);
   addTargetTokenCommand(device, context);
 
   device

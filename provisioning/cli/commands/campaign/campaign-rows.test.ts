@@ -1,6 +1,6 @@
 import { CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import t from 'tap';
-import { progressOf } from './campaigns.js';
+import { progressOf } from './campaign-rows.js';
 
 const none = {
   total: 0n,

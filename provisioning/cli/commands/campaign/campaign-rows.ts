@@ -1,0 +1,152 @@
+/** Campaigns and what belongs to them in words, for people and for programs: the numbers of the wire mean nothing to anybody. */
+import {
+  type Campaign,
+  type CampaignPhase,
+  type CampaignProgress,
+  CampaignState,
+  campaignStateToJSON,
+  type Execution,
+  type ExecutionStatus,
+  type ExecutionStep,
+  executionStatusToJSON,
+  phaseStateToJSON,
+  type SiteProgress,
+} from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import { idOf } from '../sites.js';
+
+export const stateOf = (campaign: Pick<Campaign, 'state'>): string =>
+  campaignStateToJSON(campaign.state).replace('CAMPAIGN_STATE_', '').toLowerCase();
+
+export const statusOf = (status: ExecutionStatus): string =>
+  executionStatusToJSON(status).replace('EXECUTION_STATUS_', '').toLowerCase();
+
+export const phaseStateOf = (phase: Pick<CampaignPhase, 'state'>): string =>
+  phaseStateToJSON(phase.state).replace('PHASE_STATE_', '').toLowerCase();
+
+export type CampaignRow = Omit<Campaign, 'state' | 'phases'> & {
+  readonly state: string;
+  readonly progress_text: string;
+  readonly phases: readonly (Omit<CampaignPhase, 'state'> & { readonly state: string })[];
+};
+
+export const rowOf = (campaign: Campaign): CampaignRow => ({
+  ...campaign,
+  state: stateOf(campaign),
+  phases: campaign.phases.map((phase) => ({ ...phase, state: phaseStateOf(phase) })),
+  progress_text: progressOf(campaign),
+});
+
+/** What it installs, or that it is a job. */
+export const contentOf = (campaign: Pick<Campaign, 'images' | 'document'>): string =>
+  campaign.document === undefined ? campaign.images.map(idOf).join(', ') : 'job';
+
+export const overOf = (p: CampaignProgress | undefined): bigint =>
+  p === undefined
+    ? 0n
+    : p.succeeded + p.unproven + p.failed + p.rolledBack + p.cancelled + p.superseded;
+
+/** What a person reads of it: where nothing was counted, why. */
+export const progressOf = (campaign: Pick<Campaign, 'progress' | 'state'>): string => {
+  const p = campaign.progress;
+  if (p === undefined || p.total === 0n) return emptyProgress(campaign.state);
+  const parts: [string, bigint][] = [
+    ['queued', p.queued],
+    ['in progress', p.inProgress],
+    ['succeeded', p.succeeded],
+    ['unproven', p.unproven],
+    ['failed', p.failed],
+    ['rolled back', p.rolledBack],
+    ['cancelled', p.cancelled],
+    ['superseded', p.superseded],
+  ];
+  const counts = parts.filter(([, count]) => count > 0n).map(([name, count]) => `${count} ${name}`);
+  return [`${overOf(p)} of ${p.total} done`, ...counts].join(' · ');
+};
+
+const emptyProgress = (state: CampaignState): string => {
+  if (state === CampaignState.CAMPAIGN_STATE_DRAFT) return 'not started';
+  if (state === CampaignState.CAMPAIGN_STATE_SCHEDULED) return 'waits for its start time';
+  if (state === CampaignState.CAMPAIGN_STATE_COMPLETED) {
+    return 'no device matched: check its model, --site, --group, --label, --device and --from-version';
+  }
+  if (state === CampaignState.CAMPAIGN_STATE_CANCELLED) return 'cancelled before a site reported';
+  return 'no site has reported yet';
+};
+
+/** An execution as both APIs show it. */
+export interface ExecutionRow {
+  readonly device: string;
+  readonly status: string;
+  readonly attempt: number;
+  readonly from_version: string | null;
+  readonly to_version: string;
+  readonly error: string | null;
+  /** Why it is not offered now, where that is known. */
+  readonly waits_for?: string | null;
+  /** Counts from 1; the control plane's alone. */
+  readonly phase?: number;
+  readonly door?: string | null;
+  readonly number?: number | null;
+}
+
+/** A campaign as the gateway shows it: what it has of it, executions counted by status. */
+export interface SiteCampaignRow {
+  readonly campaign: string;
+  readonly version: string;
+  readonly state: string;
+  readonly executions: Readonly<Record<string, number>>;
+}
+
+export const executionRowOf = (execution: Execution): ExecutionRow => ({
+  device: execution.device.replace(/^sites\//, '').replace('/devices/', '/'),
+  status: statusOf(execution.status),
+  attempt: execution.attempt,
+  from_version: execution.fromVersion || null,
+  to_version: execution.toVersion,
+  error: execution.error || null,
+  phase: execution.phase,
+  door: execution.door || null,
+  number: execution.number || null,
+});
+
+export interface StepRow {
+  readonly device: string;
+  readonly time: Date | undefined;
+  readonly receive_time: Date | undefined;
+  readonly status: string;
+  readonly attempt: number;
+  readonly to_version: string;
+  readonly door: string | null;
+  readonly error: string | null;
+}
+
+export const stepRowOf = (step: ExecutionStep): StepRow => ({
+  device: (step.execution.split('/').at(-1) ?? '').replace(':', '/'),
+  time: step.time,
+  receive_time: step.receiveTime,
+  status: statusOf(step.status),
+  attempt: step.attempt,
+  to_version: step.toVersion,
+  door: step.door || null,
+  error: step.error || null,
+});
+
+/** Where a site stands, in a word or two. */
+export const siteStateOf = (site: SiteProgress): string => {
+  if (site.pausedBy !== '') return `paused by ${site.pausedBy}: ${site.pauseReason}`;
+  if (site.settled) return 'through';
+  if (!site.reporting) return 'not heard of yet';
+  return site.waitsFor === '' ? 'goes on' : site.waitsFor;
+};
+
+export const statusColour = (status: string) => {
+  if (status === 'succeeded') return 'green';
+  if (status === 'failed' || status === 'rolled_back') return 'red';
+  return status === 'unproven' ? 'yellow' : undefined;
+};
+
+export const stateColour = (state: string) => {
+  if (state === 'completed' || state === 'done') return 'green';
+  if (state === 'paused') return 'yellow';
+  return state === 'cancelled' || state === 'cancelling' ? 'dim' : undefined;
+};
