@@ -114,7 +114,13 @@ const counted = async ({ engine: { read } }: StoreUnderTest, campaign: string) =
       phases: byPhase.map(pickCounts),
       sitePhases: bySite.map((row) => [row.phase, pickCounts(row)]),
       entered: byPhase.map(({ entered_count }) => entered_count),
-      sites: [own.site_count, own.reporting_count, own.settled_count, own.paused_count],
+      sites: [
+        own.site_count,
+        own.reporting_count,
+        own.settled_count,
+        own.paused_count,
+        own.targeted_count,
+      ],
       steps: rows.reduce((sum, row) => sum + row.steps, 0),
     },
     scanned: {
@@ -129,6 +135,7 @@ const counted = async ({ engine: { read } }: StoreUnderTest, campaign: string) =
         sites.filter(({ reporting }) => reporting === 1).length,
         sites.filter(({ settled }) => settled === 1).length,
         sites.filter(({ paused_by }) => paused_by !== '').length,
+        sites.reduce((sum, { targeted }) => sum + targeted, 0),
       ],
       steps: steps.length,
     },

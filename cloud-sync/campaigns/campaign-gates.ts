@@ -135,6 +135,8 @@ const isPassed = (
   if (phase.judged_by !== 'fleet' || row.passed_at !== null || gates[index + 1] === undefined) {
     return false;
   }
+  // What a site has made and was not heard of yet may be of this phase.
+  if (campaign.total < campaign.targeted_count) return false;
   // A site that was not heard of has not succeeded, and one that has not begun the phase may have devices in it still.
   const heard = Math.min(campaign.reporting_count, row.entered_count);
   if (heard === 0 || heard * 100 < phase.success_percent * campaign.site_count) return false;

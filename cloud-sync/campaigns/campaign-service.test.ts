@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { inflateRawSync } from 'node:zlib';
 import { fromServiceError } from '@holdfast/protos/errors/service-error';
 import {
   Campaign,
@@ -8,7 +7,7 @@ import {
 } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import t from 'tap';
 import { type CloudUnderTest, cloudUnderTest } from '../testing/cloud-under-test.js';
-import { dial, enrolStandIn, StandInLog } from '../testing/gateway-stand-in.js';
+import { connectSite } from '../testing/site-stand-in.js';
 import { uploadImage } from '../testing/upload-image.js';
 
 const image = Buffer.from('an image');
@@ -52,44 +51,6 @@ const cancel = (cloud: CloudUnderTest) =>
 const get = (cloud: CloudUnderTest) =>
   cloud.call(cloud.campaigns, cloud.campaigns.getCampaign, { name: 'campaigns/c1' });
 
-/** A connected gateway with a log of its state. */
-const connect = async (
-  t: { teardown(end: () => unknown): unknown },
-  cloud: CloudUnderTest,
-  site: string,
-  { replace = false, epoch = 1n }: { replace?: boolean; epoch?: bigint } = {},
-) => {
-  const gateway = await enrolStandIn(cloud, site, { replace });
-  const state = new StandInLog('state');
-  const link = dial(gateway);
-  t.teardown(() => link.close());
-  link.hello({ journal: [state.position], epoch });
-  await link.next('welcome');
-  const report = async (...entries: Parameters<StandInLog['batch']>[0][number][]) => {
-    link.say({ $case: 'journal', value: await state.batch(entries) });
-    await link.next('journalCommitted');
-  };
-  /** The bodies of the plan's documents, by kind and id. */
-  const plan = async (): Promise<Map<string, { body: Record<string, unknown> }>> => {
-    const { jws } = await link.next('planHead');
-    const head = JSON.parse(Buffer.from(jws.split('.')[1] ?? '', 'base64url').toString());
-    const wanted: { sha256: string }[] = head.documents;
-    link.say({
-      $case: 'documentsWanted',
-      value: { sha256: wanted.map(({ sha256 }) => Buffer.from(sha256, 'hex')) },
-    });
-    const found = new Map<string, { body: Record<string, unknown> }>();
-    while (found.size < wanted.length) {
-      for (const { content } of (await link.next('documents')).documents) {
-        const document = JSON.parse(inflateRawSync(content).toString());
-        found.set(`${document.kind}/${document.id}`, document);
-      }
-    }
-    return found;
-  };
-  return { gateway, link, report, plan };
-};
-
 const watch = (cloud: CloudUnderTest) => {
   const call = cloud.campaigns.watchCampaign({ name: 'campaigns/c1' }, cloud.metadata);
   const seen: Campaign[] = [];
@@ -116,7 +77,7 @@ t.test(
   async (t) => {
     const cloud = await cloudUnderTest(t);
     await uploadImage(cloud, image);
-    const { report, plan } = await connect(t, cloud, 'a');
+    const { report, plan } = await connectSite(t, cloud, 'a');
     t.notOk((await plan()).has('campaign/c1'));
     const created = await create(cloud);
     t.match(created, {
@@ -169,7 +130,7 @@ t.test('cancels at every site, and at once where there is nothing to cancel', as
   await create(cloud);
   t.equal((await cancel(cloud)).state, CampaignState.CAMPAIGN_STATE_CANCELLED, 'a draft');
 
-  const { report, plan } = await connect(t, cloud, 'a');
+  const { report, plan } = await connectSite(t, cloud, 'a');
   await plan();
   // A site without a gateway has nobody who could say that it is through.
   await cloud.call(cloud.sites, cloud.sites.createSite, { siteId: 'empty', site: undefined });
@@ -201,10 +162,10 @@ t.test('cancels at every site, and at once where there is nothing to cancel', as
 t.test('waits for sites that join later, and no longer for one that is deleted', async (t) => {
   const cloud = await cloudUnderTest(t);
   await uploadImage(cloud, image);
-  const first = await connect(t, cloud, 'a');
+  const first = await connectSite(t, cloud, 'a');
   await create(cloud);
   await start(cloud);
-  const later = await connect(t, cloud, 'b');
+  const later = await connectSite(t, cloud, 'b');
   t.ok((await later.plan()).has('campaign/c1'), 'a new site has it in its first plan');
   await first.report(settled);
   t.equal((await get(cloud)).state, CampaignState.CAMPAIGN_STATE_RUNNING);
@@ -215,8 +176,8 @@ t.test('waits for sites that join later, and no longer for one that is deleted',
 t.test('goes only to the sites that it names', async (t) => {
   const cloud = await cloudUnderTest(t);
   await uploadImage(cloud, image);
-  const named = await connect(t, cloud, 'a');
-  const other = await connect(t, cloud, 'b');
+  const named = await connectSite(t, cloud, 'a');
+  const other = await connectSite(t, cloud, 'b');
   await named.plan();
   await create(cloud, {
     target: CampaignTarget.fromPartial({
@@ -237,11 +198,11 @@ t.test('goes only to the sites that it names', async (t) => {
 t.test('counts once what a gateway and its successor both report', async (t) => {
   const cloud = await cloudUnderTest(t);
   await uploadImage(cloud, image);
-  const first = await connect(t, cloud, 'a');
+  const first = await connectSite(t, cloud, 'a');
   await create(cloud);
   await start(cloud);
   await first.report(execution('d1', 'queued'), execution('d1', 'failed'));
-  const second = await connect(t, cloud, 'a', { replace: true, epoch: 2n });
+  const second = await connectSite(t, cloud, 'a', { replace: true, epoch: 2n });
   await second.report(targeted(1), execution('d1', 'queued'));
   t.match((await get(cloud)).progress, { total: 1n, queued: 0n, failed: 1n });
   await second.report(execution('d1', 'succeeded'), settled);

@@ -26,7 +26,9 @@ export const registerSiteStandingEffects = (deps: CampaignEffectsDependencies): 
   effects.register('state', 'campaign_targeted', async (context, entries) => {
     // Devices may come to be targeted after the site was through.
     for (const { body } of context.isFenced ? [] : entries) {
-      await move(context, body.campaign, { reporting: 1, settled: 0 });
+      await move(context, body.campaign, {
+        ...{ reporting: 1, settled: 0, targeted: body.executions },
+      });
     }
     return undefined;
   });

@@ -9,7 +9,14 @@ export type CampaignSiteRow = Selectable<Schema['campaign_sites']>;
 export type SiteStanding = Partial<
   Pick<
     CampaignSiteRow,
-    'settled' | 'reporting' | 'phase' | 'pause_reason' | 'paused_by' | 'paused_at' | 'waits_for'
+    | 'settled'
+    | 'reporting'
+    | 'targeted'
+    | 'phase'
+    | 'pause_reason'
+    | 'paused_by'
+    | 'paused_at'
+    | 'waits_for'
   >
 >;
 
@@ -56,6 +63,7 @@ const newSite = (campaign: string, site: string): CampaignSiteRow => ({
   site_id: site,
   settled: 0,
   reporting: 0,
+  targeted: 0,
   phase: 0,
   pause_reason: '',
   paused_by: '',
@@ -87,6 +95,7 @@ export const moveSite = async (
   await countSites(db, key.campaign, {
     reporting_count: after.reporting - before.reporting,
     settled_count: after.settled - before.settled,
+    targeted_count: after.targeted - before.targeted,
     paused_count: Number(after.paused_by !== '') - Number(before.paused_by !== ''),
   });
   for (let phase = before.phase; phase < after.phase; phase += 1) {
@@ -111,6 +120,7 @@ export const leaveSites = async (
       site_count: -1,
       reporting_count: -row.reporting,
       settled_count: -row.settled,
+      targeted_count: -row.targeted,
       paused_count: -Number(row.paused_by !== ''),
     });
     await db
@@ -125,7 +135,12 @@ export const leaveSites = async (
 
 const deleting = (db: Kysely<Schema>) => db.deleteFrom('campaign_sites');
 
-type SiteCounter = 'site_count' | 'reporting_count' | 'settled_count' | 'paused_count';
+type SiteCounter =
+  | 'site_count'
+  | 'reporting_count'
+  | 'settled_count'
+  | 'paused_count'
+  | 'targeted_count';
 
 const countSites = async (
   db: Kysely<Schema>,

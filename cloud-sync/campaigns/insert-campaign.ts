@@ -75,6 +75,7 @@ export const insertCampaign = async (
       reporting_count: 0,
       settled_count: 0,
       paused_count: 0,
+      targeted_count: 0,
     })
     .onConflict((c) => c.column('campaign_id').doNothing())
     .executeTakeFirst();

@@ -39,9 +39,13 @@ export interface CampaignControlColumns {
   reporting_count: number;
   settled_count: number;
   paused_count: number;
+  /** Executions that its sites say they made. */
+  targeted_count: number;
 }
 
 export interface CampaignSiteColumns {
+  /** Executions that it says it made. */
+  targeted: number;
   /** It has said how many executions it made. */
   reporting: number;
   /** The phase it has begun last, from 1; 0 before the first. */
@@ -248,3 +252,16 @@ const steps = (schema: SchemaModule): Compilable[] => [
 ];
 
 export const campaignControlTables: PortableMigration = { name: 'campaign-control', steps };
+
+/** How many executions the sites say there are, so that nothing is judged by the first few that were heard of. */
+export const campaignTargetedColumns: PortableMigration = {
+  name: 'campaign-targeted',
+  steps: (schema) => [
+    schema
+      .alterTable('campaigns')
+      .addColumn('targeted_count', 'bigint', (c) => c.notNull().defaultTo(0)),
+    schema
+      .alterTable('campaign_sites')
+      .addColumn('targeted', 'bigint', (c) => c.notNull().defaultTo(0)),
+  ],
+};

@@ -1,6 +1,6 @@
 /** The schema's steps in the order in which they run. A released step is never edited or moved: a new one is added at the end. */
 import { auditTables } from './audit-tables.js';
-import { campaignControlTables } from './campaign-control-tables.js';
+import { campaignControlTables, campaignTargetedColumns } from './campaign-control-tables.js';
 import { campaignTables } from './campaign-tables.js';
 import { clockTables } from './clock-tables.js';
 import { commandTables } from './command-tables.js';
@@ -42,4 +42,5 @@ export const migrations: readonly PortableMigration[] = [
   firmwareMetadataTables,
   groupTables,
   campaignControlTables,
+  campaignTargetedColumns,
 ];

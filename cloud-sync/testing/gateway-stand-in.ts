@@ -126,22 +126,27 @@ export class StandInLink {
 
   /** The next message of this kind; those before it of other kinds stay for later. */
   async next<C extends Said['$case']>($case: C, timeoutMs = 10_000): Promise<ValueOf<C>> {
-    for (;;) {
-      const at = this.#inbox.findIndex((message) => message.$case === $case);
-      // What `$case` says it is, it is.
-      if (at >= 0) return this.#inbox.splice(at, 1)[0]?.value as ValueOf<C>;
+    await this.arrived([$case], timeoutMs);
+    const at = this.#inbox.findIndex((message) => message.$case === $case);
+    // What `$case` says it is, it is.
+    return this.#inbox.splice(at, 1)[0]?.value as ValueOf<C>;
+  }
+
+  /** Resolves when a message of one of these kinds has come and was not taken. */
+  async arrived(cases: readonly Said['$case'][], timeoutMs = 10_000): Promise<void> {
+    while (!cases.some(($case) => this.has($case))) {
       await withDeadline(
         (signal) =>
           Promise.race([
             once(this.#said, 'said', { signal }),
             this.ended.then(({ details }) => {
-              if (!this.has($case)) {
-                throw new Error(`the link ended (${details}) without ${$case}`);
+              if (!cases.some(($case) => this.has($case))) {
+                throw new Error(`the link ended (${details}) without ${cases.join()}`);
               }
             }),
           ]),
         timeoutMs,
-        { doing: `waiting for ${$case}` },
+        { doing: `waiting for ${cases.join()}` },
       );
     }
   }

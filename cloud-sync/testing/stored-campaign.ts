@@ -33,6 +33,7 @@ export const storedCampaign = (
   reporting_count: 0,
   settled_count: 0,
   paused_count: 0,
+  targeted_count: 0,
   ...set,
 });
 

@@ -84,7 +84,11 @@ export const openUpload = (api: ApiUnderTest) => {
 export const uploadImage = (
   api: ApiUnderTest,
   image: Uint8Array,
-  named?: { readonly model?: string; readonly version?: string },
+  named?: {
+    readonly model?: string;
+    readonly version?: string;
+    readonly security_counter?: number;
+  },
 ): Promise<FirmwareImage> => {
   const { call, stored, send } = openUpload(api);
   send(...signatureOf(api, image, named), manifestOf(image, named));
