@@ -8,6 +8,7 @@ import type {
   CampaignBody,
   FirmwareBody,
   FirmwareDelta,
+  PlanDocument,
 } from '@holdfast/protos/link/plan-documents';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
@@ -71,6 +72,7 @@ export class HandPlan {
   set(
     campaigns: Record<string, CampaignBody>,
     firmware: readonly FirmwareBody[] = [firmwareBody()],
+    others: readonly Omit<PlanDocument, 'revision'>[] = [],
   ): void {
     this.#revision += 1;
     const before = this.#view;
@@ -99,6 +101,8 @@ export class HandPlan {
         revision,
         body,
       })),
+      // Kind and body belong together as they came.
+      ...others.map((document) => ({ ...document, revision }) as PlanDocument),
     ]);
     for (const listener of this.#listeners) listener(changesBetween(before, this.#view));
   }
@@ -159,9 +163,12 @@ export const openTestSite = async (
   {
     windows,
     verdicts = everythingTrusted,
+    asOf,
   }: {
     readonly windows?: readonly MaintenanceWindow[];
     readonly verdicts?: FirmwareVerdicts;
+    /** When the control plane was last heard; without it all the time. */
+    readonly asOf?: () => number | null;
   } = {},
 ) => {
   const folder = await mkdtemp(join(tmpdir(), 'updates-'));
@@ -178,11 +185,12 @@ export const openTestSite = async (
   /** One life of the gateway's program. */
   const start = async (
     deliver: (message: OutboundMessage) => void = () => undefined,
-    cut?: Cut,
+    first?: Cut,
     /** What is to be told how devices are told, before there is anything to tell. */
     opening: (parts: { site: SiteStore; devices: Devices; updates: Updates }) => void = () =>
       undefined,
   ) => {
+    let cut = first;
     let commits = 0;
     let isDead = false;
     let die = (): void => undefined;
@@ -229,6 +237,7 @@ export const openTestSite = async (
         log,
         isFenced: () => false,
         verdicts,
+        ...(asOf && { asOf }),
         ...(windows && {
           windows: new SiteWindows(
             { clock },
@@ -285,6 +294,10 @@ export const openTestSite = async (
       outbox,
       close,
       dead,
+      /** Cuts the power at one of the commits to come, 1 for the next. */
+      cutAt: (at: number, when: Cut['when']): void => {
+        cut = { at: commits + at, when };
+      },
       get isDead() {
         return isDead;
       },

@@ -109,9 +109,10 @@ const look = (
 ): PhaseDecision => {
   let state = heedPlan(before, counts, campaign);
   if (campaign.state !== 'running') return decided(state, campaign);
-  const errors = state.paused === null ? tooManyErrors(state, counts, campaign) : undefined;
-  if (errors !== undefined) {
-    state = { ...state, paused: { by: pausedByErrors, reason: errors } };
+  if (state.paused === null) {
+    const reason =
+      tooManyErrors(state, counts, campaign) ?? tooLittleSuccess(state, counts, campaign);
+    if (reason !== undefined) state = { ...state, paused: { by: pausedByErrors, reason } };
   }
   if (state.paused !== null) return decided(state, campaign);
   for (;;) {
@@ -165,11 +166,12 @@ const decided = (state: PhaseState, campaign: PhasedCampaign): PhaseDecision => 
 
 /** What keeps the campaign from its next phase; undefined when nothing does. */
 const gate = (
-  { phase, since }: PhaseState,
+  state: PhaseState,
   counts: readonly PhaseCounts[],
   campaign: PhasedCampaign,
   now: number,
 ): PhaseWait | undefined => {
+  const { phase, since } = state;
   const next = campaign.phases[phase + 1];
   if (next === undefined) return undefined;
   const name = `phase ${phase + 2} of ${campaign.phases.length}`;
@@ -183,7 +185,7 @@ const gate = (
     if (now < until) {
       return { code: 'duration', reason: `waits for the time of ${name}`, until };
     }
-    if (current.judged_by === 'site' && !isReached(current, counts[phase] ?? {}, campaign)) {
+    if (current.judged_by === 'site' && !isPassed(state, counts, campaign)) {
       const reason = `waits for ${current.success_percent} % success in phase ${phase + 1} before ${name}`;
       return { code: 'success', reason, until: null };
     }
@@ -229,6 +231,33 @@ export const isReached = (
 ): boolean => {
   const { total, succeeded } = tallyOf(counts, campaign);
   return succeeded * 100 >= success_percent * total;
+};
+
+/** Whether the present phase has its success, or somebody went on without it. */
+const isPassed = (
+  { phase, forgiven }: PhaseState,
+  counts: readonly PhaseCounts[],
+  campaign: PhasedCampaign,
+): boolean => {
+  const current = campaign.phases[phase];
+  const own = counts[phase] ?? {};
+  if (current === undefined || isReached(current, own, campaign)) return true;
+  const { total } = tallyOf(own, campaign);
+  return (forgiven[phase]?.over ?? 0) >= total;
+};
+
+/** Everything is over and the phase has not the success that it wants: nothing but a person will get it further. */
+const tooLittleSuccess = (
+  state: PhaseState,
+  counts: readonly PhaseCounts[],
+  campaign: PhasedCampaign,
+): string | undefined => {
+  const current = campaign.phases[state.phase];
+  const isLast = state.phase + 1 >= campaign.phases.length;
+  if (current === undefined || isLast || current.judged_by === 'fleet') return undefined;
+  const { total, over, succeeded } = tallyOf(counts[state.phase] ?? {}, campaign);
+  if (over < total || isPassed(state, counts, campaign)) return undefined;
+  return `${succeeded} of ${total} succeeded in phase ${state.phase + 1}, and ${current.success_percent} % have to`;
 };
 
 const tooManyErrors = (
