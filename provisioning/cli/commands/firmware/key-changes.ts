@@ -45,7 +45,10 @@ export const addKeyChanges = (keys: Command, context: () => CommandContext): voi
 
   withSigningOptions(keys.command('renew [roles...]'))
     .description('let roles hold longer; without any, all whose keys are here')
-    .option('--expires-days <n>', 'until when they hold from now on', '365')
+    .option(
+      '--expires-days <n>',
+      'until when they hold from now on (default: 730 for root and targets, 365 for the others)',
+    )
     .action((roles: string[], options: RenewOptions) => renew(context(), roles, options));
 
   withSigningOptions(keys.command('sign-root'))
@@ -104,7 +107,7 @@ const delegate = async (
 };
 
 interface RenewOptions extends SigningOptions {
-  readonly expiresDays: string;
+  readonly expiresDays?: string;
 }
 
 const renew = async (
@@ -114,7 +117,8 @@ const renew = async (
 ): Promise<void> => {
   const signing = await openSigning(context, options);
   const { desk } = signing;
-  const expiresAt = expiryIn(context, expiresDays);
+  const expiryOf = (role: string): number =>
+    expiryIn(context, expiresDays ?? (role === 'root' || role === 'targets' ? '730' : '365'));
   const all = ['root', 'targets', ...desk.targets().delegations.map(({ name }) => name)];
   const canSign = (role: string): boolean => desk.signersOf(role).some((id) => desk.isHeld(id));
   const roles = named.length > 0 ? named : all.filter(canSign);
@@ -126,6 +130,7 @@ const renew = async (
         data: { next: 'holdfast firmware keys list shows whose keys it takes' },
       });
     }
+    const expiresAt = expiryOf(role);
     signed.push(
       role === 'root'
         ? await desk.changeRoot((content) => ({ ...content, expiresAt }))
