@@ -2,10 +2,8 @@
  * The jobs topics of AWS IoT: each request is read as strictly as there and answered on its own topic, `$next` literally, to the client
  * that asked and to nobody else. Jobs are the executions of the site's campaigns, as many as were offered to the device.
  */
+import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import {
-  type AwsExecutionState,
-  type AwsJobsErrorCode,
-  type AwsJobsParsed,
   type AwsJobsStartRequest,
   type AwsJobUpdateRequest,
   parseAwsJobGet,
@@ -29,6 +27,17 @@ import {
   statusOf,
   summaryOf,
 } from './aws-execution.js';
+import {
+  type Answer,
+  accepted,
+  answer,
+  internal,
+  noTransition,
+  notFound,
+  noUpdateOfNext,
+  rejected,
+  throttled,
+} from './aws-job-answers.js';
 import { type AwsJobNoticesDeps, awsJobNotices } from './aws-job-notices.js';
 import { awsJobReport } from './aws-job-report.js';
 import { type AwsWord, saveWord, wordOf } from './aws-job-rows.js';
@@ -44,11 +53,6 @@ export interface AwsJobsDoor {
   connected(device: string, sessionId: string): Promise<void>;
   /** Its classic shadow says what it runs. */
   versionReported(device: string, version: string): Promise<void>;
-}
-
-interface Answer {
-  readonly outcome: 'accepted' | 'rejected';
-  readonly body: object;
 }
 
 /** Requests of one connection that are being worked on, as with shadows. */
@@ -229,6 +233,7 @@ export const awsJobsDoor = (deps: AwsJobsDoorDeps): AwsJobsDoor => {
         await updates.heard(device, 'aws');
         await reply(message, await turns.take(device, () => answerTo(topic, payload)));
       } catch (error) {
+        if (isHoldfastError(error, 'REQUEST_THROTTLED')) return await reply(message, throttled);
         // What may go well another time is thrown on: the publish is not acknowledged, and comes again.
         finalReasonOf(error);
         await reply(message, internal);
@@ -248,34 +253,3 @@ export const awsJobsDoor = (deps: AwsJobsDoorDeps): AwsJobsDoor => {
     versionReported: (device, version) => runs.versionReported(device, version),
   };
 };
-
-/** What was asked is answered so, unless it could not be read. */
-const answer = async <T>(
-  parsed: AwsJobsParsed<T>,
-  work: (request: T) => Promise<Answer>,
-): Promise<Answer> => (parsed.ok ? work(parsed.value) : rejected(parsed.code, parsed.message));
-
-const accepted = (body: object): Answer => ({ outcome: 'accepted', body });
-
-const rejected = (
-  code: AwsJobsErrorCode,
-  message: string,
-  executionState?: AwsExecutionState,
-): Answer => ({
-  outcome: 'rejected',
-  body: { code, message, ...(executionState && { executionState }) },
-});
-
-const notFound = (job: string): Answer =>
-  rejected('ResourceNotFound', `There is no execution of the job '${job}'`);
-
-const noTransition = (of: AwsView, { status }: AwsJobUpdateRequest): Answer => {
-  const state = stateOf(of);
-  const message = `An execution that is ${state.status} cannot become ${status}`;
-  return rejected('InvalidStateTransition', message, state);
-};
-
-/** Which one that is may have changed since the device asked: an update names the job. */
-const noUpdateOfNext = rejected('InvalidTopic', 'An update names the job, not $next');
-const throttled = rejected('RequestThrottled', 'Too many requests; ask again in a moment');
-const internal = rejected('InternalError', 'The request could not be carried out');

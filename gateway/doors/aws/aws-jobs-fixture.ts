@@ -3,7 +3,13 @@ import type { CampaignBody } from '@holdfast/protos/link/plan-documents';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import type { Test } from 'tap';
 import type { InboundMessage, OutboundMessage } from '../../broker/broker.js';
-import { campaignBody, firmwareBody, log, openTestSite } from '../../updates/updates-fixture.js';
+import {
+  type Cut,
+  campaignBody,
+  firmwareBody,
+  log,
+  openTestSite,
+} from '../../updates/updates-fixture.js';
 import { openAwsDoor } from './aws-door.js';
 import { awsJobDocument } from './aws-job-document.js';
 
@@ -32,9 +38,9 @@ export const openJobsSite = async (t: Test) => {
     void sent.push({ topic, to, qos, body: JSON.parse(Buffer.from(payload).toString()) });
 
   /** One life of the gateway's program, with the door. */
-  const start = async () => {
+  const start = async (cut?: Cut) => {
     let door: ReturnType<typeof openAwsDoor> | undefined;
-    const life = await site.start(undefined, undefined, ({ site, devices, updates }) => {
+    const life = await site.start(undefined, cut, ({ site, devices, updates }) => {
       door = openAwsDoor({
         ...{ site, updates, publish, log, now: clock.now },
         shadows: { handle: async () => undefined },
@@ -84,6 +90,9 @@ export const openJobsSite = async (t: Test) => {
     };
     return {
       ...life,
+      get isDead() {
+        return life.isDead;
+      },
       door: opened,
       settle,
       send,
@@ -133,3 +142,15 @@ export const openJobsSite = async (t: Test) => {
 };
 
 export type JobsLife = Awaited<ReturnType<Awaited<ReturnType<typeof openJobsSite>>['start']>>;
+
+/** What a plain job of the tests says. */
+export const document = { operation: 'clean', deep: { list: [1, null, 'é'] } };
+
+/** With one campaign, a plain job unless it is changed, and a device that is there. */
+export const openWithJob = async (t: Test, changes: Partial<CampaignBody> = {}) => {
+  const site = await openJobsSite(t);
+  site.plan.set({ j1: jobBody(document, changes) });
+  const life = await site.start();
+  const session = await life.connect('pi-1');
+  return { ...site, life, session };
+};
