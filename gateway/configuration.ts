@@ -338,6 +338,11 @@ export const gatewayConfiguration = configuration({
       description:
         'Devices that load firmware at once; more are told to come again in a moment. Each takes 512 KiB of memory where it is slow',
     }),
+    makeDeltas: flag({
+      default: false,
+      description:
+        'Whether the gateway makes deltas between images that it holds where the plan has none: for devices behind slow radio. It takes minutes of a core and ten times the memory of an image, at a low priority',
+    }),
   }),
   pkcs11: section(
     'The key of the site CA in a hardware token; by default it lies in the data folder. To be set before the enrolment.',

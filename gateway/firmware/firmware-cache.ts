@@ -2,6 +2,7 @@
  * The firmware of the site: each image is fetched once over the WAN, whoever wants it, and kept under its digest. Nobody gets one that
  * was not verified since this start; what a running campaign needs, or somebody has pinned, is never evicted.
  */
+import { rename } from 'node:fs/promises';
 import type { Agent } from 'node:https';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { FirmwareBody, FirmwareDelta } from '@holdfast/protos/link/plan-documents';
@@ -193,10 +194,38 @@ export class FirmwareCache {
 
   /** The deltas of an image that devices can have here, smallest first. */
   deltasOf(sha256: string): FirmwareDelta[] {
-    const body = this.#wants.get(sha256)?.body ?? this.#deps.notes?.get(sha256)?.body;
-    return (body === undefined ? [] : usableDeltas(body, () => true))
+    const noted = this.#deps.notes?.get(sha256)?.body;
+    const body = this.#wants.get(sha256)?.body ?? noted;
+    if (body === undefined) return [];
+    // Those that were made here stand in the notes alone.
+    const byFile = new Map(
+      [...(noted?.deltas ?? []), ...(body.deltas ?? [])].map((delta) => [delta.sha256, delta]),
+    );
+    return usableDeltas({ ...body, deltas: [...byFile.values()] }, () => true)
       .filter((delta) => this.#images.has(delta.sha256))
       .slice(0, mostDeltasTold);
+  }
+
+  /**
+   * Takes in a delta that was made here of two images that are held, from a file beside them. False: the image is wanted no more, or there
+   * is no room.
+   */
+  async adopt(sha256: string, delta: FirmwareDelta, path: string): Promise<boolean> {
+    const image = this.#wants.get(sha256);
+    const { notes } = this.#deps;
+    if (image === undefined || notes === undefined || !this.#images.has(sha256)) return false;
+    try {
+      await this.#room.make(delta.size_bytes, image, [sha256, delta.from_sha256]);
+    } catch (error) {
+      if (isHoldfastError(error, 'STORE_FULL')) return false;
+      throw error;
+    }
+    const body = notes.get(sha256)?.body ?? image.body;
+    await rename(path, this.#images.pathOf(delta.sha256));
+    this.#images.add(delta.sha256, delta.size_bytes);
+    await notes.remember({ ...body, deltas: [...(body.deltas ?? []), delta] });
+    this.#tell(delta.sha256);
+    return true;
   }
 
   /** An image to serve; undefined when it is not here. STORE_UNAVAILABLE when it cannot be read now. */
@@ -340,8 +369,9 @@ export class FirmwareCache {
     const { sha256, size_bytes: sizeBytes } = body;
     this.#wants.arrived(sha256);
     this.#deps.log.info({ sha256, sizeBytes }, 'a firmware image is here and verified');
-    this.#tell(sha256);
+    // Whoever is told may want to know what it is.
     await this.#deps.notes?.remember(body).catch((err: unknown) => this.#noteFailed(err));
+    this.#tell(sha256);
   }
 
   #noteFailed(err: unknown): void {

@@ -10,6 +10,7 @@ import type { SiteWindows } from '../updates/site-windows.js';
 import { FirmwareCache } from './firmware-cache.js';
 import { ImageNotes } from './image-notes.js';
 import { ImageServer } from './image-server.js';
+import { SiteDeltas } from './site-deltas.js';
 import { nextUrgentAt, wantedImages } from './wanted-images.js';
 
 export interface OpenFirmwareDeps {
@@ -73,6 +74,12 @@ export const openFirmware = async (
     stop();
     clearTimeout(timer);
   });
+  if (configuration.makeDeltas) {
+    const folder = join(dataDir, 'firmware-deltas');
+    const deltas = new SiteDeltas({ cache: firmware, notes, log }, { folder });
+    await deltas.open();
+    onClose('deltas of firmware', () => deltas.close());
+  }
   return { firmware, images: new ImageServer({ firmware, log }, configuration) };
 };
 
