@@ -300,7 +300,7 @@ export const openGateway = async (
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serial, telemetry, trust },
-          ...{ windows, panel },
+          ...{ windows, panel, updates },
           certificates: gatewayRenewal,
         }),
     },

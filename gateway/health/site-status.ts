@@ -8,6 +8,7 @@ import type { GatewayRecord } from '../trust/gateway-identity.js';
 import type { CertificateState } from '../trust/gateway-renewal.js';
 import type { Trust } from '../trust/open-trust.js';
 import type { SiteWindows } from '../updates/site-windows.js';
+import type { Updates } from '../updates/updates.js';
 
 export interface SiteStatusSources {
   readonly version: string;
@@ -21,6 +22,7 @@ export interface SiteStatusSources {
   readonly certificates: { states(): readonly CertificateState[] };
   readonly panel: Pick<Panel, 'states'>;
   readonly windows: Pick<SiteWindows, 'states' | 'zone' | 'isTimeMissing'>;
+  readonly updates: Pick<Updates, 'controls'>;
   readonly telemetry: { status(): { readonly droppedPoints: number } };
 }
 
@@ -57,6 +59,7 @@ export const siteStatus = (sources: SiteStatusSources): object => {
     })),
     firmware: { bytes: firmware.bytes, problem: firmware.problem ?? null },
     serial_lines: sources.serial.lines().map(lineView),
+    emergency_stops: sources.updates.controls.emergencyStops(),
     windows: windowsView(sources.windows),
     gpio_lines: sources.panel.states(),
     telemetry: { dropped_points: sources.telemetry.status().droppedPoints },

@@ -53,6 +53,17 @@ const statusAnswer = v.looseObject({
       ),
     }),
   ),
+  emergency_stops: v.optional(
+    v.array(
+      v.looseObject({
+        of: v.picklist(['site', 'fleet']),
+        by: v.string(),
+        reason: v.string(),
+        at: v.number(),
+      }),
+    ),
+    [],
+  ),
   gpio_lines: v.optional(
     v.array(v.looseObject({ name: v.string(), role: v.string(), problem: v.nullable(v.string()) })),
     [],
@@ -89,6 +100,7 @@ const campaignsAnswer = v.object({
       version: v.string(),
       state: v.string(),
       executions: v.record(v.string(), v.number()),
+      waits_for: v.optional(v.nullable(v.looseObject({ reason: v.string() })), null),
     }),
   ),
 });

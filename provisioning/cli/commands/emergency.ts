@@ -3,6 +3,13 @@ import type { EmergencyStop } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import type { Command } from 'commander';
 import type { CommandContext } from '../context.js';
 import { ago, type Column } from '../terminal.js';
+import {
+  liftAtSite,
+  listStopsAtSite,
+  pauseAtSite,
+  resumeAtSite,
+  stopAtSite,
+} from './campaign/at-site.js';
 import { idOf } from './sites.js';
 
 interface StopOptions {
@@ -21,7 +28,12 @@ export const addStopCommand = (program: Command, context: () => CommandContext):
     .option('--site <id...>', 'only at these sites')
     .requiredOption('--reason <text>', 'why: whoever finds everything stopped has to know')
     .action(async (options: StopOptions) => {
-      const { terminal, cloud } = context();
+      const { terminal, cloud, asksGateway } = context();
+      if (asksGateway) {
+        return options.campaign === undefined
+          ? stopAtSite(context(), options.reason)
+          : pauseAtSite(context(), options.campaign, options.reason);
+      }
       const client = await cloud();
       if (options.campaign !== undefined) {
         const name = `campaigns/${options.campaign}`;
@@ -59,7 +71,12 @@ export const addLiftCommand = (program: Command, context: () => CommandContext):
     .option('--site <id...>', 'what was stopped at these sites')
     .option('--reason <text>', 'why', '')
     .action(async (options: StopOptions) => {
-      const { terminal, cloud } = context();
+      const { terminal, cloud, asksGateway } = context();
+      if (asksGateway) {
+        return options.campaign === undefined
+          ? liftAtSite(context(), options.reason)
+          : resumeAtSite(context(), options.campaign);
+      }
       const client = await cloud();
       if (options.campaign !== undefined) {
         const resumed = await client.call(client.campaigns, client.campaigns.resumeCampaign, {
@@ -90,7 +107,8 @@ export const addStopsCommand = (program: Command, context: () => CommandContext)
     .command('stops')
     .description('what is stopped now, here or at the sites themselves')
     .action(async () => {
-      const { terminal, cloud, now } = context();
+      const { terminal, cloud, asksGateway, now } = context();
+      if (asksGateway) return listStopsAtSite(context());
       const client = await cloud();
       const { stops } = await client.call(client.campaigns, client.campaigns.listEmergencyStops, {
         pageSize: 1000,

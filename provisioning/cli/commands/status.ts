@@ -4,6 +4,7 @@ import { wallTime } from '../../time/wall-time.js';
 import type { CommandContext } from '../context.js';
 import type { GatewayStatus } from '../gateway-client.js';
 import { ago } from '../terminal.js';
+import { stopLines } from './campaign/at-site.js';
 import { listSites, showSites } from './sites.js';
 
 export const addStatusCommand = (program: Command, context: () => CommandContext): void => {
@@ -26,6 +27,7 @@ export const addStatusCommand = (program: Command, context: () => CommandContext
         ['plan', `${status.plan.revision} (${status.plan.state})`],
         ['devices', `${status.devices.online} of ${status.devices.total} online`],
         ['revocations', revocationsOf(status, now())],
+        ...stopLines(status.emergency_stops, now()),
         ...windowsOf(status),
         ...status.gpio_lines.map(
           ({ name, role, problem }) => [`gpio ${name}`, `${role} ${problem ?? 'works'}`] as const,

@@ -95,6 +95,8 @@ export interface SiteCampaignRow {
   readonly version: string;
   readonly state: string;
   readonly executions: Readonly<Record<string, number>>;
+  /** Why it offers nothing, or goes no further. */
+  readonly waits_for: { readonly reason: string } | null;
 }
 
 export const executionRowOf = (execution: Execution): ExecutionRow => ({

@@ -6,6 +6,7 @@ import { parseCount } from '../../arguments.js';
 import type { CloudClient } from '../../cloud-client.js';
 import type { CommandContext } from '../../context.js';
 import { idOf } from '../sites.js';
+import { pauseAtSite, resumeAtSite } from './at-site.js';
 import { rowOf, stateOf } from './campaign-rows.js';
 import type { Kind } from './create.js';
 import { nextStep } from './show-campaign.js';
@@ -54,9 +55,11 @@ export const addControlCommands = (
     .description('offer nothing new until it is resumed; what devices have begun goes on')
     .option('--reason <text>', 'why', '')
     .action((id: string, { reason }: { reason: string }) =>
-      act(id, (client, name) =>
-        client.call(client.campaigns, client.campaigns.pauseCampaign, { name, reason }),
-      ),
+      context().asksGateway
+        ? pauseAtSite(context(), id, reason)
+        : act(id, (client, name) =>
+            client.call(client.campaigns, client.campaigns.pauseCampaign, { name, reason }),
+          ),
     );
 
   parent
@@ -64,13 +67,15 @@ export const addControlCommands = (
     .description('go on, also at the sites that paused it because of errors')
     .option('--reason <text>', 'why', '')
     .action((id: string, { reason }: { reason: string }) =>
-      act(
-        id,
-        (client, name) =>
-          client.call(client.campaigns, client.campaigns.resumeCampaign, { name, reason }),
-        undefined,
-        watching,
-      ),
+      context().asksGateway
+        ? resumeAtSite(context(), id)
+        : act(
+            id,
+            (client, name) =>
+              client.call(client.campaigns, client.campaigns.resumeCampaign, { name, reason }),
+            undefined,
+            watching,
+          ),
     );
 
   parent

@@ -6,6 +6,7 @@ import { type CommandContext, collect } from '../../context.js';
 import { inNaturalOrder } from '../../natural-order.js';
 import { ago, type Column } from '../../terminal.js';
 import { idOf } from '../sites.js';
+import { countsText, showAtSite } from './at-site.js';
 import {
   eachSite,
   eachStep,
@@ -61,7 +62,8 @@ export const addListCommands = (
     .command('get <id>')
     .description('whom it is for, and how far it is, by phase and site')
     .action(async (id: string) => {
-      const { terminal, cloud, now } = context();
+      const { terminal, cloud, asksGateway, now } = context();
+      if (asksGateway) return showAtSite(context(), id);
       const client = await cloud();
       const campaign = await getCampaign(client, id);
       const sites: SiteProgress[] = [];
@@ -138,11 +140,9 @@ const siteCampaignColumns: readonly Column<SiteCampaignRow>[] = [
   { title: 'STATE', value: (row) => row.state },
   {
     title: 'DEVICES',
-    value: (row) =>
-      Object.entries(row.executions)
-        .map(([status, count]) => `${count} ${status.replace('_', ' ')}`)
-        .join(' · ') || 'no device matches so far',
+    value: (row) => countsText(row.executions),
   },
+  { title: 'WAITS', value: (row) => row.waits_for?.reason },
 ];
 
 const executionColumns: readonly Column<ExecutionRow>[] = [
