@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { PlanDocument } from '@holdfast/protos/link/plan-documents';
+import { TestReleases } from '@holdfast/provisioning/firmware/test-releases';
 import { createTestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import t, { type Test } from 'tap';
 import { openFirmwareRecord } from './firmware-record.js';
@@ -23,16 +25,18 @@ const setUp = async (
     hardware = 'b',
     now = Date.now(),
     firstRoot,
+    releases = new TestReleases(),
   }: {
     version?: string;
     securityCounter?: number;
     hardware?: string;
     now?: number | null;
     firstRoot?: TestPlan;
+    releases?: TestReleases;
   } = {},
 ) => {
   const directory = await makeDirectory();
-  const plan = new TestPlan(fleet);
+  const plan = new TestPlan(fleet, releases);
   let answer = { head: '', documents: [] as readonly string[] };
   const server = createServer((_, response) => response.end(JSON.stringify(answer)));
   server.listen(0, '127.0.0.1');
@@ -107,6 +111,22 @@ t.test('does not need to know the time, but then no date is checked', async (t) 
   await t.rejects(device.check(offer(device), { head: { expires_at: 1_000 } }), {
     code: 'FIRMWARE_FROZEN',
   });
+});
+
+t.test('goes by the policy of the plan where metadata has expired', async (t) => {
+  const hourMs = 3_600_000;
+  const releases = new TestReleases({ expiresAt: Date.now() - hourMs });
+  const device = await setUp(t, { releases });
+  const job = offer(device);
+  await t.rejects(device.check(job), { code: 'FIRMWARE_METADATA_EXPIRED' });
+  const within = (expired_metadata_grace_ms: number): PlanChange => ({
+    plan: (documents): PlanDocument[] => [
+      ...documents,
+      { kind: 'policy', id: 'policy', revision: 1, body: { expired_metadata_grace_ms } },
+    ],
+  });
+  await device.check(job, within(2 * hourMs));
+  await t.rejects(device.check(job, within(hourMs / 2)), { code: 'FIRMWARE_METADATA_EXPIRED' });
 });
 
 type Kind = 'metadata' | 'firmware' | 'campaign';

@@ -27,14 +27,15 @@ export interface PlanChange {
 const dayMs = 86_400_000;
 
 export class TestPlan {
-  readonly releases = new TestReleases();
+  readonly releases: TestReleases;
   readonly fleet: TestFleet;
   readonly #added: TestRelease[] = [];
   readonly #campaigns = new Map<string, CampaignBody>();
   revision = 0;
 
-  constructor(fleet: TestFleet) {
+  constructor(fleet: TestFleet, releases = new TestReleases()) {
     this.fleet = fleet;
+    this.releases = releases;
   }
 
   add(manifest: TestManifest): TestRelease {
