@@ -1,6 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { deltaFormat } from '@holdfast/provisioning/delta/delta-format';
+import { encodeDelta } from '@holdfast/provisioning/delta/encode-delta';
 import { waitUntil } from '@holdfast/provisioning/program/wait-until';
+import { digestOf } from '@holdfast/provisioning/transfer/file-digest';
 import t, { type Test } from 'tap';
 import { silentLog } from '../log.js';
 import { openSlotUpdater } from './slot-updater.js';
@@ -20,12 +23,19 @@ t.setTimeout(300_000);
 const one: AppFixture = { version: '1.0.0' };
 
 /** A device that runs 1.0.0 and is offered another version. */
-const setUp = async (t: Test, offered: AppFixture) => {
+const setUp = async (t: Test, offered: AppFixture, { byDelta = false } = {}) => {
   const directory = await makeDirectory();
   const initialApp = await makeArchive(directory.path, one);
   const archive = await makeArchive(directory.path, offered);
-  const server = await serveFirmware([archive]);
-  const job = await makeJob('job-2', offered.version, archive);
+  const delta = join(directory.path, 'delta');
+  const made = await encodeDelta(await readFile(initialApp), await readFile(archive), delta);
+  const server = await serveFirmware([byDelta ? delta : archive]);
+  const whole = await makeJob('job-2', offered.version, archive);
+  const { sha256 = '', sizeBytes = 0 } = made ?? {};
+  const fromSha256 = await digestOf(initialApp, AbortSignal.timeout(10_000));
+  const url = `/firmware/sha256/${sha256}`;
+  const deltas = [{ fromSha256, url, format: deltaFormat, sha256, sizeBytes }];
+  const job = byDelta ? { ...whole, deltas } : whole;
   const reports: UpdateReport[] = [];
   let launches = 0;
   let settle: (report: UpdateReport) => void = () => undefined;
@@ -64,6 +74,21 @@ const setUp = async (t: Test, offered: AppFixture) => {
 const statuses = (reports: readonly UpdateReport[]) => [
   ...new Set(reports.map(({ status }) => status)),
 ];
+
+t.test(
+  'makes the new archive of the one it was delivered with, where only a delta is to be had',
+  async (t) => {
+    const { updater, job, settled, directory } = await setUp(
+      t,
+      { version: '2.0.0' },
+      { byDelta: true },
+    );
+    await updater.dispatch({ type: 'offered', job, deviceModel: 'pi' });
+    t.match(await settled, { status: 'succeeded', version: '2.0.0', error: null });
+    const kept = await readdir(join(directory.path, 'images'));
+    t.same(kept.sort(), [job.sha256, job.deltas?.[0]?.fromSha256].sort());
+  },
+);
 
 t.test('replaces the running application and says each step', async (t) => {
   const { updater, job, settled, reports, supervisor, directory } = await setUp(t, {
