@@ -206,6 +206,7 @@ export const openGateway = async (
     ...{ dispatch, shadows, publish, isHeard, isConnected, fence, lifecycles, clock, log },
     ...{ site, updates, urls, hears, httpsAddress, signaturesOf },
     deltasOf: (sha256) => firmware.deltasOf(sha256),
+    isSpoken: (device) => devices.get(device)?.door === 'aws',
   });
   const serial = new SerialDoor(
     {

@@ -1,6 +1,8 @@
 /** Opens the doors that stand behind the broker: the native topics with the older set, and those of AWS IoT. */
+import { buildTopic } from '@holdfast/protos/mqtt/topics';
 import type { BrokerDependencies } from '../broker/broker.js';
 import type { ShadowListener } from '../shadows/shadow-effects.js';
+import { isCovered } from '../trust/topic-filter.js';
 import { type AwsDoor, type AwsDoorDeps, openAwsDoor } from './aws/aws-door.js';
 import { type AwsJobDocumentDeps, awsJobDocument } from './aws/aws-job-document.js';
 import { type NativeDoorDeps, openNativeDoor } from './native/native-door.js';
@@ -10,7 +12,7 @@ import { type ShadowDoorDeps, shadowDoor } from './shadow/shadow-door.js';
 export interface MqttDoorsDeps
   extends Omit<NativeDoorDeps, 'shadows' | 'fence' | 'arrived' | 'beat'>,
     Pick<ShadowDoorDeps, 'shadows' | 'isHeard' | 'isConnected'>,
-    Pick<AwsDoorDeps, 'site' | 'updates'>,
+    Pick<AwsDoorDeps, 'site' | 'updates' | 'isSpoken'>,
     Pick<OlderCommandsDeps, 'hears'>,
     AwsJobDocumentDeps {
   readonly fence: NativeDoorDeps['fence'] & { isFenced(): boolean };
@@ -46,7 +48,8 @@ export const openMqttDoors = (deps: MqttDoorsDeps): MqttDoors => {
       older.onSession(event);
       native.onSession(event);
     },
-    onSubscribed: ({ device }) => {
+    onSubscribed: ({ device, filter }) => {
+      if (!isCovered(buildTopic({ kind: 'older_command', device }), filter)) return;
       older
         .listening(device)
         .catch((err: unknown) => deps.log.warn({ err, device }, 'a command has to wait'));

@@ -15,7 +15,7 @@ export interface AwsJobsGetRequest {
 
 /** `…/jobs/start-next`. */
 export interface AwsJobsStartRequest extends AwsJobsGetRequest {
-  readonly statusDetails?: Readonly<Record<string, string>> | null;
+  readonly statusDetails?: Readonly<Record<string, string>>;
   readonly stepTimeoutInMinutes?: number;
 }
 
@@ -141,7 +141,11 @@ const parse = <const S extends v.GenericSchema>(
   if (!json.ok) return refused(json.code === 413 ? 'InvalidRequest' : 'InvalidJson', json.reason);
   if (!isJsonObject(json.value))
     return refused('InvalidRequest', 'The request is not a JSON object');
-  const result = v.safeParse(schema, json.value, { abortEarly: true });
+  // Clients in other languages write what they leave out as null.
+  const given = Object.fromEntries(
+    Object.entries(json.value).filter(([, value]) => value !== null),
+  );
+  const result = v.safeParse(schema, given, { abortEarly: true });
   if (!result.success) return refused('InvalidRequest', reasonOf(result.issues));
   return { ok: true, value: result.output };
 };
@@ -168,7 +172,7 @@ const token = {
 };
 const start = {
   ...token,
-  statusDetails: v.exactOptional(v.nullable(details)),
+  statusDetails: v.exactOptional(details),
   /** -1 takes the limit away. */
   stepTimeoutInMinutes: v.exactOptional(
     v.pipe(

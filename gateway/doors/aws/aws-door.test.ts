@@ -22,6 +22,7 @@ const nothing = {
   },
   site: { read: { get: unused }, commit: unused },
   isHeard: () => true,
+  isSpoken: () => true,
   isConnected: () => true,
   documentOf: () => ({}),
 };

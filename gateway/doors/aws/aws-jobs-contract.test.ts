@@ -232,6 +232,28 @@ t.test('a job that is cancelled is gone from the lists, and says so to who goes 
   }
 });
 
+t.test('who has done it before it hears that it is cancelled has done it', async (t) => {
+  const { life, plan, statuses } = await openWithJob(t);
+  await life.ask('pi-1', 'start-next', {});
+  plan.set({ j1: jobBody(document, { state: 'cancelling' }) });
+  await life.settle();
+  t.match(await life.ask('pi-1', 'j1/update', { status: 'SUCCEEDED' }), { outcome: 'accepted' });
+  t.same(await statuses('j1'), { 'pi-1': 'succeeded' });
+});
+
+t.test('what is null is not there', async (t) => {
+  const { life } = await openWithJob(t);
+  const absent = { statusDetails: null, expectedVersion: null, executionNumber: null };
+  const update = { status: 'IN_PROGRESS', ...absent, clientToken: 'c' };
+  t.match(await life.ask('pi-1', 'j1/update', update), {
+    outcome: 'accepted',
+    body: { clientToken: 'c' },
+  });
+  t.match(await life.ask('pi-1', 'j1/update', { status: null }), {
+    body: { code: 'InvalidRequest' },
+  });
+});
+
 t.test('a job that was not begun is cancelled at once; another comes after it', async (t) => {
   const { life, plan } = await openWithJob(t);
   await life.told();

@@ -45,6 +45,8 @@ import { AwsRuns, type SeenUpdates } from './aws-runs.js';
 
 export interface AwsJobsDoorDeps extends Omit<AwsJobNoticesDeps, 'updates'> {
   readonly updates: DeviceExecutions & SeenUpdates;
+  /** Whether a device was last heard on these topics. */
+  readonly isSpoken: (device: string) => boolean;
 }
 
 export interface AwsJobsDoor {
@@ -247,7 +249,7 @@ export const awsJobsDoor = (deps: AwsJobsDoorDeps): AwsJobsDoor => {
 
     async connected(device, sessionId) {
       await runs.begun(device, sessionId);
-      await tellInTurn(device);
+      if (deps.isSpoken(device)) await tellInTurn(device);
     },
 
     versionReported: (device, version) => runs.versionReported(device, version),

@@ -45,6 +45,7 @@ export const openJobsSite = async (t: Test) => {
         ...{ site, updates, publish, log, now: clock.now },
         shadows: { handle: async () => undefined },
         isHeard: () => heard.isHeard,
+        isSpoken: (device) => devices.get(device)?.door === 'aws',
         isConnected: (device) => (devices.get(device)?.session ?? null) !== null,
         documentOf: awsJobDocument({
           urls: { path: ({ device, sha256 }, ttlMs) => `/${sha256}?${device}&${ttlMs}` },

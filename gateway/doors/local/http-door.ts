@@ -84,7 +84,9 @@ export const openHttpDoor = async (
     (request, response) => {
       answer(request, response).catch((error: unknown) => {
         const isTold = sendError(request, response, error);
-        if (!isTold) log.error({ err: error, url: request.url }, 'a request could not be answered');
+        // What follows the path may be a right of its own.
+        const path = request.url?.split('?')[0];
+        if (!isTold) log.error({ err: error, path }, 'a request could not be answered');
       });
     },
   );
