@@ -6,6 +6,7 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { everyDevice, onePhase, plainCare } from '@holdfast/protos/link/campaign-document';
 import type {
   CampaignBody,
+  DocumentReference,
   FirmwareBody,
   FirmwareDelta,
   PlanDocument,
@@ -26,7 +27,7 @@ import {
 import { Outbox } from '../store/outbox.js';
 import { siteMigrations } from '../store/site-migrations.js';
 import { type SiteStore, siteStore } from '../store/site-store.js';
-import type { FirmwareVerdicts } from './firmware-releases.js';
+import type { FirmwareReleasesDeps, FirmwareVerdicts } from './firmware-releases.js';
 import { type MaintenanceWindow, SiteWindows } from './site-windows.js';
 import { Updates } from './updates.js';
 
@@ -73,6 +74,8 @@ export class HandPlan {
     campaigns: Record<string, CampaignBody>,
     firmware: readonly FirmwareBody[] = [firmwareBody()],
     others: readonly Omit<PlanDocument, 'revision'>[] = [],
+    /** What the head says of its documents, where that is looked at. */
+    named: readonly DocumentReference[] = [],
   ): void {
     this.#revision += 1;
     const before = this.#view;
@@ -86,7 +89,7 @@ export class HandPlan {
       issued_at: 1,
       expires_at: 1e15,
       grace: 0,
-      documents: [],
+      documents: [...named],
     };
     this.#view = viewOf(head, [
       ...firmware.map((body) => ({
@@ -166,7 +169,9 @@ export const openTestSite = async (
     asOf,
   }: {
     readonly windows?: readonly MaintenanceWindow[];
-    readonly verdicts?: FirmwareVerdicts;
+    readonly verdicts?:
+      | FirmwareVerdicts
+      | ((deps: FirmwareReleasesDeps) => Promise<FirmwareVerdicts>);
     /** When the control plane was last heard; without it all the time. */
     readonly asOf?: () => number | null;
   } = {},
@@ -236,7 +241,7 @@ export const openTestSite = async (
         clock,
         log,
         isFenced: () => false,
-        verdicts,
+        verdicts: typeof verdicts === 'function' ? await verdicts({ site, clock }) : verdicts,
         ...(asOf && { asOf }),
         ...(windows && {
           windows: new SiteWindows(
