@@ -1,17 +1,18 @@
 /** A campaign for a whole site behind a slow WAN: how long it takes, what crosses the WAN, and what the broker's clients feel of it. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { enrol } from '@holdfast/devices/agent/enrol';
-import { loadCredentials } from '@holdfast/devices/agent/identity';
+import { type Credentials, loadCredentials } from '@holdfast/devices/agent/identity';
 import { openCloudClient } from '@holdfast/provisioning/cli/cloud-client';
 import { readProfile } from '@holdfast/provisioning/cli/profile';
 import { Fleet, model } from '@holdfast/provisioning/quickstart/fleet';
 import * as v from 'valibot';
 import type { Figure } from '../../shadows/bench/figures.js';
+import { measureLoading } from './measure-loading.js';
 import { cpuSecondsOf, peakMiB } from './process-figures.js';
 import { openPublishProbe, type PublishProbe } from './publish-probe.js';
 
@@ -37,14 +38,20 @@ export const measureSite = async (
     args: { simulator: ['--simulate.doors=jobs', '--simulate.interval-s=60'] },
   });
   try {
-    const probe = await openProbe(fleet, join(folder, 'probe'));
+    const credentials = await enrolProbe(fleet, join(folder, 'probe'));
+    const probe = await openPublishProbe(credentials);
     try {
       const image = join(folder, 'image.bin');
-      await writeFile(image, randomBytes(imageBytes));
+      const bytes = randomBytes(imageBytes);
+      await writeFile(image, bytes);
       await fleet.releaseFirmware(image, '2.0.0');
       say('the site at rest …');
       const rest = await atRest(fleet, probe, idleS);
-      return await updateAll(fleet, probe, rest, { devices, say });
+      const update = await updateAll(fleet, probe, rest, { devices, say });
+      say('a hundred load at once …');
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      const loading = { folder, sha256, sizeBytes: imageBytes, seconds: idleS };
+      return [...update, ...(await measureLoading(probe, credentials, loading))];
     } finally {
       await probe.close();
     }
@@ -148,7 +155,7 @@ const updateAll = async (
 };
 
 /** A device of another model, so that it has no update of its own. */
-const openProbe = async (fleet: Fleet, dataDir: string): Promise<PublishProbe> => {
+const enrolProbe = async (fleet: Fleet, dataDir: string): Promise<Credentials> => {
   const claim = await fleet.holdfast('--gateway', 'device', 'claim', 'probe');
   const { code } = v.parse(v.object({ code: v.string() }), claim);
   await enrol(
@@ -158,5 +165,5 @@ const openProbe = async (fleet: Fleet, dataDir: string): Promise<PublishProbe> =
       gateway: `127.0.0.1:${fleet.port('devices')}`,
     },
   );
-  return openPublishProbe(await loadCredentials(dataDir, silent));
+  return loadCredentials(dataDir, silent);
 };
