@@ -241,8 +241,13 @@ const layFoundation = async (
   }
   await recordFleet(engine, authority, now());
   const signals = new Signals();
+  const contacts = new Contacts(configuration.link);
   const plans = new PlanPublisher(
-    { engine, signals, sign: (head) => signPlanHead(authority.planSigner, head), now, log },
+    {
+      ...{ engine, signals, now, log },
+      sign: (head) => signPlanHead(authority.planSigner, head),
+      isConnected: (site) => contacts.isConnected(site),
+    },
     {
       fleet: authority.fleet,
       lifetimeMs: configuration.plan.lifetimeDays * dayMs,
@@ -264,7 +269,7 @@ const layFoundation = async (
       { maxBytes: configuration.retention.shadowHistoryBytes },
     ),
     plans,
-    contacts: new Contacts(configuration.link),
+    contacts,
     blobs: await BlobStore.open(join(dataDir, 'firmware')),
     configuration,
     dataDir,

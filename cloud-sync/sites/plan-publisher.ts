@@ -18,6 +18,8 @@ export interface PlanPublisherDependencies {
   /** Makes the head's JWS. */
   readonly sign: (head: PlanHead) => Promise<string>;
   readonly now: () => number;
+  /** Whether a site's gateway hears of its plan at once. */
+  readonly isConnected?: (site: string) => boolean;
   readonly log: { error(data: object, message: string): void };
 }
 
@@ -32,6 +34,10 @@ export interface PlanPublisherOptions {
 }
 
 const dayMs = 86_400_000;
+/** Plans that are composed at once: those that wait share commits. */
+const mostAtOnce = 16;
+/** Both engines bound the parameters of a statement. */
+const rowsAtOnce = 500;
 
 export class PlanPublisher {
   readonly #deps: PlanPublisherDependencies;
@@ -39,6 +45,9 @@ export class PlanPublisher {
   readonly #providers: PlanDocumentProvider[] = [];
   readonly #running = new Map<string, Promise<void>>();
   readonly #again = new Map<string, Promise<void>>();
+  /** Sites whose plans are to be composed, in this order. */
+  readonly #waiting = new Set<string>();
+  #working = 0;
   #isClosed = false;
 
   constructor(deps: PlanPublisherDependencies, options: PlanPublisherOptions) {
@@ -56,19 +65,21 @@ export class PlanPublisher {
 
   /** Notes within the caller's transaction that the plans of these sites have to be composed anew; it is done after the commit. */
   async request(tx: WriteTransaction, sites: readonly string[]): Promise<void> {
-    for (const site of sites) {
+    for (let at = 0; at < sites.length; at += rowsAtOnce) {
       await tx.db
         .insertInto('plans')
-        .values({ ...emptyPlan, site_id: site, requested: 1 })
+        .values(
+          sites
+            .slice(at, at + rowsAtOnce)
+            .map((site) => ({ ...emptyPlan, site_id: site, requested: 1 })),
+        )
         .onConflict((c) => c.column('site_id').doUpdateSet({ requested: 1 }))
         .execute();
     }
-    tx.afterCommit(() => {
-      for (const site of sites) this.#publishSoon(site);
-    });
+    tx.afterCommit(() => this.#publishSoon(sites));
   }
 
-  /** The same for every site; however many there are, their plans are composed one after the other. */
+  /** The same for every site. */
   async requestAll(tx: WriteTransaction): Promise<void> {
     await tx.db.updateTable('plans').set({ requested: 1 }).execute();
     tx.afterCommit(() => {
@@ -110,10 +121,14 @@ export class PlanPublisher {
         ]),
       )
       .execute();
-    for (const { site_id } of due) {
-      if (this.#isClosed) return;
-      await this.publish(site_id);
-    }
+    const left = this.#connectedFirst(due.map(({ site_id }) => site_id)).values();
+    const publishEach = async () => {
+      for (const site of left) {
+        if (this.#isClosed) return;
+        await this.publish(site);
+      }
+    };
+    await Promise.all(Array.from({ length: mostAtOnce }, publishEach));
   }
 
   /** Compares the plan that the site has with the published one, when its gateway connects. */
@@ -153,10 +168,35 @@ export class PlanPublisher {
     await Promise.allSettled([...this.#running.values(), ...this.#again.values()]);
   }
 
-  #publishSoon(site: string): void {
-    this.publish(site).catch((error: unknown) => {
-      this.#deps.log.error({ site, error: messageOf(error) }, 'a plan could not be published');
-    });
+  /** However many sites a change is for: a few at a time, so that what else is written meanwhile does not wait for all of them. */
+  #publishSoon(sites: readonly string[]): void {
+    for (const site of this.#connectedFirst(sites)) this.#waiting.add(site);
+    while (this.#working < mostAtOnce && this.#waiting.size > 0) {
+      this.#working += 1;
+      this.#publishWaiting().finally(() => {
+        this.#working -= 1;
+      });
+    }
+  }
+
+  async #publishWaiting(): Promise<void> {
+    for (const site of this.#waiting) {
+      if (this.#isClosed) return;
+      this.#waiting.delete(site);
+      await this.publish(site).catch((error: unknown) => {
+        this.#deps.log.error({ site, error: messageOf(error) }, 'a plan could not be published');
+      });
+    }
+  }
+
+  /** A pause or a stop counts where somebody hears of it now. */
+  #connectedFirst(sites: readonly string[]): readonly string[] {
+    const { isConnected } = this.#deps;
+    if (isConnected === undefined || sites.length <= mostAtOnce) return sites;
+    return [
+      ...sites.filter((site) => isConnected(site)),
+      ...sites.filter((site) => !isConnected(site)),
+    ];
   }
 
   #run(site: string): Promise<void> {
