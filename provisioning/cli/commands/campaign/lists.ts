@@ -51,7 +51,7 @@ export const addListCommands = (
       const own = all.filter(({ document }) => (document !== undefined) === (kind === 'job'));
       terminal.table(
         own.map(rowOf),
-        kind === 'job' ? columns.filter(({ title }) => title !== 'FIRMWARE') : columns,
+        kind === 'job' ? jobColumns : columns,
         kind === 'job'
           ? 'No jobs yet: holdfast job create ID --document \'{"do":"check"}\''
           : 'No campaigns yet: holdfast campaign create ID --firmware MODEL@VERSION',
@@ -132,6 +132,11 @@ const columns: readonly Column<CampaignRow>[] = [
     colour: (campaign) => stateColour(campaign.state),
   },
   { title: 'PROGRESS', value: (campaign) => campaign.progress_text },
+];
+
+const jobColumns: readonly Column<CampaignRow>[] = [
+  { title: 'JOB', value: (job) => idOf(job.name) },
+  ...columns.filter(({ title }) => title !== 'CAMPAIGN' && title !== 'FIRMWARE'),
 ];
 
 const siteCampaignColumns: readonly Column<SiteCampaignRow>[] = [

@@ -44,6 +44,9 @@ export const showCampaign = (
   if (campaign.phases.length > 1 || campaign.phases.some(({ approval }) => approval)) {
     terminal.line();
     terminal.table(campaign.phases, phaseColumns(terminal), '');
+    for (const { number, waitsFor } of campaign.phases) {
+      if (waitsFor !== '') terminal.line(` phase ${number} waits for ${waitsFor}`);
+    }
   }
   if (sites.length > 0) {
     terminal.line();
@@ -142,7 +145,7 @@ const budgetsOf = ({ policy }: Campaign): string =>
         ...(maxUnavailable === undefined ? [] : [`at most ${maxUnavailable} away`]),
         ...(minAvailable === undefined ? [] : [`at least ${minAvailable} there`]),
       ];
-      return `; of ${group === '' ? 'its devices' : idOf(group)} ${limits.join(', ')}`;
+      return `; of ${group === '' ? "the site's devices" : idOf(group)} ${limits.join(', ')}`;
     })
     .join('');
 
@@ -169,12 +172,13 @@ const phaseColumns = (terminal: Terminal): readonly Column<CampaignPhase>[] => [
   { title: 'OK', value: (phase) => String(phase.progress?.succeeded ?? 0n) },
   { title: 'FAILED', value: (phase) => failedOf(phase.progress) },
   { title: 'SITES', value: (phase) => phase.enteredSiteCount },
-  { title: 'WAITS FOR', value: (phase) => phase.waitsFor || releasedOf(phase) },
+  { title: 'GATE', value: gateOf },
 ];
 
-const releasedOf = (phase: CampaignPhase): string | undefined => {
+const gateOf = (phase: CampaignPhase): string | undefined => {
   if (phase.releasedBy !== '') return `released by ${phase.releasedBy}`;
-  return phase.approvedBy === '' ? undefined : `approved by ${phase.approvedBy}`;
+  if (phase.approvedBy !== '') return `approved by ${phase.approvedBy}`;
+  return phase.waitsFor === '' ? undefined : 'shut';
 };
 
 const failedOf = (progress: Campaign['progress']): string =>
