@@ -84,14 +84,7 @@ export class DdiDoor {
     const isInstalled = view !== undefined && isInstalledSaid(view);
     // SWUpdate tells it at its start, asked or not: while one waits to be restarted, that tells the start.
     const wantsData = isClaimed || (!isInstalled && !this.#memory.hasTold(device));
-    const offered =
-      view === undefined
-        ? undefined
-        : view.execution.status === 'cancelling' && !this.#memory.of(view).refusedCancel
-          ? { cancelAction: { href: links.cancel(view.number) } }
-          : this.#isShown(view)
-            ? { deploymentBase: { href: links.deployment(view.number, keyOf(view)) } }
-            : undefined;
+    const offered = view && this.#offer(view, links);
     const _links = { ...offered, ...(wantsData && { configData: { href: links.configData } }) };
     this.#memory.wasAsked(device, wantsData);
     return {
@@ -241,6 +234,17 @@ export class DdiDoor {
       });
     }
     return undefined;
+  }
+
+  #offer(view: ExecutionView, links: DdiLinks): DdiBase['_links'] {
+    const { execution, number } = view;
+    const { isInstalled, refusedCancel } = this.#memory.of(view);
+    // What waits for its restart with the new version will run it: nobody takes that back by asking.
+    if (execution.status === 'cancelling' && !isInstalled && !refusedCancel) {
+      return { cancelAction: { href: links.cancel(number) } };
+    }
+    if (!this.#isShown(view)) return undefined;
+    return { deploymentBase: { href: links.deployment(number, keyOf(view)) } };
   }
 
   /** Whether it is shown: not while the windows are closed, once it is begun, and no more to a device that says it is done. */

@@ -16,6 +16,8 @@ export interface FeedbackContext {
   readonly askedSince: boolean;
   /** It has loaded the artifact to its end. */
   readonly hasLoaded: boolean;
+  /** What it has said so far, the newest first, this feedback's words among it. */
+  readonly messages: readonly string[];
 }
 
 export interface FeedbackMeaning {
@@ -47,13 +49,13 @@ export const meaningOf = (
       if (context.isInstalled) return undefined;
       return before(context.hasLoaded ? 'installing' : 'downloading', feedback);
     case 'canceled':
-      return failed('cancelled', feedback, 'the device has cancelled it');
+      return failed('cancelled', feedback, context, 'the device has cancelled it');
     case 'rejected':
-      return failed('failed', feedback, 'the device refuses it');
+      return failed('failed', feedback, context, 'the device refuses it');
     case 'closed':
       if (finished === 'failure') {
         const status = context.isInstalled && context.askedSince ? 'rolled_back' : 'failed';
-        return failed(status, feedback, 'the device says that it failed');
+        return failed(status, feedback, context, 'the device says that it failed');
       }
       return { status: 'succeeded', isAfterRestart: context.isInstalled && context.askedSince };
   }
@@ -71,16 +73,15 @@ const before = (status: ReportedStatus, { progress }: DdiFeedback): FeedbackMean
 const failed = (
   status: ReportedStatus,
   { details }: DdiFeedback,
+  { messages }: FeedbackContext,
   otherwise: string,
-): FeedbackMeaning => ({
-  status,
-  isAfterRestart: false,
-  error:
-    details
-      .filter((detail) => detail !== '')
-      .join('; ')
-      .slice(0, longestError) || otherwise,
-});
+): FeedbackMeaning => {
+  // SWUpdate's last word is that nothing suitable was there: why not stands in its log, which it sends before.
+  const logged = messages.toReversed().filter((message) => /\bERROR\b/.test(message));
+  const words = new Set([...logged, ...details].filter((word) => word !== ''));
+  const error = [...words].join('; ').slice(0, longestError) || otherwise;
+  return { status, isAfterRestart: false, error };
+};
 
 const isAll = ({ progress }: DdiFeedback): boolean =>
   progress !== null && progress.of > 0 && progress.cnt === progress.of;
