@@ -43,6 +43,8 @@ export class TellDevices {
     const { door, status } = execution;
     const own = door === null ? undefined : this.#tellers.get(door);
     if (own !== undefined) return own(device, id);
+    // It asks by itself.
+    if (door === 'ddi') return;
     if (door === 'serial') {
       if (status !== 'offered') return;
       await this.#deps.offerOnLine?.(device, jobOf(campaign, execution, this.#deps.deltasOf));
