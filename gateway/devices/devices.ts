@@ -57,6 +57,7 @@ export class Devices {
   readonly #listeners = new Set<(change: DeviceChange) => void>();
   readonly #leaving = new Set<string>();
   readonly #heardListeners = new Set<(device: string) => void>();
+  readonly #goneListeners = new Set<(device: string) => void>();
   #timer: NodeJS.Timeout | undefined;
   readonly #startTimer: NodeJS.Timeout;
   readonly #slowTimer: NodeJS.Timeout;
@@ -130,6 +131,12 @@ export class Devices {
     if (known.lifecycle.state !== 'active') this.#heard(device);
   }
 
+  /** Told of every device that was forgotten. Returns how to stop it. */
+  onGone(listener: (device: string) => void): () => void {
+    this.#goneListeners.add(listener);
+    return () => this.#goneListeners.delete(listener);
+  }
+
   /** Told of a sign of life of a device whose lifecycle is another than `active`. Returns how to stop it. */
   onHeard(listener: (device: string) => void): () => void {
     this.#heardListeners.add(listener);
@@ -157,6 +164,7 @@ export class Devices {
       this.#sessions.delete(device);
       this.#changed.delete(device);
       this.#seen.delete(device);
+      for (const listener of this.#goneListeners) listener(device);
     } finally {
       this.#leaving.delete(device);
     }

@@ -1,63 +1,37 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { PlanDocument } from '@holdfast/protos/link/plan-documents';
-import { referenceTo, writePlanDocument } from '@holdfast/provisioning/documents/plan';
+import { canonicalJson, canonicalSha256 } from '@holdfast/protos/semantics/canonical-json';
 import { TestReleases } from '@holdfast/provisioning/firmware/test-releases';
-import { openStore } from '@holdfast/provisioning/storage/store';
 import t from 'tap';
-import { siteMigrations } from '../store/site-migrations.js';
 import { readPlannedMetadata } from './planned-metadata.js';
-import { campaignBody, log } from './updates-fixture.js';
+import { openTestSite } from './updates-fixture.js';
 
-t.test('gives devices what they judge firmware by, and nothing of plain jobs', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-planned-'));
-  const store = await openStore({ path: join(folder, 'site.db'), migrations: siteMigrations, log });
-  t.teardown(async () => {
-    await store.close();
-    await rm(folder, { recursive: true });
-  });
+t.test('gives the head as it was signed, and the metadata that it names', async (t) => {
+  const { store } = await openTestSite(t);
   await t.rejects(readPlannedMetadata(store.read), { code: 'RESOURCE_NOT_FOUND' });
-
   const releases = new TestReleases();
-  const { id, body } = releases.add({ model: 'pi', version: '2', image: Buffer.from('x') });
-  const revision = 1;
-  const job = campaignBody({ firmware: [], document: { secret: 1 } });
-  const documents: PlanDocument[] = [
-    ...releases.documents().map((document) => ({ ...document, revision })),
-    { kind: 'firmware', id, revision, body },
-    { kind: 'campaign', id: 'update', revision, body: campaignBody({ firmware: [id] }) },
-    { kind: 'campaign', id: 'job', revision, body: job },
-    { kind: 'policy', id: 'policy', revision, body: { expired_metadata_grace_ms: 5 } },
-    { kind: 'users', id: 'users', revision, body: { users: [] } },
-  ];
+  releases.add({ model: 'pi', version: '2', image: Buffer.from('x') });
+  const documents = releases.documents().map((document) => ({ ...document, revision: 1 }));
+  const named = documents.map((document) => ({
+    ...{ kind: document.kind, id: document.id, revision: 1 },
+    sha256: canonicalSha256(document),
+  }));
+  const site = { kind: 'site', id: 'site', revision: 1, sha256: 'ab'.repeat(32) };
   const head = {
-    ...{ fleet: 'f', site: 's', generation: 1, epoch: 1, revision },
-    ...{ issued_at: 1, expires_at: 2, grace: 0 },
-    documents: documents.map(referenceTo),
+    ...{ fleet: 'f', site: 's', generation: 1, epoch: 1, revision: 1, issued_at: 1 },
+    ...{ expires_at: 2, grace: 0, documents: [site, ...named] },
   };
   await store.commits.commit([
     {
       sql: `INSERT INTO plan_head (id, generation, revision, jws, payload, sha256, applied_at)
-            VALUES (1, 1, 1, 'signed', ?, 'x', 1)`,
+            VALUES (1, 1, 1, 'head.as.signed', ?, 'x', 1)`,
       params: [JSON.stringify(head)],
     },
     ...documents.map((document) => ({
       sql: 'INSERT INTO plan_documents (sha256, content) VALUES (?, ?)',
-      params: [referenceTo(document).sha256, writePlanDocument(document).toString()],
+      params: [canonicalSha256(document), canonicalJson(document)],
     })),
   ]);
-  const told = await readPlannedMetadata(store.read);
-  t.equal(told.head, 'signed');
-  const names = told.documents
-    .map((text) => JSON.parse(text))
-    .map(({ kind, id }) => `${kind} ${id}`);
-  t.same(names.sort(), [
-    'campaign update',
-    'firmware pi@2',
-    'metadata release-pi',
-    'metadata root.1',
-    'metadata targets',
-    'policy policy',
-  ]);
+  t.same(await readPlannedMetadata(store.read), {
+    head: 'head.as.signed',
+    documents: documents.map((document) => canonicalJson(document)),
+  });
 });

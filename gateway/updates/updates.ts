@@ -54,6 +54,7 @@ export interface UpdatesDeps {
   readonly devices: CampaignPassDeps['devices'] & {
     learned(device: string, facts: DeviceFacts): void;
     onChange(listener: (change: DeviceChange) => void): () => void;
+    onGone(listener: (device: string) => void): () => void;
   };
   readonly firmware: CampaignPassDeps['firmware'] & {
     /** Told when one came or was lost. Returns how to stop it. */
@@ -126,6 +127,10 @@ export class Updates implements DeviceExecutions {
     this.#stops.push(
       plan.onChange(() => {
         pass.planChanged();
+        this.#passes.soon();
+      }),
+      devices.onGone((device) => {
+        pass.deviceChanged(device);
         this.#passes.soon();
       }),
       devices.onChange(({ device }) => {
