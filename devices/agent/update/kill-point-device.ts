@@ -1,20 +1,22 @@
 /**
- * For tests: a process that carries out an update and kills itself with SIGKILL at its n-th step, a step being each side of every commit
- * and of every effect. Started again with 0 it must come back and finish.
+ * For tests: a process that carries out an update and kills itself with SIGKILL at its n-th step, a step being each side of every commit,
+ * of every effect, and of every write of a simulated tool. Started again with 0 it must come back and finish.
  *
- * Arguments: folder, the firmware server's address, the job as JSON, n. It writes each report as a line, and `steps n` when settled.
+ * Arguments: installer, folder, the firmware server's address, the job as JSON, n, steps taken before. It writes each report as a line,
+ * and `steps n` when settled, or when the machine restarts (exit code 75).
  */
 import type { StoredRecord } from '@holdfast/provisioning/storage/record';
-import { silentLog } from '../log.js';
-import { openSlotUpdater } from './slot-updater.js';
-import { plainRelease } from './update-fixture.js';
+import type { InstallerName } from './installer.js';
+import { worlds } from './installer-world.js';
 import type { UpdateJob, UpdateState } from './update-state.js';
 import type { UpdatePlatform } from './updater.js';
 
-const [directory = '', baseUrl = '', jobJson = '', killAt = '0'] = process.argv.slice(2);
-// Written by the test itself.
+const [name = '', directory = '', baseUrl = '', jobJson = '', killAt = '0', before = '0'] =
+  process.argv.slice(2);
+// Written by the test itself, like the name.
 const job = JSON.parse(jobJson) as UpdateJob;
-let steps = 0;
+const world = worlds[name as InstallerName];
+let steps = Number(before);
 
 const step = (): void => {
   steps += 1;
@@ -36,6 +38,7 @@ const wrapRecord = (record: StoredRecord<UpdateState>): StoredRecord<UpdateState
 });
 
 const wrapPlatform = (platform: UpdatePlatform): UpdatePlatform => ({
+  found: async () => (await platform.found?.()) ?? null,
   download: (...given) => around(() => platform.download(...given)),
   verify: (...given) => around(() => platform.verify(...given)),
   install: (...given) => around(() => platform.install(...given)),
@@ -47,33 +50,35 @@ const wrapPlatform = (platform: UpdatePlatform): UpdatePlatform => ({
   discard: (...given) => around(() => platform.discard(...given)),
 });
 
+const sayAndExit = (code: number): void => {
+  process.stdout.write(`steps ${String(steps)}\n`, () => process.exit(code));
+};
+
 let resolveSettled: () => void = () => undefined;
 const settled = new Promise<void>((resolve) => {
   resolveSettled = resolve;
 });
 const outcomes: readonly string[] = ['succeeded', 'failed', 'rolled_back'];
 
-const device = await openSlotUpdater(
-  {
-    log: silentLog,
-    onLaunch: () => undefined,
-    gateway: { baseUrl: () => baseUrl },
-    check: async () => plainRelease,
-    reporter: {
-      ask: () => undefined,
-      report: (_, { status, version }) => {
-        process.stdout.write(`${status} ${version ?? '-'}\n`);
-        if (outcomes.includes(status)) resolveSettled();
-      },
+const device = await world.open({
+  directory,
+  baseUrl,
+  deadlineMs: process.env.HOLDFAST_TEST_SICK === '1' ? 200 : 20_000,
+  reporter: {
+    ask: () => undefined,
+    report: (_, { status, version }) => {
+      process.stdout.write(`${status} ${version ?? '-'}\n`);
+      if (outcomes.includes(status)) resolveSettled();
     },
-    wrapRecord,
-    wrapPlatform,
   },
-  { directory, signal: AbortSignal.timeout(60_000) },
-);
+  step,
+  restarted: () => sayAndExit(75),
+  wrapRecord,
+  wrapPlatform,
+});
 await device.updater.open();
 await device.updater.dispatch({ type: 'offered', job, deviceModel: 'pi' });
 await settled;
 await device.updater.dispatch({ type: 'answered', jobId: job.id });
-process.stdout.write(`steps ${String(steps)}\n`);
 await device.close();
+sayAndExit(0);

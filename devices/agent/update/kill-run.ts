@@ -3,21 +3,15 @@ import { spawn } from 'node:child_process';
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { openRecord } from '@holdfast/provisioning/storage/record';
-import { silentLog } from '../log.js';
-import { installInitialApp } from './initial-app.js';
+import type { InstallerName } from './installer.js';
+import { type ImageKind, type World, worlds } from './installer-world.js';
 import { findMarked } from './process-group.js';
-import {
-  type AppFixture,
-  makeArchive,
-  makeDirectory,
-  makeJob,
-  serveFirmware,
-} from './update-fixture.js';
-import { parseUpdateState } from './update-record.js';
-import { newUpdateState, type UpdateJob } from './update-state.js';
+import { makeDirectory, makeJob, serveFirmware } from './update-fixture.js';
+import type { UpdateJob } from './update-state.js';
 
 export interface KillRun {
+  readonly world: World;
+  readonly kind: ImageKind;
   readonly job: UpdateJob;
   readonly baseUrl: string;
   /** A device with 1.0.0 installed, to be copied. */
@@ -25,30 +19,43 @@ export interface KillRun {
   readonly close: () => Promise<void>;
 }
 
+export interface KillOptions {
+  /** What a kill is: the end of the process, or of the power, after which the machine starts anew. */
+  readonly cut?: 'process' | 'power';
+  /** A module that the device imports first, and what it finds in its environment. */
+  readonly preload?: { readonly module: string; readonly environment: Record<string, string> };
+}
+
 export interface KillOutcome {
   readonly outcome: string;
+  /** What really runs in the end. */
   readonly version: string;
+  /** Whether anything ran that was not whole. */
+  readonly ranHalf: boolean;
   readonly steps: number;
   /** Processes that nobody supervises any more. */
   readonly leftovers: number;
   /** Whether the kill happened at all: the point may lie beyond the end. */
   readonly kills: number;
+  /** What the last process wrote. */
+  readonly lines: readonly string[];
 }
 
 const program = fileURLToPath(new URL('kill-point-device.js', import.meta.url));
+const restartCode = 75;
+const mostRestarts = 20;
 
-export const prepareKillRun = async (offered: AppFixture): Promise<KillRun> => {
+export const prepareKillRun = async (name: InstallerName, kind: ImageKind): Promise<KillRun> => {
+  const world = worlds[name];
   const directory = await makeDirectory();
-  const initial = await makeArchive(directory.path, { version: '1.0.0' });
-  const archive = await makeArchive(directory.path, offered);
-  const server = await serveFirmware([archive]);
+  const image = await world.image(directory.path, kind);
+  const server = await serveFirmware([image]);
   const pristine = join(directory.path, 'pristine');
-  const record = await openRecordAt(pristine);
-  await installInitialApp(record, pristine, initial, AbortSignal.timeout(10_000));
+  await world.make(pristine);
   return {
-    job: await makeJob('job-2', offered.version, archive),
+    ...{ world, kind, pristine },
+    job: await makeJob('job-2', '2.0.0', image),
     baseUrl: server.baseUrl,
-    pristine,
     close: async () => {
       await server.close();
       await directory.remove();
@@ -60,45 +67,75 @@ export const prepareKillRun = async (offered: AppFixture): Promise<KillRun> => {
 export const finishAfterKills = async (
   run: KillRun,
   points: readonly number[],
+  options: KillOptions = {},
 ): Promise<KillOutcome> => {
-  const directory = `${run.pristine}-${points.join('-')}`;
+  const directory = `${run.pristine}-${points.join('-')}-${options.cut ?? 'process'}`;
   await cp(run.pristine, directory, { recursive: true });
   let kills = 0;
   for (const point of points) {
-    const { signal } = await start(run, directory, point);
-    if (signal === 'SIGKILL') kills += 1;
+    const { signal } = await runDevice(run, directory, point, options);
+    if (signal !== 'SIGKILL') continue;
+    kills += 1;
+    if (options.cut === 'power') await run.world.powerCycle(directory);
   }
-  const { lines } = await start(run, directory, 0);
+  const { lines } = await runDevice(run, directory, 0, options);
   const settled = lines.findLast((line) => /^(succeeded|failed|rolled_back) /.test(line));
-  const [outcome = 'none', version = '-'] = settled?.split(' ') ?? [];
-  const steps = Number(lines.findLast((line) => line.startsWith('steps'))?.split(' ')[1] ?? 0);
+  const [outcome = 'none'] = settled?.split(' ') ?? [];
+  const looked = await run.world.look(directory);
   const leftovers = (await findMarked(directory)).length;
   await rm(directory, { recursive: true, force: true });
-  return { outcome, version, steps, leftovers, kills };
+  return { outcome, ...looked, steps: stepsOf(lines), leftovers, kills, lines };
 };
 
-const start = (run: KillRun, directory: string, killAt: number) =>
-  new Promise<{ signal: NodeJS.Signals | null; lines: string[] }>((resolve, reject) => {
-    const parameters = [directory, run.baseUrl, JSON.stringify(run.job), String(killAt)];
+interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly lines: readonly string[];
+}
+
+/** Over the restarts of its machine. */
+const runDevice = async (
+  run: KillRun,
+  directory: string,
+  killAt: number,
+  options: KillOptions,
+): Promise<Ended> => {
+  const lines: string[] = [];
+  for (let restarts = 0; restarts < mostRestarts; restarts += 1) {
+    const ended = await start(run, directory, [killAt, stepsOf(lines)], options);
+    lines.push(...ended.lines);
+    if (ended.code !== restartCode) return { ...ended, lines };
+  }
+  throw new Error(`the machine restarts and restarts: ${lines.join(', ')}`);
+};
+
+const stepsOf = (lines: readonly string[]): number =>
+  Number(lines.findLast((line) => line.startsWith('steps'))?.split(' ')[1] ?? 0);
+
+const start = (
+  { world, kind, baseUrl, job }: KillRun,
+  directory: string,
+  counts: readonly number[],
+  { preload }: KillOptions,
+) =>
+  new Promise<Ended>((resolve, reject) => {
+    const parameters = [world.name, directory, baseUrl, JSON.stringify(job), ...counts.map(String)];
     // A test runner's own options are nothing to the device.
-    const { NODE_OPTIONS: _, ...env } = process.env;
-    const child = spawn(process.execPath, [program, ...parameters], {
+    const { NODE_OPTIONS: _, ...environment } = process.env;
+    const imports = preload === undefined ? [] : ['--import', preload.module];
+    const child = spawn(process.execPath, [...imports, program, ...parameters], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      timeout: 30_000,
-      env,
+      timeout: 60_000,
+      env: {
+        ...environment,
+        ...(kind === 'sick' && { HOLDFAST_TEST_SICK: '1' }),
+        ...preload?.environment,
+      },
     });
     let said = '';
     child.stdout.on('data', (chunk: Buffer) => {
       said += chunk.toString();
     });
     child.once('error', reject);
-    child.once('exit', (_, signal) => resolve({ signal, lines: said.split('\n') }));
-  });
-
-const openRecordAt = (directory: string) =>
-  openRecord({
-    path: join(directory, 'update.json'),
-    parse: parseUpdateState,
-    initial: newUpdateState(),
-    log: silentLog,
+    child.once('close', (code, signal) => resolve({ code, signal, lines: said.split('\n') }));
   });
