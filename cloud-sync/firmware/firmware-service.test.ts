@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Campaign } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import t from 'tap';
 import { type CloudUnderTest, cloudUnderTest } from '../testing/cloud-under-test.js';
 import {
@@ -12,6 +13,9 @@ import {
   signatureOf,
   uploadImage,
 } from '../testing/upload-image.js';
+
+// A busy machine takes its time.
+t.setTimeout(180_000);
 
 const filesOf = (cloud: CloudUnderTest) => readdir(join(cloud.dataDir, 'firmware'));
 const list = (cloud: CloudUnderTest, pageSize = 0, pageToken = '') =>
@@ -95,4 +99,20 @@ t.test('keeps what a campaign needs until it is over', async (t) => {
   await remove(cloud, name);
   await t.rejects(remove(cloud, name), { code: 'RESOURCE_NOT_FOUND' });
   await t.rejects(remove(cloud, 'firmware/pi'), { code: 'REQUEST_INVALID' });
+});
+
+t.test('tells the deltas that were made of what was uploaded', async (t) => {
+  const cloud = await cloudUnderTest(t, { firmware: { deltaSources: 1 } });
+  const before = randomBytes(40_000);
+  await uploadImage(cloud, Buffer.concat([before, Buffer.alloc(10_000)]));
+  const image = Buffer.concat([Buffer.alloc(10_000, 1), before]);
+  const { name } = await uploadImage(cloud, image, { version: '3.0' });
+  const deltas = async () => {
+    const got = await cloud.call(cloud.firmware, cloud.firmware.getFirmware, { name });
+    return got.deltas.map(({ fromVersion }) => fromVersion).sort();
+  };
+  await waitUntil('both are made', async () => (await deltas()).length === 2, {
+    deadlineMs: 60_000,
+  });
+  t.same(await deltas(), ['', '2.0']);
 });

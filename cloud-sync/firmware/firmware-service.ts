@@ -1,16 +1,19 @@
 /** The service Firmware: the images that campaigns install. */
+
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import {
   type FirmwareImage,
   type FirmwareMetadata,
   FirmwareService,
 } from '@holdfast/protos/gen/holdfast/v1/firmware';
+import type { FirmwareDelta } from '@holdfast/protos/link/plan-documents';
 import type { FirmwareManifest } from '@holdfast/provisioning/firmware/manifest';
 import { type ApiService, apiService } from '../api/service.js';
 import { auditActor } from '../audit/audit-log.js';
 import type { BlobStore } from '../blobs/blob-store.js';
 import { cutPage, readPage } from '../store/page.js';
 import type { SqlEngine } from '../store/sql-engine.js';
+import { deltasOf } from './firmware-deltas.js';
 import {
   type FirmwareLibrary,
   type FirmwareRow,
@@ -44,8 +47,23 @@ export const firmwareService = (
   { uploadIdleMs = 60_000 }: FirmwareServiceOptions = {},
 ): ApiService => {
   const { engine, library, blobs, now, onUploaded } = deps;
-  const messageOf = async (row: FirmwareRow): Promise<FirmwareImage> =>
-    firmwareMessage(row, (await blobs.sizeOf(row.sha256)) === row.size_bytes);
+  const messagesOf = async (rows: readonly FirmwareRow[]): Promise<FirmwareImage[]> => {
+    const deltas = await deltasOf(
+      engine.read,
+      rows.map(({ firmware_id }) => firmware_id),
+    );
+    const whole = await Promise.all(
+      rows.map(async ({ sha256, size_bytes }) => (await blobs.sizeOf(sha256)) === size_bytes),
+    );
+    return rows.map((row, at) =>
+      firmwareMessage(row, whole[at] === true, deltas.get(row.firmware_id) ?? []),
+    );
+  };
+  const messageOf = async (row: FirmwareRow): Promise<FirmwareImage> => {
+    const [message] = await messagesOf([row]);
+    // One row gives one message.
+    return message as FirmwareImage;
+  };
   return apiService(FirmwareService, {
     uploadFirmware: async (requests, { signal, caller }) => {
       const options = { signal, idleTimeoutMs: uploadIdleMs };
@@ -72,8 +90,7 @@ export const firmwareService = (
         .limit(page.limit + 1)
         .execute();
       const cut = cutPage(rows, page, scope, ({ firmware_id }) => [firmware_id]);
-      const firmware = await Promise.all(cut.rows.map(messageOf));
-      return { firmware, nextPageToken: cut.nextPageToken };
+      return { firmware: await messagesOf(cut.rows), nextPageToken: cut.nextPageToken };
     },
 
     deleteFirmware: async ({ name }, { caller }) => {
@@ -142,7 +159,11 @@ const metadataMessage = ({
   expireTime: expiresAt === undefined ? undefined : new Date(expiresAt),
 });
 
-const firmwareMessage = (row: FirmwareRow, isWhole: boolean): FirmwareImage => ({
+const firmwareMessage = (
+  row: FirmwareRow,
+  isWhole: boolean,
+  deltas: readonly FirmwareDelta[],
+): FirmwareImage => ({
   name: firmwareName(row.firmware_id),
   model: row.model,
   version: row.version,
@@ -154,6 +175,11 @@ const firmwareMessage = (row: FirmwareRow, isWhole: boolean): FirmwareImage => (
   target: row.target,
   signedBy: row.signed_by,
   ...manifestFields(row),
+  deltas: deltas.map(({ from_version, size_bytes, format }) => ({
+    fromVersion: from_version,
+    sizeBytes: BigInt(size_bytes),
+    format,
+  })),
 });
 
 const problemOf = ({ target }: FirmwareRow, isWhole: boolean): string => {

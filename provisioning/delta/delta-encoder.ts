@@ -3,7 +3,7 @@
  * it made as JSON, or `null` when it would be larger than asked for. Started by `makeDelta`.
  */
 import { createHash } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { peakMemory } from '../program/peak-memory.js';
@@ -35,6 +35,8 @@ const encode = async ({ source, target, delta, ...options }: DeltaOrder) => {
 
 // Whatever else the machine has to do comes first, but it gets on where there is always something.
 setPriority(10);
+// Where memory runs out, this is what is to go.
+await writeFile('/proc/self/oom_score_adj', '1000').catch(() => undefined);
 // Its stdin ends with whoever started it, however that ended.
 process.stdin.on('end', () => process.exit(1)).resume();
 try {

@@ -50,6 +50,16 @@ export interface FirmwareImage {
   securityCounter: bigint;
   /** slots, rauc, swupdate, script or raw. */
   installer: string;
+  /** What sites and devices can fetch in its place; more may come for some time after the upload. */
+  deltas: FirmwareDelta[];
+}
+
+/** A file that makes an image of another version of the same model. */
+export interface FirmwareDelta {
+  /** Empty: of nothing, so that it is the image, compressed. */
+  fromVersion: string;
+  sizeBytes: bigint;
+  format: string;
 }
 
 /** A file of metadata as The Update Framework has it. */
@@ -116,6 +126,7 @@ function createBaseFirmwareImage(): FirmwareImage {
     sourceVersions: "",
     securityCounter: 0n,
     installer: "",
+    deltas: [],
   };
 }
 
@@ -168,6 +179,9 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
     }
     if (message.installer !== "") {
       writer.uint32(114).string(message.installer);
+    }
+    for (const v of message.deltas) {
+      FirmwareDelta.encode(v!, writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -297,6 +311,14 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
             message.installer = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.deltas.push(FirmwareDelta.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -351,6 +373,9 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
         ? BigInt(object.security_counter)
         : 0n,
       installer: isSet(object.installer) ? globalThis.String(object.installer) : "",
+      deltas: globalThis.Array.isArray(object?.deltas)
+        ? object.deltas.map((e: any) => FirmwareDelta.fromJSON(e))
+        : [],
     };
   },
 
@@ -398,6 +423,9 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
     if (message.installer !== "") {
       obj.installer = message.installer;
     }
+    if (message.deltas?.length) {
+      obj.deltas = message.deltas.map((e) => FirmwareDelta.toJSON(e));
+    }
     return obj;
   },
 
@@ -422,6 +450,119 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
       ? BigInt(object.securityCounter)
       : 0n;
     message.installer = object.installer ?? "";
+    message.deltas = object.deltas?.map((e) => FirmwareDelta.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFirmwareDelta(): FirmwareDelta {
+  return { fromVersion: "", sizeBytes: 0n, format: "" };
+}
+
+export const FirmwareDelta: MessageFns<FirmwareDelta> = {
+  encode(message: FirmwareDelta, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fromVersion !== "") {
+      writer.uint32(10).string(message.fromVersion);
+    }
+    if (message.sizeBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sizeBytes) !== message.sizeBytes) {
+        throw new globalThis.Error("value provided for field message.sizeBytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sizeBytes);
+    }
+    if (message.format !== "") {
+      writer.uint32(26).string(message.format);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FirmwareDelta {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFirmwareDelta();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.fromVersion = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sizeBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FirmwareDelta {
+    return {
+      fromVersion: isSet(object.fromVersion)
+        ? globalThis.String(object.fromVersion)
+        : isSet(object.from_version)
+        ? globalThis.String(object.from_version)
+        : "",
+      sizeBytes: isSet(object.sizeBytes)
+        ? BigInt(object.sizeBytes)
+        : isSet(object.size_bytes)
+        ? BigInt(object.size_bytes)
+        : 0n,
+      format: isSet(object.format) ? globalThis.String(object.format) : "",
+    };
+  },
+
+  toJSON(message: FirmwareDelta): unknown {
+    const obj: any = {};
+    if (message.fromVersion !== "") {
+      obj.fromVersion = message.fromVersion;
+    }
+    if (message.sizeBytes !== 0n) {
+      obj.sizeBytes = message.sizeBytes.toString();
+    }
+    if (message.format !== "") {
+      obj.format = message.format;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FirmwareDelta>, I>>(base?: I): FirmwareDelta {
+    return FirmwareDelta.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FirmwareDelta>, I>>(object: I): FirmwareDelta {
+    const message = createBaseFirmwareDelta();
+    message.fromVersion = object.fromVersion ?? "";
+    message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
+    message.format = object.format ?? "";
     return message;
   },
 };

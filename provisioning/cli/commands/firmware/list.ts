@@ -24,6 +24,7 @@ export const listFirmware = async ({ terminal, cloud, now }: CommandContext): Pr
       { title: 'SHA-256', value: (image) => `${image.sha256.slice(0, 12)}…` },
       { title: 'INSTALLER', value: (image) => image.installer || undefined },
       { title: 'SIGNED BY', value: (image) => image.signedBy || undefined },
+      { title: 'DELTAS', value: deltasText },
       { title: 'UPLOADED', value: (image) => ago(image.createTime, now()) },
       ...(images.some(({ problem }) => problem !== '')
         ? [{ title: 'PROBLEM', value: ({ problem }: FirmwareImage) => problem }]
@@ -32,3 +33,16 @@ export const listFirmware = async ({ terminal, cloud, now }: CommandContext): Pr
     'No firmware yet: holdfast firmware sign FILE --model MODEL --version VERSION, then upload it',
   );
 };
+
+/** The compressed image first, as what a site fetches that has nothing. */
+const deltasText = ({ deltas }: FirmwareImage): string | undefined =>
+  deltas.length === 0
+    ? undefined
+    : [...deltas]
+        .sort((a, b) => Number(a.fromVersion !== '') - Number(b.fromVersion !== ''))
+        .map(({ fromVersion, sizeBytes }) =>
+          fromVersion === ''
+            ? `${bytes(Number(sizeBytes))} compressed`
+            : `${bytes(Number(sizeBytes))} from ${fromVersion}`,
+        )
+        .join(', ');
