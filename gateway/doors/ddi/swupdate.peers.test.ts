@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { swupdateConfiguration } from '@holdfast/provisioning/cli/commands/target-tokens';
 import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import { withDeadline } from '@holdfast/provisioning/time/deadline';
@@ -116,13 +117,16 @@ const install = async (device: Device, port = site.port): Promise<Swupdate> => {
     await writeFile(sslcert, tls.cert);
     await writeFile(sslkey, tls.key);
   }
+  const access = { device, token, tenant: 'default', url: `https://127.0.0.1:${port}` };
+  const configuration = swupdateConfiguration({ ...access, cafile: root });
+  const byCertificate = configuration.replace(
+    /targettoken = .*/,
+    `sslcert = "${sslcert}"; sslkey = "${sslkey}";`,
+  );
   const swupdate = new Swupdate({
     folder,
     key: release,
-    server: {
-      ...{ tenant: 'default', id: device, url: `https://127.0.0.1:${port}`, cafile: root },
-      ...(device === 'delta' ? { sslcert, sslkey } : { targettoken: token }),
-    },
+    configuration: device === 'delta' ? byCertificate : configuration,
     // The one that tells of itself asks, tells, sleeps and asks again before it begins.
     ...(device === 'cancelled'
       ? { pollS: 1, identity: { hw_revision: 'b', serial: 'n-1' } }

@@ -67,8 +67,8 @@ export const makeSwu = async (
 
 export interface SwupdateOptions {
   readonly folder: string;
-  /** What stands in `suricatta` of its configuration. */
-  readonly server: Readonly<Record<string, string>>;
+  /** Without what it tells of itself. */
+  readonly configuration: string;
   readonly identity?: Readonly<Record<string, string>>;
   readonly key: ReleaseKey;
   /** How long it sleeps, whatever the gateway says; it asks as often while it loads. */
@@ -101,18 +101,14 @@ export class Swupdate {
   async start(how: SwupdateStart = {}): Promise<void> {
     this.#started = how;
     const { confirm, more = [] } = how;
-    const { folder, server, identity = {}, key, pollS } = this.#options;
+    const { folder, configuration, identity = {}, key, pollS } = this.#options;
     const temporary = join(folder, 'tmp');
     await mkdir(temporary, { recursive: true });
     const settings = join(folder, 'swupdate.cfg');
-    const lines = Object.entries(server).map(([name, value]) => `  ${name} = "${value}";`);
     const told = Object.entries(identity).map(
       ([name, value]) => `  { name = "${name}"; value = "${value}"; }`,
     );
-    await writeFile(
-      settings,
-      `globals : { loglevel = 3; };\nsuricatta : {\n${lines.join('\n')}\n};\nidentify : (\n${told.join(',\n')}\n);\n`,
-    );
+    await writeFile(settings, `${configuration}identify : (\n${told.join(',\n')}\n);\n`);
     const child = spawn(
       'swupdate',
       [

@@ -79,7 +79,7 @@ export const addTargetTokenCommand = (device: Command, context: () => CommandCon
       terminal.line('next:');
       terminal.line(`  scp ${files.join(' ')} root@${name}:/etc/swupdate/`);
       terminal.line(
-        '  on the device: swupdate -f /etc/swupdate/swupdate.cfg -H BOARD:REVISION -u ""',
+        '  on the device: swupdate -f /etc/swupdate/swupdate.cfg -k RELEASE.pem -e stable,main -H BOARD:REVISION -u ""',
       );
     });
 };
@@ -107,17 +107,26 @@ const writeFiles = async (folder: string, made: Made): Promise<string[]> => {
   return [settings, root];
 };
 
+export interface SwupdateAccess extends Pick<Made, 'url' | 'tenant' | 'device' | 'token'> {
+  /** Path of the fleet's root on the device. */
+  readonly cafile?: string;
+}
+
 /** Pure. What SWUpdate reads with `-f` (libconfig). */
 export const swupdateConfiguration = ({
   url,
   tenant,
   device,
   token,
-}: Pick<Made, 'url' | 'tenant' | 'device' | 'token'>): string => `suricatta : {
+  cafile = rootOnDevice,
+}: SwupdateAccess): string => `globals : {
+  loglevel = 3;
+};
+suricatta : {
   tenant = "${tenant}";
   id = "${device}";
   url = "${url}";
   targettoken = "${token}";
-  cafile = "${rootOnDevice}";
+  cafile = "${cafile}";
 };
 `;
