@@ -4,7 +4,7 @@ import type { Kysely } from 'kysely';
 import { type FirmwareRow, requireFirmware } from '../firmware/firmware-library.js';
 import type { Schema } from '../store/schema.js';
 
-/** The firmware of these ids, one a model. Errors: RESOURCE_NOT_FOUND, REQUEST_INVALID. */
+/** The firmware of these ids, one a model. Errors: RESOURCE_NOT_FOUND, REQUEST_INVALID, FIRMWARE_TARGET_UNKNOWN. */
 export const requireImages = async (
   db: Kysely<Schema>,
   ids: readonly string[],
@@ -12,6 +12,11 @@ export const requireImages = async (
   const byModel = new Map<string, FirmwareRow>();
   for (const id of ids) {
     const image = await requireFirmware(db, id);
+    if (image.target === '') {
+      throw new HoldfastError('FIRMWARE_TARGET_UNKNOWN', `Nobody has signed the firmware ${id}`, {
+        data: { next: `holdfast firmware sign ${image.file_name || 'FILE'}, and upload it again` },
+      });
+    }
     const other = byModel.get(image.model);
     if (other !== undefined) {
       throw new HoldfastError(

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Campaign } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import { TestReleases } from '@holdfast/provisioning/firmware/test-releases';
 import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import t from 'tap';
 import { type CloudUnderTest, cloudUnderTest } from '../testing/cloud-under-test.js';
@@ -82,6 +83,20 @@ t.test('an upload that breaks leaves nothing', async (t) => {
   }
   t.same(await filesOf(cloud), []);
   t.same((await list(cloud)).firmware, []);
+});
+
+t.test('says of firmware what devices would say of it', async (t) => {
+  let now = Date.now();
+  const cloud = await cloudUnderTest(t, { now: () => now });
+  const releases = new TestReleases({ expiresAt: now + 3_600_000 });
+  const api = { ...cloud, releases };
+  const { name } = await uploadImage(api, Buffer.from('image'));
+  const problem = async () => (await list(cloud)).firmware.map((image) => image.problem);
+  t.same(await problem(), ['']);
+  now += 3_601_000;
+  t.match(await problem(), [/^devices refuse it: FIRMWARE_METADATA_EXPIRED/]);
+  const got = await cloud.call(cloud.firmware, cloud.firmware.getFirmware, { name });
+  t.match(got, { signedBy: 'release-pi', installer: 'slots', problem: /EXPIRED/ });
 });
 
 t.test('keeps what a campaign needs until it is over', async (t) => {

@@ -8,6 +8,7 @@ import {
 } from '@holdfast/protos/gen/holdfast/v1/firmware';
 import type { FirmwareDelta } from '@holdfast/protos/link/plan-documents';
 import type { FirmwareManifest } from '@holdfast/provisioning/firmware/manifest';
+import { releaseVerifier } from '@holdfast/provisioning/firmware/verify-release';
 import { type ApiService, apiService } from '../api/service.js';
 import { auditActor } from '../audit/audit-log.js';
 import type { BlobStore } from '../blobs/blob-store.js';
@@ -47,16 +48,20 @@ export const firmwareService = (
   { uploadIdleMs = 60_000 }: FirmwareServiceOptions = {},
 ): ApiService => {
   const { engine, library, blobs, now, onUploaded } = deps;
+  /** As sites and devices judge it now, whose metadata is the same. */
   const messagesOf = async (rows: readonly FirmwareRow[]): Promise<FirmwareImage[]> => {
     const deltas = await deltasOf(
       engine.read,
       rows.map(({ firmware_id }) => firmware_id),
     );
-    const whole = await Promise.all(
-      rows.map(async ({ sha256, size_bytes }) => (await blobs.sizeOf(sha256)) === size_bytes),
-    );
-    return rows.map((row, at) =>
-      firmwareMessage(row, whole[at] === true, deltas.get(row.firmware_id) ?? []),
+    const { trusted, files } = await readMetadata(engine.read);
+    const judge = releaseVerifier(trusted, files, now(), { head: null });
+    return Promise.all(
+      rows.map(async (row) => {
+        const isWhole = (await blobs.sizeOf(row.sha256)) === row.size_bytes;
+        const problem = problemOf(row, isWhole, judge);
+        return firmwareMessage(row, problem, deltas.get(row.firmware_id) ?? []);
+      }),
     );
   };
   const messageOf = async (row: FirmwareRow): Promise<FirmwareImage> => {
@@ -161,7 +166,7 @@ const metadataMessage = ({
 
 const firmwareMessage = (
   row: FirmwareRow,
-  isWhole: boolean,
+  problem: string,
   deltas: readonly FirmwareDelta[],
 ): FirmwareImage => ({
   name: firmwareName(row.firmware_id),
@@ -171,7 +176,7 @@ const firmwareMessage = (
   sha256: row.sha256,
   createTime: new Date(row.created_at),
   fileName: row.file_name,
-  problem: problemOf(row, isWhole),
+  problem,
   target: row.target,
   signedBy: row.signed_by,
   ...manifestFields(row),
@@ -182,9 +187,15 @@ const firmwareMessage = (
   })),
 });
 
-const problemOf = ({ target }: FirmwareRow, isWhole: boolean): string => {
+const problemOf = (
+  { target, sha256, size_bytes: sizeBytes }: FirmwareRow,
+  isWhole: boolean,
+  judge: ReturnType<typeof releaseVerifier>,
+): string => {
   if (!isWhole) return 'the image was damaged on disk, or is gone: upload it again';
-  return target === '' ? 'nobody has signed it: sign it, and upload it again' : '';
+  if (target === '') return 'nobody has signed it: sign it, and upload it again';
+  const verdict = judge(target, { image: { sha256, sizeBytes } });
+  return verdict.ok ? '' : `devices refuse it: ${verdict.code}, ${verdict.message}`;
 };
 
 const manifestFields = ({ manifest }: FirmwareRow) => {

@@ -59,21 +59,31 @@ export const verifyRelease = (
   target: string,
   now: number | null,
   options: VerifyOptions,
-): ReleaseVerdict =>
-  verdictOf(() => {
-    const roles = openRoles(trusted, metadata, now, options);
-    const release = findRelease(roles, target);
-    const { image, device } = options;
-    if (image !== undefined && !isSame(image, release)) {
-      throw new HoldfastError(
-        'FIRMWARE_MIX_AND_MATCH',
-        `The plan has another image for ${target} than the one that was signed`,
-      );
-    }
-    const unfit = device === undefined ? undefined : refuseForDevice(release, device);
-    if (unfit !== undefined) throw new HoldfastError(unfit.code, unfit.message);
-    return { ok: true, release, trusted: roles.trusted };
-  });
+): ReleaseVerdict => releaseVerifier(trusted, metadata, now, options)(target, options);
+
+/** Verifies many releases of the same metadata, each role of it once. */
+export const releaseVerifier = (
+  trusted: TrustedState | null,
+  metadata: readonly MetadataFile[],
+  now: number | null,
+  options: Pick<VerifyOptions, 'head' | 'expiredGraceMs' | 'maxPlanAgeMs'>,
+): ((target: string, of: Pick<VerifyOptions, 'image' | 'device'>) => ReleaseVerdict) => {
+  let opened: TrustedRoles | undefined;
+  return (target, { image, device }) =>
+    verdictOf(() => {
+      opened ??= openRoles(trusted, metadata, now, options);
+      const release = findRelease(opened, target);
+      if (image !== undefined && !isSame(image, release)) {
+        throw new HoldfastError(
+          'FIRMWARE_MIX_AND_MATCH',
+          `The plan has another image for ${target} than the one that was signed`,
+        );
+      }
+      const unfit = device === undefined ? undefined : refuseForDevice(release, device);
+      if (unfit !== undefined) throw new HoldfastError(unfit.code, unfit.message);
+      return { ok: true, release, trusted: opened.trusted };
+    });
+};
 
 /**
  * Verifies every file there is, and looks for no release: what a gateway keeps of a plan, and a control plane of an upload. A file of a
