@@ -138,6 +138,7 @@ export class CopiesInstaller implements Installer {
       throw new HoldfastError('UPDATE_INSTALL_FAILED', `The copy ${slot} is the one that runs`);
     }
     await step('write', () => writer.write(image, slot, onProgress, signal));
+    onProgress(100);
     return { deadlineMs, maxStarts, since: bootId };
   }
 

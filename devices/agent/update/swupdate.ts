@@ -4,7 +4,8 @@
  * It is told which copy to write; who starts which copy is the boot handler's (an image may set the boot loader's variables by itself
  * as well). Errors: `COMMAND_FAILED` with what SWUpdate said.
  */
-import { readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { wait } from '@holdfast/provisioning/time/wait';
@@ -44,6 +45,8 @@ export const openSwupdate = (options: SwupdateOptions): ImageWriter => {
     started: (pid: number) => void = () => undefined,
   ): Promise<void> => {
     const errors: string[] = [];
+    // Its sockets have fixed names: another SWUpdate on this machine has its own.
+    const folder = await mkdtemp(join(tmpdir(), 'holdfast-swupdate-'));
     const said = (line: string) => {
       const error = /^\[ERROR\] : (.*)$/.exec(line)?.[1];
       if (error !== undefined) errors.push(error);
@@ -51,6 +54,7 @@ export const openSwupdate = (options: SwupdateOptions): ImageWriter => {
     try {
       await runCommand({
         command: ['swupdate', ...parameters, ...more, '-i', image],
+        environment: { TMPDIR: folder },
         ...{ owner, timeoutMs, signal, said, started },
       });
     } catch (error) {
@@ -58,6 +62,8 @@ export const openSwupdate = (options: SwupdateOptions): ImageWriter => {
       throw new HoldfastError('COMMAND_FAILED', errors.join('; ').slice(0, 1_000), {
         cause: error,
       });
+    } finally {
+      await rm(folder, { recursive: true, force: true });
     }
   };
   return {
