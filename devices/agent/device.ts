@@ -224,10 +224,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     // One of them is there.
     reporter: (jobs ?? older) as UpdateReporter,
     gateway,
-    // Until the gateway serves the plan's metadata.
-    check: isVerifying
-      ? firmware.check
-      : async () => ({ installer: 'slots', securityCounter: 0, steps: [] }),
+    check: firmware.check,
     reconnect: () => session.reconnect(),
     onLaunch: () => {
       boot.renew();
@@ -315,8 +312,6 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     },
   };
 };
-
-const isVerifying = false as boolean;
 
 const httpsAddress = (session: DeviceSession): string => {
   const { host, https } = session.gateway;

@@ -109,7 +109,8 @@ export class FirmwareTrust {
     const campaign = documents.find((one) => one.kind === 'campaign' && one.id === job.campaignId);
     const terms = campaign?.kind === 'campaign' ? campaign.body : null;
     const { version, file_name: fileName } = firmware.body;
-    const target = targetName({ model: firmware.body.model, version, fileName });
+    const target =
+      firmware.body.target ?? targetName({ model: firmware.body.model, version, fileName });
     const verdict = verifyRelease(this.#trusted, filesOf(documents), target, this.#deps.now(), {
       head,
       expiredGraceMs: expiredGraceOf(documents),
