@@ -18,7 +18,14 @@ const manifest = JSON.stringify({
 interface Entry {
   readonly path: string;
   readonly body?: string | Buffer;
-  readonly type?: 'File' | 'Directory' | 'SymbolicLink' | 'Link' | 'CharacterDevice';
+  readonly type?:
+    | 'File'
+    | 'Directory'
+    | 'SymbolicLink'
+    | 'Link'
+    | 'CharacterDevice'
+    | 'BlockDevice'
+    | 'FIFO';
   readonly linkpath?: string;
   readonly mode?: number;
 }
@@ -70,6 +77,11 @@ const bad: Record<string, Entry[]> = {
   'a symbolic link': [...good, { path: 'link', type: 'SymbolicLink', linkpath: '/etc' }],
   'a hard link': [...good, { path: 'link', type: 'Link', linkpath: 'holdfast-app.json' }],
   'a device': [...good, { path: 'null', type: 'CharacterDevice' }],
+  'a pipe': [...good, { path: 'pipe', type: 'FIFO' }],
+  'a block device': [...good, { path: 'disk', type: 'BlockDevice' }],
+  'a name twice': [...good, { path: 'bin/run', body: 'other' }],
+  'a control character in a name': [...good, { path: 'a\nb', body: 'x' }],
+  'folders in folders without end': [...good, { path: `${'d/'.repeat(40)}f`, body: 'x' }],
   'a backslash in a name': [...good, { path: 'a\\..\\evil', body: 'x' }],
 };
 for (const [what, entries] of Object.entries(bad)) {
@@ -93,6 +105,29 @@ t.test('refuses more entries or bytes than its quota', async (t) => {
   await t.rejects(inspectArchive(two.path, signal, { quota: small }), {
     code: 'UPDATE_ARCHIVE_REFUSED',
   });
+});
+
+t.test(
+  'refuses what expands beyond measure, while it is small, and what is packed twice',
+  async (t) => {
+    const quota = { ...defaultArchiveQuota, maxRatio: 50, ratioFromBytes: 1 << 20 };
+    const bomb = await setUp(
+      t,
+      archiveOf([...good, { path: 'zeros', body: Buffer.alloc(8 << 20) }]),
+    );
+    await t.rejects(inspectArchive(bomb.path, signal, { quota }), /expands more than 50 times/);
+    await t.rejects(unpackArchive(bomb.path, bomb.folder, signal, { quota }), {
+      code: 'UPDATE_ARCHIVE_REFUSED',
+    });
+    const twice = await setUp(t, gzipSync(archiveOf(good)));
+    await t.rejects(inspectArchive(twice.path, signal), /compressed twice/);
+  },
+);
+
+t.test('nothing unpacked becomes somebody else by being run', async (t) => {
+  const { path, folder } = await setUp(t, archiveOf(good));
+  await unpackArchive(path, folder, signal);
+  t.equal((await stat(join(folder, 'bin/run'))).mode & 0o7000, 0);
 });
 
 t.test('refuses what is cut off, damaged or no archive', async (t) => {
