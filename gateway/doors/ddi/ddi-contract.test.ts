@@ -3,8 +3,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
 import t, { type Test } from 'tap';
+import { campaignBody } from '../../updates/updates-fixture.js';
 import { imageBody, openTestDdi } from './test-ddi-site.js';
 
+t.setTimeout(120_000);
 const image = randomBytes(50_000);
 const body = imageBody(image, { version: '2.0', file_name: 'pump.swu' });
 const digest = (algorithm: string): string => createHash(algorithm).update(image).digest('hex');
@@ -215,17 +217,30 @@ t.test('what each feedback makes of an execution', async (t) => {
     ['rejected', 'none', {}, 'failed'],
     ['canceled', 'none', {}, 'failed'],
   ];
-  for (const [execution, finished, result, expected] of table) {
-    await t.test(`${execution}, ${finished} ${JSON.stringify(result)}`, async (t) => {
-      const { begin, post, statusOf, start } = await openSite(t);
-      const { id } = await begin();
-      await start({ c: { firmware: ['pump@2.0'] } }, [body]);
-      const said = { ...feedbackOf(execution, finished, { details: ['why'] }) };
-      Object.assign(said.status.result, result);
-      t.equal((await post(`/deploymentBase/${id}/feedback`, said)).status, 200);
-      const status = await statusOf('pump-1');
-      t.equal(status === 'queued' ? 'failed' : status, expected);
-    });
+  const { ask, tokenFor, start, statusOf } = await openSite(t);
+  const devices = await Promise.all(
+    table.map(async (row, i) => ({
+      row,
+      device: `pump-x${i}`,
+      token: await tokenFor(`pump-x${i}`),
+    })),
+  );
+  for (const { device, token } of devices) await ask('GET', base(device), { token });
+  const policy = { ...campaignBody().policy, site_concurrency: 100, retries: 0 };
+  await start({ c: { firmware: ['pump@2.0'], policy } }, [body]);
+  for (const { row, device, token } of devices) {
+    const [execution, finished, result, expected] = row;
+    const { json } = await ask('GET', base(device), { token });
+    const [, id] = /deploymentBase\/(\d+)\?c=/.exec(json._links.deploymentBase.href) ?? [];
+    const said = { ...feedbackOf(execution, finished, { details: ['why'] }) };
+    Object.assign(said.status.result, result);
+    const path = `${base(device)}/deploymentBase/${id}/feedback`;
+    t.equal((await ask('POST', path, { token, body: said })).status, 200);
+    t.equal(
+      await statusOf(device),
+      expected,
+      `${execution}, ${finished} ${JSON.stringify(result)}`,
+    );
   }
 });
 
@@ -374,6 +389,28 @@ t.test('what was not begun is taken back without asking', async (t) => {
   t.notOk((await get()).json._links?.deploymentBase);
   t.equal((await get(`/deploymentBase/${id}`)).status, 404);
 });
+
+t.test(
+  'what was taken back while it loads, as by the stop of everything, is cancelled first',
+  async (t) => {
+    const { begin, get, post, updates, statusOf } = await openSite(t);
+    const { id } = await begin();
+    await post(`/deploymentBase/${id}/feedback`, feedbackOf('download'));
+    await updates.controls.stopAll('anna', 'smoke');
+    t.equal(await statusOf('pump-1'), 'queued');
+    const { _links } = (await get()).json;
+    t.match(_links.cancelAction.href, new RegExp(`/cancelAction/${id}$`));
+    t.notOk(_links.deploymentBase);
+    t.equal((await get(`/cancelAction/${id}`)).json.cancelAction.stopId, String(id));
+    t.equal((await get(`/softwaremodules/${id}/artifacts/pump.swu`)).status, 404);
+    t.equal((await post(`/deploymentBase/${id}/feedback`, feedbackOf('proceeding'))).status, 410);
+    t.equal(
+      (await post(`/cancelAction/${id}/feedback`, feedbackOf('closed', 'success'))).status,
+      200,
+    );
+    t.notOk((await get()).json._links?.cancelAction);
+  },
+);
 
 t.test('a window that is closed hides what was not begun, and nothing else', async (t) => {
   const { begin, get, post, closeWindow } = await openSite(t);

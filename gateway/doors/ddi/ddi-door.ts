@@ -78,13 +78,17 @@ export class DdiDoor {
   /** `GET base`. */
   async poll(device: string, links: DdiLinks): Promise<DdiBase> {
     await this.#hear(device);
-    const view = await this.#current(device);
+    const givenUp = this.#givenUp(device);
+    const view = givenUp === undefined ? await this.#current(device) : undefined;
     if (view !== undefined) this.#memory.asked(view);
     const isClaimed = view?.execution.claimed === true;
     const isInstalled = view !== undefined && isInstalledSaid(view);
     // SWUpdate tells it at its start, asked or not: while one waits to be restarted, that tells the start.
     const wantsData = isClaimed || (!isInstalled && !this.#memory.hasTold(device));
-    const offered = view && this.#offer(view, links);
+    const offered =
+      givenUp === undefined
+        ? view && this.#offer(view, links)
+        : { cancelAction: { href: links.cancel(givenUp) } };
     const _links = { ...offered, ...(wantsData && { configData: { href: links.configData } }) };
     this.#memory.wasAsked(device, wantsData);
     return {
@@ -115,6 +119,10 @@ export class DdiDoor {
   /** `POST deploymentBase/{id}/feedback`. Resolves after the commit. Errors: RESOURCE_NOT_FOUND, EXECUTION_OVER. */
   async feedback(device: string, number: number, feedback: DdiFeedback): Promise<void> {
     await this.#hear(device);
+    if (this.#givenUp(device) === number) {
+      this.#memory.of({ device, number }).isOver = isFinal(feedback);
+      throw new HoldfastError('EXECUTION_OVER', `action ${number} was taken back`);
+    }
     const view = await this.#newest(device, number);
     const memory = this.#memory.of(view);
     memory.say(feedback.details);
@@ -134,6 +142,8 @@ export class DdiDoor {
       boot: runOf(view, isAfterRestart),
       ...(isAfterRestart && status === 'succeeded' && { version }),
     });
+    memory.hasBegun = true;
+    memory.isOver = isFinal(feedback);
     if (status === 'rebooting') memory.waitsForRestart();
     if (status === 'succeeded' && isAfterRestart && view.image !== null) {
       this.#deps.devices.learned(device, { firmwareVersion: version });
@@ -143,24 +153,33 @@ export class DdiDoor {
   /** `GET cancelAction/{id}`. Errors: RESOURCE_NOT_FOUND. */
   async cancelAction(device: string, number: number): Promise<DdiCancelAction> {
     await this.#hear(device);
-    const view = await this.#live(device, number);
-    if (view.execution.status !== 'cancelling') throw notFound(number);
+    if (this.#givenUp(device) !== number) {
+      const view = await this.#live(device, number);
+      if (view.execution.status !== 'cancelling') throw notFound(number);
+    }
     return { id: String(number), cancelAction: { stopId: String(number) } };
   }
 
   /** `POST cancelAction/{id}/feedback`. Resolves after the commit. Errors: RESOURCE_NOT_FOUND, EXECUTION_OVER. */
   async cancelFeedback(device: string, number: number, feedback: DdiFeedback): Promise<void> {
     await this.#hear(device);
+    const { execution, finished } = feedback;
+    const isOver = execution === 'closed' || execution === 'canceled';
+    if (this.#givenUp(device) === number) {
+      // Whether it gives it up too or cannot: here it is over.
+      this.#memory.of({ device, number }).isOver = isOver || execution === 'rejected';
+      return;
+    }
     const view = await this.#newest(device, number);
     const memory = this.#memory.of(view);
     memory.say(feedback.details);
-    const { execution, finished } = feedback;
     if (execution === 'rejected') {
       // It goes on with what it began, and is let: how that ends counts.
       memory.refusedCancel = true;
       return;
     }
-    if (execution !== 'closed' && execution !== 'canceled') return;
+    if (!isOver) return;
+    memory.isOver = true;
     const error = feedback.details.join('; ').slice(0, 500);
     await this.#report(view, {
       status: finished === 'failure' ? 'failed' : 'cancelled',
@@ -199,6 +218,7 @@ export class DdiDoor {
     const view = this.#deps.updates.executionsOf(device).find((one) => one.number === number);
     if (view?.execution.status !== 'offered') return;
     await this.#report(view, { status: 'downloading', boot: runOf(view, false) });
+    this.#memory.of(view).hasBegun = true;
   }
 
   /** It has it to the last byte. */
@@ -292,6 +312,10 @@ export class DdiDoor {
       : new HoldfastError('EXECUTION_OVER', answer.message);
   }
 
+  #givenUp(device: string): number | undefined {
+    return this.#memory.givenUp(device, this.#deps.updates.executionsOf(device));
+  }
+
   #find(device: string, number: number) {
     return findExecution(this.#deps.updates, device, number);
   }
@@ -326,6 +350,10 @@ export class DdiDoor {
 /** It says that everything is installed, and that it waits for its restart. */
 const isInstalledSaid = ({ execution }: ExecutionView): boolean =>
   !execution.claimed && execution.furthest === 'rebooting';
+
+/** It will say no more of it. */
+const isFinal = ({ execution }: DdiFeedback): boolean =>
+  execution === 'closed' || execution === 'rejected' || execution === 'canceled';
 
 /** These clients name no runs: what is known is whether one has begun since. */
 const runOf = ({ number }: ExecutionView, isAfterRestart: boolean): string =>

@@ -11,6 +11,10 @@ export class ActionMemory implements FeedbackContext {
   isInstalled = false;
   askedSince = false;
   hasLoaded = false;
+  /** It has taken it up. */
+  hasBegun = false;
+  /** It has said how it ended, or that it gave it up. */
+  isOver = false;
   /** It cannot be cancelled any more, says the device. */
   refusedCancel = false;
   /** What it has said last, the newest first. */
@@ -47,6 +51,18 @@ export class DdiMemory {
     const memory = this.#of(device);
     if (memory.action?.number !== number) memory.action = new ActionMemory(number);
     return memory.action;
+  }
+
+  /**
+   * The action that a device is still at while the site has given it up: its time ran out, or all updates were stopped. `live` are those
+   * that are under way for it.
+   */
+  givenUp(device: string, live: readonly Pick<ExecutionView, 'number'>[]): number | undefined {
+    const action = this.#devices.get(device)?.action;
+    if (action === undefined || !action.hasBegun || action.isInstalled || action.isOver) {
+      return undefined;
+    }
+    return live.some(({ number }) => number === action.number) ? undefined : action.number;
   }
 
   /** It has asked what there is, and was told of this. */
