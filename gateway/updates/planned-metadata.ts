@@ -41,7 +41,13 @@ const documentsOf = async (read: Database, head: PlanHead): Promise<string[] | u
      FROM plan_documents WHERE sha256 IN (SELECT value FROM json_each(?))`,
     [JSON.stringify(named.map(({ sha256 }) => sha256))],
   );
-  if (rows.length < new Set(named.map(({ sha256 }) => sha256)).size) return undefined;
-  // What a plain job says to its devices is not for the others.
-  return rows.filter(({ is_job }) => is_job === 0).map(({ content }) => content);
+  const held = new Map(rows.map((row) => [row.sha256, row]));
+  const documents: string[] = [];
+  for (const { sha256 } of named) {
+    const row = held.get(sha256);
+    if (row === undefined) return undefined;
+    // What a plain job says to its devices is not for the others.
+    if (row.is_job === 0) documents.push(row.content);
+  }
+  return documents;
 };
