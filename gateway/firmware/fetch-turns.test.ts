@@ -198,6 +198,16 @@ t.test(
   },
 );
 
+t.test('a pin that comes as the image arrives stays', async (t) => {
+  const body = firmwareOf(randomBytes(10));
+  const open = await openNotes(t);
+  const notes = await open();
+  const pin = { by: 'ada', at: 7 };
+  await Promise.all([notes.pin(body, pin), notes.remember(body)]);
+  t.same(notes.get(body.sha256), { body, pin });
+  t.same((await open()).get(body.sha256), { body, pin });
+});
+
 t.test('what is foreseen makes room for what is urgent, and for nothing else', async (t) => {
   const images = [1, 2, 3].map(() => randomBytes(4_000));
   const bodies = images.map((bytes, i) => firmwareOf(bytes, `${i + 1}`));

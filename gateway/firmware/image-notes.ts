@@ -3,7 +3,6 @@
  * which. A note that is missing costs a name in a list.
  */
 import { type FirmwareBody, firmwareBody } from '@holdfast/protos/link/plan-documents';
-import type { Statement } from '@holdfast/provisioning/storage/write';
 import * as v from 'valibot';
 import type { SiteStore } from '../store/site-store.js';
 
@@ -50,13 +49,25 @@ export class ImageNotes {
     return [...this.#notes.values()];
   }
 
-  /** Resolves after the commit; so do the others. */
+  /** Resolves after the commit; so do the others. A pin that comes meanwhile stays. */
   async remember(body: FirmwareBody): Promise<void> {
-    await this.#put({ body, pin: this.#notes.get(body.sha256)?.pin ?? null });
+    await this.#site.commit([
+      {
+        sql: 'INSERT INTO firmware_images (sha256, body) VALUES (?, ?) ON CONFLICT (sha256) DO UPDATE SET body = excluded.body',
+        params: [body.sha256, JSON.stringify(body)],
+      },
+    ]);
+    this.#notes.set(body.sha256, { body, pin: this.#notes.get(body.sha256)?.pin ?? null });
   }
 
   async pin(body: FirmwareBody, pin: Pin | null): Promise<void> {
-    await this.#put({ body, pin });
+    await this.#site.commit([
+      {
+        sql: 'INSERT OR REPLACE INTO firmware_images (sha256, body, pinned_by, pinned_at) VALUES (?, ?, ?, ?)',
+        params: [body.sha256, JSON.stringify(body), pin?.by ?? null, pin?.at ?? null],
+      },
+    ]);
+    this.#notes.set(body.sha256, { body, pin });
   }
 
   async forget(sha256: string): Promise<void> {
@@ -66,14 +77,4 @@ export class ImageNotes {
     ]);
     this.#notes.delete(sha256);
   }
-
-  async #put(note: ImageNote): Promise<void> {
-    await this.#site.commit([upsert(note)]);
-    this.#notes.set(note.body.sha256, note);
-  }
 }
-
-const upsert = ({ body, pin }: ImageNote): Statement => ({
-  sql: 'INSERT OR REPLACE INTO firmware_images (sha256, body, pinned_by, pinned_at) VALUES (?, ?, ?, ?)',
-  params: [body.sha256, JSON.stringify(body), pin?.by ?? null, pin?.at ?? null],
-});
