@@ -10,7 +10,7 @@ import type { WriteTransaction } from '../store/sql-engine.js';
 export type AuditAction =
   | `campaign.${'created' | 'scheduled' | 'started' | 'paused' | 'resumed' | 'cancelled' | 'completed' | 'rolled_back' | 'phase_approved' | 'phase_released' | 'phase_passed'}`
   | `emergency_stop.${'made' | 'lifted'}`
-  | `firmware.${'keys_published' | 'signed' | 'uploaded' | 'deleted'}`
+  | `firmware.${'keys_published' | 'signed' | 'uploaded' | 'deleted' | 'refused'}`
   | `group.${'created' | 'changed' | 'deleted'}`
   | 'site.change_requested';
 

@@ -4,6 +4,7 @@
  */
 import { recordAudit } from '../audit/audit-log.js';
 import type { EffectContext, EntryProblem } from '../effects/effect-registry.js';
+import { firmwareName } from '../firmware/firmware-service.js';
 import type { CampaignEffectsDependencies } from './campaign-effects.js';
 import { judgeCampaign } from './campaign-gates.js';
 import { campaignName, endIfSettled, requireCampaign } from './campaign-records.js';
@@ -99,6 +100,19 @@ export const registerSiteStandingEffects = (deps: CampaignEffectsDependencies): 
         action: lifted ? 'emergency_stop.lifted' : 'emergency_stop.made',
         actor: by,
         reason,
+      });
+    }
+    return undefined;
+  });
+
+  effects.register('audit', 'firmware_refused', async (context, entries) => {
+    for (const { at, body } of entries) {
+      await auditSite(context, at, {
+        action: 'firmware.refused',
+        actor: 'site',
+        resource: firmwareName(body.firmware),
+        reason: body.message,
+        details: { code: body.code },
       });
     }
     return undefined;

@@ -48,6 +48,10 @@ t.test('shows and keeps what was stopped at a site, and by whom', async (t) => {
   await a.note(
     { kind: 'emergency_stop', body: { ...made, by: 'site:bob', lifted: true } },
     { kind: 'change_requested', body: { actor: 'bob', method: 'DELETE', path: '/emergency-stop' } },
+    {
+      kind: 'firmware_refused',
+      body: { firmware: 'pi@2.0', code: 'FIRMWARE_ROLLBACK', message: 'an older root' },
+    },
   );
   t.same(await list(cloud), []);
   const { entries } = await cloud.call(cloud.audit, cloud.audit.listAuditEntries, {
@@ -58,5 +62,6 @@ t.test('shows and keeps what was stopped at a site, and by whom', async (t) => {
     { action: 'emergency_stop.made', actor: 'site:ann', reason: 'smoke', time: new Date(1_000) },
     { action: 'emergency_stop.lifted', actor: 'site:bob' },
     { action: 'site.change_requested', actor: 'site:bob', details: { method: 'DELETE' } },
+    { action: 'firmware.refused', resource: 'firmware/pi@2.0', reason: 'an older root' },
   ]);
 });
