@@ -47,6 +47,9 @@ export const firstVersion = '1.0.0';
 
 /** How long one command of the start may take. */
 const commandTimeoutMs = 60_000;
+/** How long a program may take until it serves; that of the simulated devices enrols them first. */
+const startTimeoutMs = 30_000;
+const enrolTimeoutMs = 2_000;
 
 export class Fleet {
   readonly wan: Wan;
@@ -351,6 +354,7 @@ export class Fleet {
     return {
       bin,
       args: [...args, ...(more?.[name] ?? []), '--data', this.folder(name)],
+      timeoutMs: startTimeoutMs + this.#options.simulated * enrolTimeoutMs,
       ...this.#signal(),
       ...(onLogLine && { onLogLine: (line: string) => onLogLine(name, line) }),
     };
