@@ -197,8 +197,11 @@ t.test('ends in every way', async (t) => {
   await t.rejects(resume(cloud), { code: 'RESOURCE_STATE_WRONG' });
   await a.report(execution('d1', 'cancelled', 0), settled);
   t.equal((await get(cloud)).state, CampaignState.CAMPAIGN_STATE_CANCELLING);
+  await b.report(execution('d7', 'downloading', 0));
+  t.match((await get(cloud)).progress, { inProgress: 1n, cancelled: 1n });
   await cloud.call(cloud.sites, cloud.sites.deleteSite, { name: 'sites/b', etag: '' });
   b.link.close();
+  t.match((await get(cloud)).progress, { inProgress: 0n, cancelled: 2n });
   t.equal((await get(cloud)).state, CampaignState.CAMPAIGN_STATE_CANCELLED, 'with its last site');
 
   const again = { images: ['firmware/pi@2.0'] };

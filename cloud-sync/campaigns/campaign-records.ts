@@ -8,6 +8,7 @@ import type { Schema } from '../store/schema.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
 import { targetOfRow } from './campaign-row.js';
 import { joinSites, leaveSites, sitesOf } from './campaign-sites.js';
+import { closeExecutions } from './execution-records.js';
 
 export type CampaignRow = Selectable<Schema['campaigns']>;
 export type ExecutionRow = Selectable<Schema['executions']>;
@@ -77,6 +78,7 @@ export const releaseSite = async (
   tx: WriteTransaction,
   site: string,
 ): Promise<void> => {
+  await closeExecutions(deps, tx, { site }, 'the site was deleted');
   for (const id of await leaveSites(tx, (query) => query.where('site_id', '=', site))) {
     await endIfSettled(deps, tx, id);
   }
