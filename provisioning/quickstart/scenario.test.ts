@@ -26,6 +26,9 @@ const campaign = v.object({
   state: v.string(),
   progress: v.optional(v.record(v.string(), v.union([v.string(), v.number()]))),
 });
+const phased = v.object({
+  phases: v.array(v.looseObject({ progress: v.looseObject({ succeeded: v.number() }) })),
+});
 const execution = v.object({ device: v.string(), status: v.string() });
 const shadow = v.object({
   // One end leaves out a section that is empty, the other does not.
@@ -81,11 +84,12 @@ t.test('a site keeps running without its network and reconciles to the last mess
   await fleet.releaseFirmware(second, '2.0.0');
   await fleet.releaseFirmware(bad, '3.0.0');
   const create = (id: string, version: string, ...more: string[]) =>
-    fleet.holdfast(
-      ...['campaign', 'create', id, '--firmware', `${model}@${version}`, '--start', ...more],
-    );
-  // Four at a time, so that the WAN is cut long before all are through.
-  await create('second', '2.0.0', '--concurrency', '4');
+    fleet.holdfast(...['campaign', 'create', id, '--firmware', `${model}@${version}`, ...more]);
+  // Four at a time, so that the WAN is cut long before all are through; the second half is approved beforehand.
+  const phases = ['--phase', '50%:success=100', '--phase', '100%:approve'];
+  await create('second', '2.0.0', '--concurrency', '4', ...phases);
+  await fleet.holdfast('campaign', 'approve', 'second', '--reason', 'tried on the bench');
+  await fleet.holdfast('campaign', 'start', 'second');
   await waitUntil(
     'the campaign and its image are at the site, and the first devices have begun',
     async () => {
@@ -154,9 +158,16 @@ t.test('a site keeps running without its network and reconciles to the last mess
   const outcomes = await outcomesOf('second');
   t.equal(outcomes.length, all, 'one execution a device');
   for (const { device, status } of outcomes) t.equal(status, 'succeeded', device);
+  const { phases: passed } = v.parse(phased, await fleet.holdfast('campaign', 'get', 'second'));
+  t.match(passed, [
+    { state: 'done', enteredSiteCount: 1 },
+    { state: 'done', enteredSiteCount: 1, approvedBy: 'cloud:admin' },
+  ]);
+  const counted = passed.reduce((sum, { progress }) => sum + progress.succeeded, 0);
+  t.equal(counted, all, 'each device in one phase');
 
   t.comment('one device gets a bad image, and the WAN is cut again before it is through');
-  await create('bad', '3.0.0', '--device', 'agent-2');
+  await create('bad', '3.0.0', '--device', 'agent-2', '--start');
   await waitUntil('the bad image is at the site', async () => (await imagesAtSite(fleet)) === 2);
   fleet.wan.set('cut');
   await waitUntil('it rolled back by itself', async () => {
