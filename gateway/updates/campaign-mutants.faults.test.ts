@@ -43,9 +43,9 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'offers in spite of a stop',
-    file: 'campaign-gates.js',
-    from: /if \(stopped !== undefined\)\s+return \{ code: 'emergency_stop', reason: stopped \};/,
-    to: '',
+    file: 'emergency-stop.js',
+    from: 'const [stop] = this.states();',
+    to: 'const [stop] = [];',
   },
   {
     name: 'offers by a plan of any age',

@@ -8,7 +8,7 @@ import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { type Device, isOnline } from '../devices/device.js';
 import type { PlanState, PlanView } from '../link/plan-view.js';
 import type { Availability } from './availability.js';
-import { type Campaign, imageOf, targeting } from './campaign.js';
+import { imageOf } from './campaign.js';
 import type { CampaignGates } from './campaign-gates.js';
 import type { CampaignRun } from './campaign-run.js';
 import { type CampaignTurns, isSuperseded } from './campaign-turns.js';
@@ -16,6 +16,7 @@ import { DueTimes } from './due-times.js';
 import type { Execution, ExecutionEvent } from './execution-state.js';
 import type { Executions } from './executions.js';
 import type { FirmwareVerdicts } from './firmware-releases.js';
+import { PlanIntake } from './plan-intake.js';
 import type { PlanMarks } from './plan-marks.js';
 
 export interface CampaignPassDeps {
@@ -52,23 +53,20 @@ const lookEveryMs = 30_000;
 export class CampaignPass {
   readonly #deps: CampaignPassDeps;
   readonly #parts: CampaignPassParts;
+  readonly #plan: PlanIntake;
   readonly #due = new DueTimes();
-  #isPlanNew = true;
   /** Devices that something happened to. */
   readonly #dirty = new Set<string>();
-  /** Devices that may have come to be targeted. */
-  readonly #candidates = new Set<string>();
   /** Executions found at the start, whose time is looked at before anything runs out. */
   #toResume: readonly (readonly [campaign: string, device: string])[];
   #forgetBefore: number | undefined;
   #lookAt = 0;
   #frees = -1;
-  /** Digests of what the firmware cache was told last. */
-  #needed = '';
 
   constructor(deps: CampaignPassDeps, parts: CampaignPassParts) {
     this.#deps = deps;
     this.#parts = parts;
+    this.#plan = new PlanIntake(deps, parts);
     this.#toResume = [...parts.executions.live()].map(([{ id }, device]) => [id, device]);
     for (const [{ id }, device, execution] of parts.executions.live()) {
       this.#await(id, device, execution);
@@ -78,7 +76,7 @@ export class CampaignPass {
   }
 
   deviceChanged(device: string): void {
-    this.#candidates.add(device);
+    this.#plan.deviceChanged(device);
     this.#dirty.add(device);
     this.#count(device);
   }
@@ -92,8 +90,7 @@ export class CampaignPass {
   }
 
   planChanged(): void {
-    this.#isPlanNew = true;
-    for (const { device } of this.#deps.devices.all()) this.#candidates.add(device);
+    this.#plan.planChanged();
   }
 
   /** What keeps executions is another: a firmware came, a stop was made or lifted. */
@@ -119,10 +116,8 @@ export class CampaignPass {
     const { executions, gates, turns } = this.#parts;
     const now = this.#deps.time();
     await this.resume();
-    if (this.#isPlanNew) await this.#takePlan();
-    else await this.#verifyAgain();
-    this.#need();
-    await this.#targetCandidates();
+    if (await this.#plan.take()) this.allChanged();
+    await this.#plan.target();
     await this.#lookAtDirty(now);
     for (const run of executions.runs()) await this.#step(run, () => gates.look(run));
     const isLooking = now >= this.#lookAt;
@@ -136,7 +131,7 @@ export class CampaignPass {
       await executions.tellWait(run, run.live.size === 0 ? null : gates.toTell(run, wait));
       if (wait === undefined) await this.#offer(run, turns);
     }
-    await executions.settle((id) => this.#isEnded(id));
+    await executions.settle((id) => this.#plan.isEnded(id));
     await this.#forget();
   }
 
@@ -168,85 +163,6 @@ export class CampaignPass {
     ]);
   }
 
-  async #takePlan(): Promise<void> {
-    const plan = this.#deps.plan.current();
-    if (plan === undefined) return;
-    const { executions, marks, availability, verdicts } = this.#parts;
-    this.#isPlanNew = false;
-    try {
-      await verdicts.take(plan);
-      marks.take(plan);
-      for (const { id, body } of plan.documents.campaign.values()) {
-        const images = body.firmware.flatMap(
-          (firmware) => plan.documents.firmware.get(firmware)?.body ?? [],
-        );
-        if (images.length < body.firmware.length) {
-          this.#deps.log.error({ campaign: id }, 'the plan has a campaign without its firmware');
-          continue;
-        }
-        await executions.take({ id, body, images });
-      }
-    } catch (error) {
-      this.#isPlanNew = true;
-      throw error;
-    }
-    const running = this.#running(plan);
-    availability.configure(
-      running.flatMap(({ campaign }) => campaign.body.policy.disruption),
-      marks.groups,
-    );
-    this.allChanged();
-  }
-
-  /** What was good when the plan came may have expired. */
-  async #verifyAgain(): Promise<void> {
-    const { verdicts } = this.#parts;
-    const plan = this.#deps.plan.current();
-    if (plan === undefined || !verdicts.isOld()) return;
-    await verdicts.take(plan);
-    this.allChanged();
-  }
-
-  /** Images of campaigns that have begun, as far as they can be trusted. */
-  #need(): void {
-    const plan = this.#deps.plan.current();
-    if (plan === undefined) return;
-    const { gates, verdicts } = this.#parts;
-    const needed = this.#running(plan)
-      .filter((run) => gates.isStarted(run))
-      .flatMap(({ campaign }) => campaign.images)
-      .filter((image) => verdicts.refusal(image) === undefined);
-    const digests = needed.map(({ sha256 }) => sha256).join();
-    if (digests === this.#needed) return;
-    this.#needed = digests;
-    this.#deps.firmware.need(needed);
-  }
-
-  async #targetCandidates(): Promise<void> {
-    const plan = this.#deps.plan.current();
-    if (plan === undefined) return;
-    const { executions, marks, gates } = this.#parts;
-    const running = this.#running(plan).filter((run) => gates.isStarted(run));
-    const candidates = [...this.#candidates];
-    // Whoever changes meanwhile is looked at again.
-    this.#candidates.clear();
-    try {
-      const devices = candidates.flatMap((id) => this.#deps.devices.get(id) ?? []);
-      for (const run of running) {
-        const isFirst = run.targetedAt === null;
-        if (!isFirst && !run.campaign.body.target.late_joiners) continue;
-        const of = isFirst ? this.#deps.devices.all() : devices;
-        const decide = targeting(run.campaign);
-        const targeted = of.filter((device) => decide(device, marks.of(device)) === 'targeted');
-        await executions.target(run.campaign.id, targeted);
-        if (isFirst) await executions.targeted(run);
-      }
-    } catch (error) {
-      for (const device of candidates) this.#candidates.add(device);
-      throw error;
-    }
-  }
-
   /** What follows for executions of devices that something happened to, or whose time has come. */
   async #lookAtDirty(now: number): Promise<void> {
     for (const { device } of this.#due.take(now)) this.#dirty.add(device);
@@ -272,7 +188,7 @@ export class CampaignPass {
         return [[id, device, { type: 'ticked' }]];
       }
       // One that is disabled may come back to its turn; whatever is retired or deleted will not.
-      if (this.#isEnded(id) || this.#isGone(device)) return [[id, device, { type: 'cancel' }]];
+      if (this.#plan.isEnded(id) || this.#isGone(device)) return [[id, device, { type: 'cancel' }]];
       const isWaiting = execution.status === 'queued' || execution.status === 'offered';
       if (isWaiting && isSuperseded(run, runs)) return [[id, device, { type: 'supersede' }]];
       const withdraw = gates.withdrawal(run);
@@ -348,24 +264,9 @@ export class CampaignPass {
     availability.set(id, presence);
   }
 
-  /** Of a plan that is there: one that it does not name, or that is to end. */
-  #isEnded(id: string): boolean {
-    const plan = this.#deps.plan.current();
-    if (plan === undefined) return false;
-    const state = plan.documents.campaign.get(id)?.body.state;
-    return state === undefined || state === 'cancelling';
-  }
-
   #isGone(device: string): boolean {
     const state = this.#deps.devices.get(device)?.lifecycle.state;
     return state === undefined || state === 'retired';
-  }
-
-  #running(plan: PlanView): CampaignRun[] {
-    return [...this.#parts.executions.runs()].filter(
-      ({ campaign }: { campaign: Campaign }) =>
-        plan.documents.campaign.has(campaign.id) && !this.#isEnded(campaign.id),
-    );
   }
 }
 
