@@ -78,7 +78,8 @@ export const finishAfterKills = async (
     kills += 1;
     if (options.cut === 'power') await run.world.powerCycle(directory);
   }
-  const { lines } = await runDevice(run, directory, 0, options);
+  // What cuts it off by itself does so once.
+  const { lines } = await runDevice(run, directory, 0, kills > 0 ? {} : options);
   const settled = lines.findLast((line) => /^(succeeded|failed|rolled_back) /.test(line));
   const [outcome = 'none'] = settled?.split(' ') ?? [];
   const looked = await run.world.look(directory);
