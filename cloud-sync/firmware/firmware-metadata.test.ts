@@ -103,6 +103,19 @@ t.test('publishes nothing that goes back, or that another fleet signed', async (
   t.same(await published(), ['release-pump 2', 'root 1', 'targets 2']);
 });
 
+t.test('a root that is published stays what it is, also once a newer one is trusted', async (t) => {
+  const { upload, publish, engine } = await setUp(t);
+  const releases = new TestReleases();
+  const release = releases.add({ model: 'pump', version: '2.0', image });
+  releases.rotateRoot();
+  await upload(release, releases.metadata());
+  const [stranger] = new TestReleases().metadata();
+  if (stranger === undefined) throw new Error('no root');
+  await t.rejects(publish([stranger]), { code: 'FIRMWARE_MIX_AND_MATCH' });
+  const [root] = await metadataDocuments(engine.read, []);
+  t.same(root?.body, releases.metadata()[0], 'whoever comes new begins with it');
+});
+
 t.test('begins with the first root, and lets none expire unseen', async (t) => {
   const { publish } = await setUp(t);
   const releases = new TestReleases();

@@ -46,7 +46,10 @@ export const readMetadata = async (db: Kysely<Schema>): Promise<PublishedMetadat
   return { files, trusted: row === undefined ? null : JSON.parse(row.state) };
 };
 
-/** Errors: those of `verifyMetadata`; FIRMWARE_METADATA_MISSING when the first root is not root 1. */
+/**
+ * Errors: those of `verifyMetadata`; FIRMWARE_METADATA_MISSING when the first root is not root 1; FIRMWARE_METADATA_EXPIRED;
+ * FIRMWARE_MIX_AND_MATCH.
+ */
 export const preparePublication = (
   published: PublishedMetadata,
   uploaded: readonly MetadataFile[],
@@ -59,6 +62,17 @@ export const preparePublication = (
     throw new HoldfastError(
       'FIRMWARE_METADATA_MISSING',
       'The chain of roots begins with root 1, which is not there',
+    );
+  }
+  // Whoever trusts a newer root looks at it no more, and whoever comes new begins with it.
+  const rewritten = uploaded.find(
+    (file) => file.role === 'root' && isOther(before.get(metadataId(file)), file),
+  );
+  if (rewritten !== undefined) {
+    throw new HoldfastError(
+      'FIRMWARE_MIX_AND_MATCH',
+      `The root ${rewritten.version} is published already, and this is another one`,
+      { data: { next: 'holdfast firmware pull' } },
     );
   }
   const verdict = verifyMetadata(published.trusted, [...after.values()], now, { head: null });
@@ -79,6 +93,9 @@ export const preparePublication = (
     gone: [...before.values()].filter(({ role }) => !stays.has(role)).map(metadataId),
   };
 };
+
+const isOther = (before: MetadataFile | undefined, { signed }: MetadataFile): boolean =>
+  before !== undefined && before.signed !== signed;
 
 export interface PublishDependencies {
   readonly plans: Pick<PlanPublisher, 'request' | 'requestAll'>;
