@@ -172,3 +172,23 @@ t.test(
     );
   },
 );
+
+t.test('a role whose file is yet to come keeps no plan from being made', async (t) => {
+  const { upload, publish, engine } = await setUp(t);
+  const releases = new TestReleases();
+  const pump = releases.add({ model: 'pump', version: '2.0', image });
+  await upload(pump, releases.metadata());
+  const { publicKey } = generateRoleKey();
+  const content = releases.targetsContent(2);
+  const early = {
+    ...{ name: 'early', paths: ['*/*/*'], terminating: false },
+    ...{ keys: [publicKey], threshold: 1 },
+  };
+  const delegations = [early, ...content.delegations];
+  await publish([signTargets('targets', { ...content, delegations }, releases.targetsKeys)]);
+  const documents = await metadataDocuments(engine.read, [pump.target]);
+  t.same(
+    documents.map(({ id }) => id),
+    ['root.1', 'targets'],
+  );
+});
