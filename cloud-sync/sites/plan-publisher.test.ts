@@ -23,6 +23,7 @@ const open = async (t: { teardown(end: () => unknown): unknown }) => {
   const clock = { now: 1_000 };
   const heads: PlanHead[] = [];
   let documents: readonly PlanContent[] = [campaign('x', '1')];
+  const broken = new Set<string>();
   const publisher = () => {
     const plans = new PlanPublisher(
       {
@@ -37,7 +38,10 @@ const open = async (t: { teardown(end: () => unknown): unknown }) => {
       },
       { fleet: 'f', lifetimeMs: 90 * dayMs },
     );
-    plans.register(async () => documents);
+    plans.register(async (_, site) => {
+      if (broken.has(site)) throw new Error('nothing can be said of this site');
+      return documents;
+    });
     return plans;
   };
   t.teardown(async () => {
@@ -51,6 +55,7 @@ const open = async (t: { teardown(end: () => unknown): unknown }) => {
     });
   return {
     engine,
+    broken,
     clock,
     heads,
     publisher,
@@ -146,3 +151,18 @@ t.test(
     t.same(heads[1]?.documents, heads[0]?.documents);
   },
 );
+
+t.test('sites whose plans cannot be made keep none from the others', async (t) => {
+  const { broken, engine, heads, publisher, setEpoch } = await open(t);
+  // More than are composed at once, and before the one that can be.
+  for (let count = 10; count < 40; count += 1) broken.add(`a${count}`);
+  const sites = ['a', ...broken, 'b'];
+  for (const site of sites.slice(1)) {
+    await engine.write((tx) => insertSite(tx, { site, displayName: site, now: 1 }));
+  }
+  await setEpoch(1);
+  const before = publisher();
+  await engine.write((tx) => before.request({ db: tx.db, afterCommit: () => undefined }, sites));
+  await publisher().publishDue();
+  t.same(heads.map(({ site }) => site).sort(), ['a', 'b']);
+});

@@ -125,7 +125,7 @@ export class PlanPublisher {
     const publishEach = async () => {
       for (const site of left) {
         if (this.#isClosed) return;
-        await this.publish(site);
+        await this.#publishOrTell(site);
       }
     };
     await Promise.all(Array.from({ length: mostAtOnce }, publishEach));
@@ -183,10 +183,15 @@ export class PlanPublisher {
     for (const site of this.#waiting) {
       if (this.#isClosed) return;
       this.#waiting.delete(site);
-      await this.publish(site).catch((error: unknown) => {
-        this.#deps.log.error({ site, error: messageOf(error) }, 'a plan could not be published');
-      });
+      await this.#publishOrTell(site);
     }
+  }
+
+  /** What is wrong with one site's plan keeps nothing from the others: it may be a stop that they wait for. */
+  async #publishOrTell(site: string): Promise<void> {
+    await this.publish(site).catch((error: unknown) => {
+      this.#deps.log.error({ site, error: messageOf(error) }, 'a plan could not be published');
+    });
   }
 
   /** A pause or a stop counts where somebody hears of it now. */
