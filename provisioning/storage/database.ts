@@ -28,6 +28,8 @@ export class Database {
   readonly path: string;
   readonly #handle: sqlite3.Database;
   readonly #cache = new Map<string, sqlite3.Statement>();
+  /** What has yet to be prepared or thrown away: a connection with such a statement cannot be closed. */
+  readonly #unsettled = new Set<Promise<unknown>>();
   readonly #onDamage: ((error: HoldfastError) => void) | undefined;
   #closing: Promise<void> | undefined;
 
@@ -85,6 +87,7 @@ export class Database {
   }
 
   async #close(): Promise<void> {
+    await Promise.allSettled(this.#unsettled);
     await Promise.all([...this.#cache.values()].map(finalize));
     this.#cache.clear();
     await new Promise<void>((resolve, reject) => {
@@ -94,6 +97,10 @@ export class Database {
 
   async #prepare(sql: string): Promise<sqlite3.Statement> {
     if (this.#closing) throw closed(this.path);
+    return this.#settle(this.#prepareAnew(sql));
+  }
+
+  async #prepareAnew(sql: string): Promise<sqlite3.Statement> {
     const statement = await new Promise<sqlite3.Statement>((resolve, reject) => {
       const prepared = this.#handle.prepare(sql, (error) => {
         if (error) reject(this.#errorOf(error, sql));
@@ -121,8 +128,17 @@ export class Database {
     for (const [sql, statement] of this.#cache) {
       this.#cache.delete(sql);
       // Queued behind the statement's own calls by the package; it fails in no way that matters.
-      void finalize(statement);
+      void this.#settle(finalize(statement));
       return;
+    }
+  }
+
+  async #settle<T>(work: Promise<T>): Promise<T> {
+    this.#unsettled.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#unsettled.delete(work);
     }
   }
 }
