@@ -11,6 +11,7 @@ export interface DeviceRow {
   readonly serial_no: string;
   readonly door: string;
   readonly firmware_version: string | null;
+  readonly hardware: string | null;
   readonly boot: string | null;
   readonly online: number;
   readonly last_seen: number | null;
@@ -32,6 +33,7 @@ export const deviceOf = (row: DeviceRow): Device => ({
   // Only `insertDevice` and `updateDevice` write it.
   door: row.door as Door,
   firmwareVersion: row.firmware_version,
+  hardware: row.hardware,
   boot: row.boot,
   session: row.online === 1 ? '' : null,
   lastSeen: row.last_seen,
@@ -56,19 +58,20 @@ export const deviceOf = (row: DeviceRow): Device => ({
 export const writeDevice = (device: Device): Statement => {
   const { lifecycle } = device;
   return {
-    sql: `INSERT INTO devices (device, model, serial_no, door, firmware_version, boot, online, last_seen,
+    sql: `INSERT INTO devices (device, model, serial_no, door, firmware_version, hardware, boot, online, last_seen,
             heard_at, enrolled_at, ${lifecycleColumns.join(', ')})
-          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ${lifecycleColumns.map(() => '?').join(', ')})
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ${lifecycleColumns.map(() => '?').join(', ')})
           ON CONFLICT (device) DO UPDATE SET model = excluded.model, serial_no = excluded.serial_no,
-            door = excluded.door, firmware_version = excluded.firmware_version, boot = excluded.boot,
-            online = excluded.online, last_seen = excluded.last_seen, heard_at = excluded.heard_at,
-            enrolled_at = excluded.enrolled_at`,
+            door = excluded.door, firmware_version = excluded.firmware_version,
+            hardware = excluded.hardware, boot = excluded.boot, online = excluded.online,
+            last_seen = excluded.last_seen, heard_at = excluded.heard_at, enrolled_at = excluded.enrolled_at`,
     params: [
       device.device,
       device.model,
       device.serialNo,
       device.door,
       device.firmwareVersion,
+      device.hardware,
       device.boot,
       device.session === null ? 0 : 1,
       device.lastSeen,

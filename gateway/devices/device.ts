@@ -10,6 +10,8 @@ export interface Device {
   readonly serialNo: string;
   readonly door: Door;
   readonly firmwareVersion: string | null;
+  /** The revision of its hardware, as it says itself; null when it never did. */
+  readonly hardware: string | null;
   /** The last run it was seen in by its own name: a boot id; null for devices that name none. */
   readonly boot: string | null;
   /** Its connection now; null while it is offline. The newest, where it has several. */
@@ -29,7 +31,7 @@ export const isOnline = ({ session }: Device): boolean => session !== null;
 
 /** What may be learnt of a device from what it says. */
 export type DeviceFacts = Partial<
-  Pick<Device, 'model' | 'serialNo' | 'door' | 'firmwareVersion' | 'boot'>
+  Pick<Device, 'model' | 'serialNo' | 'door' | 'firmwareVersion' | 'hardware' | 'boot'>
 >;
 
 export const newDevice = (device: string, door: Door, enrolledAt: number): Device => ({
@@ -38,6 +40,7 @@ export const newDevice = (device: string, door: Door, enrolledAt: number): Devic
   serialNo: '',
   door,
   firmwareVersion: null,
+  hardware: null,
   boot: null,
   session: null,
   lastSeen: null,

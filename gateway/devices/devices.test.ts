@@ -77,12 +77,17 @@ t.test('a device is online as long as one of its connections is', async (t) => {
 t.test('nobody is online after a restart, and everything else is as it was', async (t) => {
   const { open, clock } = await openSite(t);
   const before = await open();
-  before.connected('pump', 's1', { model: 'p', firmwareVersion: '1', boot: 'b' });
+  before.connected('pump', 's1', {
+    ...{ model: 'p', firmwareVersion: '1', hardware: 'b2', boot: 'b' },
+  });
+  await before.flush();
+  before.learned('pump', { hardware: 'b3' });
   await before.flush();
   const devices = await open();
   t.match(devices.get('pump'), {
     model: 'p',
     firmwareVersion: '1',
+    hardware: 'b3',
     boot: 'b',
     session: null,
     lastSeen: clock.now(),

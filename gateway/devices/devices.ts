@@ -372,5 +372,6 @@ const isSame = (a: Device, b: Device): boolean =>
   a.serialNo === b.serialNo &&
   a.door === b.door &&
   a.firmwareVersion === b.firmwareVersion &&
+  a.hardware === b.hardware &&
   a.boot === b.boot &&
   a.session === b.session;

@@ -28,6 +28,7 @@ import { targetTokens } from './migrations/0022-target-tokens.js';
 import { campaigns } from './migrations/0023-campaigns.js';
 import { firmwareImages } from './migrations/0024-firmware-images.js';
 import { awsJobs } from './migrations/0025-aws-jobs.js';
+import { deviceHardware } from './migrations/0026-device-hardware.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -55,6 +56,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   campaigns,
   firmwareImages,
   awsJobs,
+  deviceHardware,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

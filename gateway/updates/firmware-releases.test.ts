@@ -2,6 +2,7 @@ import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-docu
 import { canonicalSha256 } from '@holdfast/protos/semantics/canonical-json';
 import { TestReleases } from '@holdfast/provisioning/firmware/test-releases';
 import t, { type Test } from 'tap';
+import { newDevice } from '../devices/device.js';
 import { FirmwareReleases } from './firmware-releases.js';
 import { campaignBody, openTestSite } from './updates-fixture.js';
 
@@ -112,6 +113,36 @@ t.test(
     t.match(execution, { status: 'failed', error: /^FIRMWARE_COUNTER_TOO_LOW/, attempt: 0 });
   },
 );
+
+t.test('is for the hardware that the plan says a device is, or else the device', async (t) => {
+  const { releases, open, tell, site } = await begin(t);
+  const made = releases.add({ model: 'pi', version: '2', image: image('2'), hardware: ['b'] });
+  site.firmware.come(made.body);
+  const trust = await open();
+  await trust.take(tell([made], { started_at: Number.MAX_SAFE_INTEGER }));
+  const campaign = {
+    ...{ id: 'c', body: campaignBody({ firmware: [made.id] }), images: [made.body] },
+  };
+  const code = (hardware: string | null, label?: string) =>
+    trust.refusalFor(
+      made.body,
+      { ...newDevice('a', 'native', 0), model: 'pi', hardware },
+      campaign,
+      label === undefined ? {} : { hardware: label },
+    )?.code;
+  t.equal(code('b'), undefined);
+  t.equal(code('c'), 'FIRMWARE_WRONG_HARDWARE');
+  t.equal(code(null), undefined, 'where nobody has said it, the device judges for itself');
+  t.equal(code('b', 'c'), 'FIRMWARE_WRONG_HARDWARE', 'people decide');
+  t.equal(code('c', 'b'), undefined);
+  const life = await site.start();
+  const model = 'pi';
+  life.devices.connected('fits', 's1', { model, firmwareVersion: '1', hardware: 'b' });
+  life.devices.connected('other', 's2', { model, firmwareVersion: '1', hardware: 'c' });
+  tell([made]);
+  await life.updates.settled();
+  t.same(await site.statuses(), { fits: 'offered', other: 'failed' });
+});
 
 t.test('a rollback goes to an older image that it names, with the same counter', async (t) => {
   const { releases, site, tell } = await begin(t);

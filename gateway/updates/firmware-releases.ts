@@ -50,7 +50,7 @@ export interface FirmwareReleasesDeps {
 
 /** Metadata expires while the same plan is carried out. */
 const oldAfterMs = 3_600_000;
-/** The label that says which revision of the hardware a device is. */
+/** The label that says which revision of the hardware a device is; what people say counts before what the device says itself. */
 const hardwareLabel = 'hardware';
 
 type Verdict = FirmwareRelease | FirmwareRefusal;
@@ -146,7 +146,7 @@ export class FirmwareReleases implements FirmwareVerdicts {
 
   refusalFor(
     image: FirmwareBody,
-    { device, firmwareVersion }: Device,
+    { device, firmwareVersion, hardware }: Device,
     campaign: Campaign,
     labels: Readonly<Record<string, string>>,
   ): FirmwareRefusal | undefined {
@@ -154,7 +154,7 @@ export class FirmwareReleases implements FirmwareVerdicts {
     if (release === undefined) return undefined;
     // What is not known here the device judges for itself.
     return refuseForDevice(release, {
-      hardware: labels[hardwareLabel],
+      hardware: labels[hardwareLabel] ?? hardware ?? undefined,
       version: firmwareVersion ?? undefined,
       securityCounter: this.#counters.get(device) ?? 0,
       allowsOlder: campaign.body.allows_older.includes(firmwareId(image)),

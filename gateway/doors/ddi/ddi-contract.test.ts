@@ -440,7 +440,9 @@ t.test(
     t.equal(answer.status, 200);
     t.equal(answer.bytes.length, 0);
     t.same(await attributes(), { version: '1.4', hw_revision: 'b', serial: '77', model: 'other' });
-    t.match(devices.get('pump-1'), { firmwareVersion: '1.4', serialNo: '77', model: 'pump' });
+    t.match(devices.get('pump-1'), {
+      ...{ firmwareVersion: '1.4', hardware: 'b', serialNo: '77', model: 'pump' },
+    });
     await put({ mode: 'merge', data: { colour: 'red' } });
     t.match(await attributes(), { version: '1.4', colour: 'red' });
     await put({ mode: 'remove', data: { colour: '', serial: '' } });

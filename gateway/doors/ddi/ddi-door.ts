@@ -284,12 +284,13 @@ export class DdiDoor {
 
   async #learn(device: string, facts: DdiFacts, isStart: boolean): Promise<void> {
     const { devices, updates } = this.#deps;
-    const { model, version, serialNo } = facts;
+    const { model, hardware, version, serialNo } = facts;
     const known = devices.get(device);
     devices.learned(device, {
       // What it was enrolled as counts: an attribute is easily copied from the device beside it.
       ...(model !== undefined && (known?.model ?? '') === '' && { model }),
       ...(serialNo !== undefined && (known?.serialNo ?? '') === '' && { serialNo }),
+      ...(hardware !== undefined && { hardware }),
       ...(version !== undefined && { firmwareVersion: version }),
     });
     if (version === undefined) return;
