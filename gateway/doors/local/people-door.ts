@@ -169,6 +169,7 @@ const deviceView = (device: Device) => ({
   model: device.model,
   serial_no: device.serialNo,
   firmware_version: device.firmwareVersion,
+  hardware: device.hardware,
   online: device.session !== null,
   last_seen: device.lastSeen,
   door: device.door,

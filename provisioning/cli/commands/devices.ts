@@ -60,6 +60,7 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
         ['model', row.model],
         ['serial number', row.serial_no],
         ['firmware', row.firmware_version],
+        ['hardware', row.hardware],
         ['state', row.online ? 'online' : 'offline'],
         ['last seen', ago(row.last_seen, now())],
         ['door', row.door],
@@ -115,6 +116,8 @@ export interface DeviceRow {
   readonly device: string;
   readonly model: string;
   readonly firmware_version: string | undefined;
+  /** The revision of its hardware, as the device says itself; known at its gateway alone. */
+  readonly hardware: string | undefined;
   readonly online: boolean;
   readonly last_seen: Date | undefined;
   readonly door: string;
@@ -151,6 +154,7 @@ const rowOf = (device: Device): DeviceRow => ({
   device: idOf(device.name),
   model: device.model,
   firmware_version: device.firmwareVersion || undefined,
+  hardware: undefined,
   online: device.online,
   last_seen: device.lastSeenTime,
   door: device.door,
