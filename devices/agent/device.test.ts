@@ -92,7 +92,7 @@ t.test('applies what is desired, then reports it, also what it cannot take', asy
   const credentials = await identify();
   const agent = await openAgent(
     { credentials, log },
-    { dataDir, signal: AbortSignal.timeout(20_000) },
+    { dataDir, hardware: 'b', signal: AbortSignal.timeout(20_000) },
   );
   t.teardown(() => agent.close());
   await gateway.heard(({ topic }) => topic === 'dt/dev-1/shadow/get');
@@ -108,6 +108,7 @@ t.test('applies what is desired, then reports it, also what it cannot take', asy
         old: null,
         agent: { health_interval_s: 0.1 },
         firmware: { version: 'none' },
+        device: { hardware: 'b' },
       },
     },
   });

@@ -169,6 +169,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     device: {
       model: identity.model,
       ...(identity.serialNo !== null && { serial_no: identity.serialNo }),
+      ...(options.hardware !== undefined && { hardware: options.hardware }),
     },
     agent: { boot: boot.id, telemetry_dropped: telemetry.dropped },
   });
