@@ -1,6 +1,6 @@
 /** A campaign of this site: its images, its devices, its time limits. Pure. */
 import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
-import { type TargetDecision, targetDecider } from '@holdfast/protos/semantics/campaign-target';
+import { targetDecider } from '@holdfast/protos/semantics/campaign-target';
 import { isServed } from '@holdfast/protos/semantics/lifecycle';
 import type { Device } from '../devices/device.js';
 import type { Execution, ExecutionPolicy } from './execution-state.js';
@@ -16,11 +16,30 @@ export interface Campaign {
 /** Id of a firmware's document. */
 export const firmwareId = ({ model, version }: FirmwareBody): string => `${model}@${version}`;
 
-/** The image that a device of this model gets. */
+/** Whether an image is for the hardware of a device; undefined where one of them is not known. */
+export type RunsOn = (
+  image: FirmwareBody,
+  device: Device,
+  labels: DeviceMarks['labels'],
+) => boolean | undefined;
+
+/**
+ * The image that a device gets: that of its model, and of several that for its hardware. Where that is not known, none of these; where
+ * it is known and none is for it, the first, so that somebody is told why it cannot have it.
+ */
 export const imageFor = (
   { images }: Campaign,
-  { model }: Pick<Device, 'model'>,
-): FirmwareBody | undefined => images.find((image) => image.model === model);
+  device: Device,
+  { labels }: DeviceMarks,
+  runsOn: RunsOn,
+): FirmwareBody | undefined => {
+  const ofModel = images.filter(({ model }) => model === device.model);
+  if (ofModel.length < 2) return ofModel[0];
+  const fits = ofModel.map((image) => runsOn(image, device, labels));
+  const chosen = fits.indexOf(true);
+  if (chosen >= 0) return ofModel[chosen];
+  return fits.includes(undefined) ? undefined : ofModel[0];
+};
 
 /** The image that an execution installs; undefined for a plain job. */
 export const imageOf = (
@@ -36,20 +55,28 @@ export interface DeviceMarks {
 
 export const unmarked: DeviceMarks = { labels: {}, groups: new Set() };
 
+/** A device that a campaign is for, and what it gets; null for a plain job. */
+export interface TargetedDevice {
+  readonly device: string;
+  readonly image: FirmwareBody | null;
+}
+
 /** Decides of one device after the other whether the campaign is for it: its target fits, it runs something else, and it is in service. */
 export const targeting = (
   campaign: Campaign,
-): ((device: Device, marks?: DeviceMarks) => TargetDecision) => {
+  runsOn: RunsOn,
+): ((device: Device, marks: DeviceMarks) => TargetedDevice | undefined) => {
   const { target, document, allows_older } = campaign.body;
   const isJob = document !== null;
   const decide = targetDecider(target, { isJob, allowsOlder: allows_older });
-  return (device, marks = unmarked) => {
-    if (!isServed(device.lifecycle.state)) return 'other';
-    const image = imageFor(campaign, device);
-    return decide(
+  return (device, marks) => {
+    if (!isServed(device.lifecycle.state)) return undefined;
+    const image = imageFor(campaign, device, marks, runsOn);
+    const decision = decide(
       { ...marks, device: device.device, model: device.model, version: device.firmwareVersion },
       image && { id: firmwareId(image), model: image.model, version: image.version },
     );
+    return decision === 'targeted' ? { device: device.device, image: image ?? null } : undefined;
   };
 };
 

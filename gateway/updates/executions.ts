@@ -5,11 +5,11 @@
 
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { isTerminal } from '@holdfast/protos/link/execution-status';
+import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import type { PhaseState } from '@holdfast/protos/semantics/phase-machine';
 import type { Statement } from '@holdfast/provisioning/storage/write';
-import type { Device } from '../devices/device.js';
 import type { SiteStore } from '../store/site-store.js';
-import { type Campaign, firmwareId, imageFor, policyOf } from './campaign.js';
+import { type Campaign, firmwareId, policyOf, type TargetedDevice } from './campaign.js';
 import {
   type CampaignRow,
   deleteCampaign,
@@ -208,14 +208,14 @@ export class Executions {
   }
 
   /** Makes an execution for each device that has none. */
-  async target(id: string, devices: readonly Device[]): Promise<void> {
+  async target(id: string, devices: readonly TargetedDevice[]): Promise<void> {
     const run = this.#runs.get(id);
     if (run === undefined) throw new HoldfastError('INTERNAL', `no campaign ${id} here`);
     const missing = devices.filter(({ device }) => !run.has(device));
     for (let from = 0; from < missing.length; from += mostAtOnce) {
       const added = missing
         .slice(from, from + mostAtOnce)
-        .map((device) => [device.device, this.#newExecution(run.campaign, device)] as const);
+        .map(({ device, image }) => [device, this.#newExecution(image)] as const);
       const total = run.size + added.length;
       await this.#deps.site.commit(targetWrite(run.campaign, added, total, this.#deps.wall()));
       run.isSettled = false;
@@ -233,8 +233,7 @@ export class Executions {
     run.targetedAt = at;
   }
 
-  #newExecution(campaign: Campaign, device: Device): Execution {
-    const image = imageFor(campaign, device);
+  #newExecution(image: FirmwareBody | null): Execution {
     return newExecution(image?.version ?? '', image ? firmwareId(image) : null, this.#deps.wall());
   }
 

@@ -144,6 +144,39 @@ t.test('is for the hardware that the plan says a device is, or else the device',
   t.same(await site.statuses(), { fits: 'offered', other: 'failed' });
 });
 
+t.test('of two images of a model a device gets the one for its hardware', async (t) => {
+  const { releases, site, tell } = await begin(t);
+  const b = releases.add({ model: 'pi', version: '2-b', image: image('b'), hardware: ['b'] });
+  const c = releases.add({ model: 'pi', version: '2-c', image: image('c'), hardware: ['c', 'd'] });
+  for (const { body } of [b, c]) site.firmware.come(body);
+  const life = await site.start();
+  const say = (device: string, hardware?: string) =>
+    life.devices.connected(device, device, {
+      ...{ model: 'pi', firmwareVersion: '1' },
+      ...(hardware !== undefined && { hardware }),
+    });
+  say('has-b', 'b');
+  say('has-d', 'd');
+  say('has-x', 'x');
+  say('silent');
+  const policy = { ...campaignBody().policy, site_concurrency: 4 };
+  const broken = { ...c.body, sha256: 'ab'.repeat(32) };
+  tell([b, { id: c.id, body: broken }], { policy });
+  await life.updates.settled();
+  t.same(await site.statuses(), {}, 'nobody is chosen for what cannot be trusted');
+  tell([b, c], { policy });
+  await life.updates.settled();
+  t.same(await site.statuses(), { 'has-b': 'offered', 'has-d': 'offered', 'has-x': 'failed' });
+  const versions = async () =>
+    Object.fromEntries(
+      (await life.updates.executions('c')).map(([device, { toVersion }]) => [device, toVersion]),
+    );
+  t.match(await versions(), { 'has-b': '2-b', 'has-d': '2-c' });
+  life.devices.learned('silent', { hardware: 'c' });
+  await life.updates.settled();
+  t.match(await versions(), { silent: '2-c' }, 'which it gets once somebody says what it is');
+});
+
 t.test('a rollback goes to an older image that it names, with the same counter', async (t) => {
   const { releases, site, tell } = await begin(t);
   const older = releases.add({ model: 'pi', version: '1.0', image: image('1') });

@@ -14,7 +14,7 @@ import type { Device } from '../devices/device.js';
 import type { PlanView } from '../link/plan-view.js';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
-import { type Campaign, firmwareId } from './campaign.js';
+import { type Campaign, firmwareId, type RunsOn } from './campaign.js';
 
 /** Why a firmware is not offered: a code of the table of errors. */
 export interface FirmwareRefusal {
@@ -37,6 +37,8 @@ export interface FirmwareVerdicts {
     campaign: Campaign,
     labels: Readonly<Record<string, string>>,
   ): FirmwareRefusal | undefined;
+  /** Whether its release is for the hardware of a device; undefined while it cannot be trusted, or nobody has said what the device is. */
+  readonly runsOn: RunsOn;
   /** What the success of a device is committed with. */
   successWrite(device: string, image: FirmwareBody): Statement[];
   /** After that commit. */
@@ -154,12 +156,19 @@ export class FirmwareReleases implements FirmwareVerdicts {
     if (release === undefined) return undefined;
     // What is not known here the device judges for itself.
     return refuseForDevice(release, {
-      hardware: labels[hardwareLabel] ?? hardware ?? undefined,
+      hardware: hardwareOf(hardware, labels) ?? undefined,
       version: firmwareVersion ?? undefined,
       securityCounter: this.#counters.get(device) ?? 0,
       allowsOlder: campaign.body.allows_older.includes(firmwareId(image)),
     });
   }
+
+  readonly runsOn: RunsOn = (image, { hardware }, labels) => {
+    const wanted = this.release(image)?.manifest.hardware;
+    if (wanted === undefined || wanted.length === 0) return wanted && true;
+    const known = hardwareOf(hardware, labels);
+    return known === null ? undefined : wanted.includes(known);
+  };
 
   successWrite(device: string, image: FirmwareBody): Statement[] {
     const counter = this.release(image)?.manifest.security_counter ?? 0;
@@ -178,6 +187,9 @@ export class FirmwareReleases implements FirmwareVerdicts {
     if (counter > (this.#counters.get(device) ?? 0)) this.#counters.set(device, counter);
   }
 }
+
+const hardwareOf = (said: string | null, labels: Readonly<Record<string, string>>): string | null =>
+  labels[hardwareLabel] ?? said;
 
 const unsigned: FirmwareRefusal = {
   code: 'FIRMWARE_TARGET_UNKNOWN',

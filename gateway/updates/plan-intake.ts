@@ -1,6 +1,6 @@
 /** Takes up what the plan says: verifies its firmware, takes its campaigns, and finds the devices that they are for. */
 import type { PlanView } from '../link/plan-view.js';
-import { targeting } from './campaign.js';
+import { type Campaign, targeting } from './campaign.js';
 import type { CampaignPassDeps, CampaignPassParts } from './campaign-pass.js';
 import type { CampaignRun } from './campaign-run.js';
 
@@ -85,7 +85,7 @@ export class PlanIntake {
   async target(): Promise<void> {
     const plan = this.#deps.plan.current();
     if (plan === undefined) return;
-    const { executions, marks, gates } = this.#parts;
+    const { executions, marks, gates, verdicts } = this.#parts;
     const running = this.#running(plan).filter((run) => gates.isStarted(run));
     const candidates = [...this.#candidates];
     // Whoever changes meanwhile is looked at again.
@@ -95,9 +95,13 @@ export class PlanIntake {
       for (const run of running) {
         const isFirst = run.targetedAt === null;
         if (!isFirst && !run.campaign.body.target.late_joiners) continue;
+        if (this.#cannotChoose(run.campaign)) {
+          for (const device of candidates) this.#candidates.add(device);
+          continue;
+        }
         const of = isFirst ? this.#deps.devices.all() : devices;
-        const decide = targeting(run.campaign);
-        const targeted = of.filter((device) => decide(device, marks.of(device)) === 'targeted');
+        const decide = targeting(run.campaign, verdicts.runsOn);
+        const targeted = of.flatMap((device) => decide(device, marks.of(device)) ?? []);
         await executions.target(run.campaign.id, targeted);
         if (isFirst) await executions.targeted(run);
       }
@@ -105,6 +109,13 @@ export class PlanIntake {
       for (const device of candidates) this.#candidates.add(device);
       throw error;
     }
+  }
+
+  /** Which of its images a device gets stands in what is signed of them, and that cannot be trusted now. */
+  #cannotChoose({ images }: Campaign): boolean {
+    const models = new Set(images.map(({ model }) => model));
+    if (models.size === images.length) return false;
+    return images.some((image) => this.#parts.verdicts.refusal(image) !== undefined);
   }
 
   /** Of a plan that is there: one that it does not name, or that is to end. */

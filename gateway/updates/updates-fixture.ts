@@ -150,6 +150,7 @@ export const everythingTrusted: FirmwareVerdicts = {
   isOld: () => false,
   refusal: () => undefined,
   refusalFor: () => undefined,
+  runsOn: () => true,
   successWrite: () => [],
   succeeded: () => undefined,
 };
