@@ -321,6 +321,30 @@ t.test('starts by itself when its time comes, which the sites know before', asyn
   ]);
 });
 
+t.test('has two images of a model where they were signed for different hardware', async (t) => {
+  const cloud = await cloudUnderTest(t);
+  for (const [version, hardware] of [
+    ['2.0-b', ['b']],
+    ['2.0-c', ['c', 'd']],
+    ['2.0-d', ['d']],
+    ['2.0', []],
+  ] as const) {
+    await uploadImage(cloud, Buffer.from(version), { version, hardware: [...hardware] });
+  }
+  const create = (...versions: string[]) =>
+    cloud.call(cloud.campaigns, cloud.campaigns.createCampaign, {
+      campaign: Campaign.fromPartial({ images: versions.map((one) => `firmware/pi@${one}`) }),
+      campaignId: 'c1',
+    });
+  t.match(await create('2.0-b', '2.0-c'), {
+    images: ['firmware/pi@2.0-b', 'firmware/pi@2.0-c'],
+    target: { models: ['pi'] },
+  });
+  const message = /both for pi: .*different hardware/;
+  await t.rejects(create('2.0-c', '2.0-d'), { code: 'REQUEST_INVALID', message });
+  await t.rejects(create('2.0-b', '2.0'), { code: 'REQUEST_INVALID', message });
+});
+
 t.test('says what is wrong with what somebody asks for', async (t) => {
   const cloud = await cloudUnderTest(t);
   await uploadImage(cloud, image);

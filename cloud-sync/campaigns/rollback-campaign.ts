@@ -4,7 +4,7 @@ import type { FirmwareRow } from '../firmware/firmware-library.js';
 import { parseFirmwareName } from '../firmware/firmware-service.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
 import type { CampaignDraft } from './campaign-draft.js';
-import { requireImages } from './campaign-images.js';
+import { isForTheSame, requireImages } from './campaign-images.js';
 import { type CampaignRow, requireCampaign } from './campaign-records.js';
 import { imagesOfRow, policyOfRow, targetOfRow, targetSitesOf } from './campaign-row.js';
 
@@ -34,7 +34,7 @@ export const draftRollback = async (
   }
   const images = await requireImages(db, ids);
   for (const image of images) requireSameCounter(image, installed, id);
-  const taken = installed.filter(({ model }) => images.some((image) => image.model === model));
+  const taken = installed.filter((one) => images.some((image) => isForTheSame(one, image)));
   const target = targetOfRow(original);
   return {
     allowsOlder: ids,
@@ -45,7 +45,7 @@ export const draftRollback = async (
       sites: targetSitesOf(original),
       target: {
         ...target,
-        models: images.map(({ model }) => model),
+        models: [...new Set(images.map(({ model }) => model))],
         // Those that run what is taken back, whatever they ran before.
         current_versions: [...new Set(taken.map(({ version }) => version))],
         version_range: '',
@@ -79,13 +79,17 @@ const requireSameCounter = (
   installed: readonly FirmwareRow[],
   campaign: string,
 ): void => {
-  const other = installed.find(({ model }) => model === image.model);
-  if (other === undefined) {
+  const others = installed.filter((one) => isForTheSame(one, image));
+  if (others.length === 0) {
     throw new HoldfastError(
       'REQUEST_INVALID',
-      `${campaign} installed nothing on devices of the model ${image.model}`,
+      `${campaign} installed nothing on devices that ${image.firmware_id} is for`,
     );
   }
+  for (const other of others) requireSame(image, other, campaign);
+};
+
+const requireSame = (image: FirmwareRow, other: FirmwareRow, campaign: string): void => {
   if (other.firmware_id === image.firmware_id) {
     throw new HoldfastError(
       'REQUEST_INVALID',

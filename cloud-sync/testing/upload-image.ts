@@ -89,6 +89,7 @@ export const uploadImage = (
     readonly model?: string;
     readonly version?: string;
     readonly security_counter?: number;
+    readonly hardware?: string[];
   },
 ): Promise<FirmwareImage> => {
   const { call, stored, send } = openUpload(api);

@@ -58,7 +58,10 @@ export const addCreateCommand = (
     .command('create <id>')
     .description(`create a ${kind}; it does nothing until it is started`);
   if (kind === 'campaign') {
-    command.option('--firmware <model@version...>', 'what to install; one image a model');
+    command.option(
+      '--firmware <model@version...>',
+      'what to install; one image a model, or several for different hardware',
+    );
   } else {
     command.option('--document <json>', 'what the devices are told, as \'{"do":"check"}\'');
   }
