@@ -45,6 +45,8 @@ export class PassTimer {
   async now(): Promise<void> {
     this.#isDue = true;
     await this.#run();
+    // The one that was under way may have looked for more just before.
+    if (this.#isDue && !this.#isClosed) await this.#run();
   }
 
   /** Waits for the pass under way. Idempotent. */
