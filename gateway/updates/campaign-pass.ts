@@ -165,7 +165,13 @@ export class CampaignPass {
 
   /** What follows for executions of devices that something happened to, or whose time has come. */
   async #lookAtDirty(now: number): Promise<void> {
-    for (const { device } of this.#due.take(now)) this.#dirty.add(device);
+    for (const { campaign, device } of this.#due.take(now)) {
+      this.#dirty.add(device);
+      const execution = this.#parts.executions.run(campaign)?.live.get(device);
+      // Its time has moved on since: it comes again.
+      if (execution !== undefined && dueAt(execution) > now)
+        this.#await(campaign, device, execution);
+    }
     const dirty = [...this.#dirty];
     this.#dirty.clear();
     try {
@@ -248,9 +254,9 @@ export class CampaignPass {
   }
 
   /** When its time comes, by its deadline or its next attempt. */
-  #await(campaign: string, device: string, { status, deadline, notBefore }: Execution): void {
-    const at = status === 'queued' ? notBefore : deadline;
-    if (at !== null && at > 0) this.#due.add({ at, campaign, device });
+  #await(campaign: string, device: string, execution: Execution): void {
+    const at = dueAt(execution);
+    if (at > 0) this.#due.add({ at, campaign, device });
   }
 
   #count(id: string): void {
@@ -272,3 +278,7 @@ export class CampaignPass {
 
 const isServing = ({ lifecycle }: Device): boolean =>
   lifecycle.state !== 'disabled' && lifecycle.state !== 'retired';
+
+/** 0: never. */
+const dueAt = ({ status, deadline, notBefore }: Execution): number =>
+  (status === 'queued' ? notBefore : deadline) ?? 0;

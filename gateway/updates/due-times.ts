@@ -1,4 +1,7 @@
-/** What is due when: a binary heap by time. An entry whose time has moved on meanwhile comes out too early; whoever takes it looks again. */
+/**
+ * What is due when: a binary heap by time. An execution has no entry later than its earliest one, so that one that changes often does not
+ * fill it: when its time has moved on meanwhile it comes out too early, and whoever takes it looks again and adds it anew.
+ */
 export interface Due {
   /** Ms, of the one clock that all of them are by. */
   readonly at: number;
@@ -8,12 +11,22 @@ export interface Due {
 
 export class DueTimes {
   readonly #heap: Due[] = [];
+  /** The earliest of each execution. */
+  readonly #earliest = new Map<string, number>();
 
   get nextAt(): number | undefined {
     return this.#heap[0]?.at;
   }
 
+  get size(): number {
+    return this.#heap.length;
+  }
+
   add(due: Due): void {
+    const key = keyOf(due);
+    const known = this.#earliest.get(key);
+    if (known !== undefined && known <= due.at) return;
+    this.#earliest.set(key, due.at);
     const heap = this.#heap;
     let at = heap.length;
     heap.push(due);
@@ -31,6 +44,10 @@ export class DueTimes {
   *take(now: number): Generator<Due> {
     for (let first = this.#heap[0]; first !== undefined && first.at <= now; first = this.#heap[0]) {
       this.#removeFirst();
+      const key = keyOf(first);
+      // One that came before it was looked at already.
+      if (this.#earliest.get(key) !== first.at) continue;
+      this.#earliest.delete(key);
       yield first;
     }
   }
@@ -53,3 +70,5 @@ export class DueTimes {
     heap[at] = last;
   }
 }
+
+const keyOf = ({ campaign, device }: Due): string => `${campaign}/${device}`;
