@@ -723,3 +723,9 @@ t.test('left alone, an execution comes to its end or back into the queue', async
   );
   t.pass();
 });
+
+t.test('a command of the older set that is out keeps its device from another image', async (t) => {
+  const given = { ...offered, door: 'devices' as const };
+  const { state } = next(given, { type: 'supersede' }, policy, now);
+  t.equal(state.status, 'cancelling');
+});

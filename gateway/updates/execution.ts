@@ -37,9 +37,7 @@ export const next = (
     case 'cancel':
       return cancel(state, policy, now);
     case 'supersede':
-      return state.status === 'queued' || state.status === 'offered'
-        ? end(state, 'superseded', 'a newer campaign is for this device')
-        : stay(state);
+      return supersede(state, policy, now);
     case 'withdraw':
       return withdraw(state, event, now);
     case 'refuse':
@@ -125,6 +123,14 @@ const hear = (state: Execution, door: ExecutionDoor): Decision =>
   state.status === 'offered' && state.door !== door
     ? change(state, { door, bootBefore: null, seen: null }, ['notify'])
     : stay(state);
+
+const supersede = (state: Execution, policy: ExecutionPolicy, now: number): Decision => {
+  if (state.status !== 'queued' && state.status !== 'offered') return stay(state);
+  // A command of the older set is with the device: the other image waits until this one can be begun no more.
+  return state.status === 'offered' && state.door === 'devices'
+    ? beginCancel(state, policy, now)
+    : end(state, 'superseded', 'a newer campaign is for this device');
+};
 
 const cancel = (state: Execution, policy: ExecutionPolicy, now: number): Decision => {
   switch (state.status) {
