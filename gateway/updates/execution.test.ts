@@ -729,3 +729,19 @@ t.test('a command of the older set that is out keeps its device from another ima
   const { state } = next(given, { type: 'supersede' }, policy, now);
   t.equal(state.status, 'cancelling');
 });
+
+t.test('what a device says by ever new names does not grow without end', async (t) => {
+  let state = offered;
+  for (let i = 0; i < 200; i += 1) {
+    const details = { [`name${i}`]: 'x' };
+    ({ state } = next(
+      state,
+      { type: 'reported', door: 'native', status: 'downloading', progress: (i * 7) % 100, details },
+      policy,
+      now,
+    ));
+  }
+  const names = Object.keys(state.details ?? {});
+  t.ok(names.length <= 50, `${names.length}`);
+  t.ok(names.includes('name199') && names.includes('name198') && !names.includes('name0'));
+});

@@ -55,8 +55,16 @@ export const withDetails = (state: Execution, { details }: Reported): Execution 
   if (details === undefined) return state;
   const known = state.details ?? {};
   const isNew = Object.entries(details).some(([name, value]) => known[name] !== value);
-  return isNew ? { ...state, details: { ...known, ...details } } : state;
+  if (!isNew) return state;
+  const all = Object.entries({ ...known, ...details });
+  const older = all.filter(([name]) => !Object.hasOwn(details, name));
+  const room = Math.max(0, mostDetails - (all.length - older.length));
+  const kept = older.slice(Math.max(0, older.length - room));
+  return { ...state, details: { ...Object.fromEntries(kept), ...details } };
 };
+
+/** What a device says by ever new names would grow with each report. */
+const mostDetails = 50;
 
 const withSeen = (state: Execution, boot: string, version: string | null): Execution => {
   const { seen } = state;
