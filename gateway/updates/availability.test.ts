@@ -105,3 +105,25 @@ t.test('windows are for groups, too', async (t) => {
   await life.updates.settled();
   t.same(await site.statuses(), { a: 'queued', b: 'offered' });
 });
+
+t.test('the limits hold from the first moment after a restart', async (t) => {
+  const site = await openTestSite(t);
+  site.firmware.come(firmwareBody());
+  const disruption = [{ group: null, max_unavailable: 1, min_available: null }];
+  const policy = { ...campaignBody().policy, site_concurrency: 10, disruption };
+  site.plan.set({ c: campaignBody({ policy }) });
+  let life = await site.start();
+  const connect = () => {
+    for (const id of ['a', 'b']) life.devices.connected(id, 's', { model: 'pi' });
+  };
+  const say = (status: 'downloading' | 'installing') =>
+    Promise.all(['a', 'b'].map((id) => life.updates.updated(id, 'c', { status, boot_id: id })));
+  connect();
+  await life.updates.settled();
+  await say('downloading');
+  await life.close();
+  life = await site.start();
+  connect();
+  const answers = await say('installing');
+  t.equal(answers.filter(({ accepted }) => accepted).length, 1);
+});

@@ -16,6 +16,9 @@ export class PlanIntake {
   constructor(deps: Omit<CampaignPassDeps, 'time'>, parts: Omit<CampaignPassParts, 'turns'>) {
     this.#deps = deps;
     this.#parts = parts;
+    // What was under way goes on, and asks, before the plan is taken for the first time.
+    const plan = deps.plan.current();
+    if (plan !== undefined) this.#limit(plan);
   }
 
   planChanged(): void {
@@ -42,7 +45,7 @@ export class PlanIntake {
   }
 
   async #takeNew(plan: PlanView): Promise<void> {
-    const { executions, marks, availability, verdicts } = this.#parts;
+    const { executions, marks, verdicts } = this.#parts;
     this.#isNew = false;
     try {
       await verdicts.take(plan);
@@ -61,6 +64,11 @@ export class PlanIntake {
       this.#isNew = true;
       throw error;
     }
+    this.#limit(plan);
+  }
+
+  #limit(plan: PlanView): void {
+    const { availability, marks } = this.#parts;
     const running = this.#running(plan);
     availability.configure(
       running.flatMap(({ campaign }) => campaign.body.policy.disruption),
