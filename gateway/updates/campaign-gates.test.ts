@@ -1,5 +1,8 @@
 import { type CampaignPhase, onePhase } from '@holdfast/protos/link/campaign-document';
 import t, { type Test } from 'tap';
+import { CampaignGates, type CampaignGatesDeps } from './campaign-gates.js';
+import { CampaignRun } from './campaign-run.js';
+import { EmergencyStops, type EmergencyStopsDeps } from './emergency-stop.js';
 import { campaignBody, firmwareBody, type Life, openTestSite } from './updates-fixture.js';
 
 const phases: CampaignPhase[] = [
@@ -221,3 +224,58 @@ t.test(
     t.same(Object.keys(await site.statuses()), ['d0', 'd1']);
   },
 );
+
+/** Commits that end when the test says. */
+const heldCommits = () => {
+  const held: (() => void)[] = [];
+  return {
+    commit: () => new Promise<void>((resolve) => held.push(resolve)),
+    endAll: async (all: readonly Promise<unknown>[]) => {
+      let isOver = false;
+      const over = Promise.all(all).then(() => {
+        isOver = true;
+      });
+      while (!isOver) {
+        await new Promise((resolve) => setImmediate(resolve));
+        held.shift()?.();
+      }
+      await over;
+    },
+  };
+};
+
+t.test('a pause is not lost that is made as the campaign goes on to a phase', async (t) => {
+  const { commit, endAll } = heldCommits();
+  const run = new CampaignRun({ id: 'c', body: campaignBody({ phases, policy }), images: [] });
+  const gates = new CampaignGates({
+    plan: {
+      current: () => ({ head: { issued_at: 1e15 }, documents: { campaign: new Map([['c', {}]]) } }),
+      state: () => 'fresh',
+    },
+    executions: {
+      enter: async (of: CampaignRun, after: CampaignRun['phases']) => {
+        await commit();
+        of.phases = after;
+      },
+    },
+    stops: { why: () => undefined },
+    planAge: { ageMs: () => 0 },
+    isFenced: () => false,
+    clock: { now: () => 1, trusted: true },
+    time: () => 1,
+  } as unknown as CampaignGatesDeps);
+  await endAll([gates.pause(run, 'site:ann', 'smoke'), gates.look(run)]);
+  t.match(run.phases.paused, { by: 'site:ann' });
+});
+
+t.test('who stops everything while another lifts a stop has stopped it', async (t) => {
+  const { commit, endAll } = heldCommits();
+  const row = { stopped_by: 'site:ann', reason: '', stopped_at: 1 };
+  const stops = await EmergencyStops.open({
+    site: { read: { get: async () => row }, commit },
+    planned: () => undefined,
+    now: () => 1,
+  } as unknown as EmergencyStopsDeps);
+  await endAll([stops.lift('site:bob', 'over'), stops.stop('site:eve', 'smoke again')]);
+  t.match(stops.states(), [{ by: 'site:eve' }]);
+});

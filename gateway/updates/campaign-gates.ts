@@ -32,6 +32,8 @@ export interface CampaignWait {
 
 export class CampaignGates {
   readonly #deps: CampaignGatesDeps;
+  /** The decision under way for each campaign: each begins with what the one before has left. */
+  readonly #turns = new WeakMap<CampaignRun, Promise<unknown>>();
 
   constructor(deps: CampaignGatesDeps) {
     this.#deps = deps;
@@ -90,7 +92,14 @@ export class CampaignGates {
     await this.#decide(run, { type: 'resume', counts: run.counts }, by);
   }
 
-  async #decide(run: CampaignRun, event: PhaseEvent, by: string): Promise<boolean> {
+  #decide(run: CampaignRun, event: PhaseEvent, by: string): Promise<boolean> {
+    const work = (): Promise<boolean> => this.#enter(run, event, by);
+    const turn = (this.#turns.get(run) ?? Promise.resolve()).then(work, work);
+    this.#turns.set(run, turn);
+    return turn;
+  }
+
+  async #enter(run: CampaignRun, event: PhaseEvent, by: string): Promise<boolean> {
     const { state, wait } = nextPhase(run.phases, event, this.#phased(run), this.#deps.time());
     const isNew = state !== run.phases;
     if (isNew) await this.#deps.executions.enter(run, state, by);
@@ -112,7 +121,10 @@ export class CampaignGates {
       return { code: 'cancelling', reason: 'is being cancelled' };
     }
     const known = plan.current();
-    if (known !== undefined && !known.documents.campaign.has(campaign.id)) {
+    if (known === undefined) {
+      return { code: 'plan', reason: 'waits for the plan, which is not here' };
+    }
+    if (!known.documents.campaign.has(campaign.id)) {
       return { code: 'ended', reason: 'is not in the plan any more' };
     }
     if (isFenced()) {

@@ -26,6 +26,8 @@ interface StopRow {
 export class EmergencyStops {
   readonly #deps: EmergencyStopsDeps;
   #here: EmergencyStop | undefined;
+  /** What is being made or lifted: whoever stops while another lifts has stopped after it. */
+  #turn: Promise<void> = Promise.resolve();
 
   private constructor(deps: EmergencyStopsDeps, row: StopRow | undefined) {
     this.#deps = deps;
@@ -56,7 +58,21 @@ export class EmergencyStops {
   }
 
   /** Resolves after the commit. A stop that there is already stays as it was made. */
-  async stop(by: string, reason: string): Promise<void> {
+  stop(by: string, reason: string): Promise<void> {
+    return this.#inTurn(() => this.#stop(by, reason));
+  }
+
+  /** Lifts this site's own; the fleet's is lifted where it was made. Resolves after the commit. */
+  lift(by: string, reason: string): Promise<void> {
+    return this.#inTurn(() => this.#lift(by, reason));
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    this.#turn = this.#turn.then(work, work);
+    return this.#turn;
+  }
+
+  async #stop(by: string, reason: string): Promise<void> {
     if (this.#here !== undefined) return;
     const at = this.#deps.now();
     await this.#deps.site.commit([
@@ -69,8 +85,7 @@ export class EmergencyStops {
     this.#here = { at, by, reason };
   }
 
-  /** Lifts this site's own; the fleet's is lifted where it was made. Resolves after the commit. */
-  async lift(by: string, reason: string): Promise<void> {
+  async #lift(by: string, reason: string): Promise<void> {
     if (this.#here === undefined) return;
     const at = this.#deps.now();
     await this.#deps.site.commit([
