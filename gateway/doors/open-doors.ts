@@ -19,6 +19,7 @@ import type { People } from '../trust/people/open-people.js';
 import { gatewayHost } from '../trust/server-certificate.js';
 import type { PeopleClock } from '../trust/site-clock.js';
 import { readPlannedMetadata } from '../updates/planned-metadata.js';
+import type { Updates } from '../updates/updates.js';
 import { ddiRefusals, type OpenDdiDoorDeps, openDdiDoor } from './ddi/open-ddi-door.js';
 import { estRoutes } from './est/est-routes.js';
 import { type CampaignRoutesDeps, campaignRoutes } from './local/campaign-routes.js';
@@ -48,7 +49,9 @@ export interface OpenDoorsDependencies
   readonly serial: SerialDoor;
   readonly firmware: FirmwareCache;
   readonly images: ImageServer;
-  readonly updates: CampaignRoutesDeps['updates'] & OpenDdiDoorDeps['updates'];
+  readonly updates: CampaignRoutesDeps['updates'] &
+    OpenDdiDoorDeps['updates'] &
+    Pick<Updates, 'mayLoad'>;
   readonly devices: OpenDdiDoorDeps['devices'] & PeopleDoorDeps['devices'];
   readonly shadows: OpenDdiDoorDeps['shadows'] & PeopleDoorDeps['shadows'];
   readonly urls: Pick<FirmwareUrls, 'verify'>;
@@ -80,6 +83,7 @@ export const openDoors = async (
     {
       ...trust,
       images: deps.images,
+      mayLoad: (...asked) => deps.updates.mayLoad(...asked),
       identifyByUrl: identifyUrl({
         verify: (...asked) => deps.urls.verify(...asked),
         refusal: trust.lifecycles.refusal,

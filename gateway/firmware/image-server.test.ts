@@ -24,7 +24,7 @@ const log = { info: () => undefined, warn: () => undefined, error: () => undefin
 const openServer = async (
   t: Test,
   image: Buffer,
-  { tag, ...options }: ImageServerOptions & ServedAs = {},
+  { tag, mayGoOn, ...options }: ImageServerOptions & ServedAs = {},
 ) => {
   const folder = await mkdtemp(join(tmpdir(), 'image-server-'));
   const sha256 = createHash('sha256').update(image).digest('hex');
@@ -52,7 +52,10 @@ const openServer = async (
   );
   const server = createServer((request, response) => {
     const path = request.url?.slice(1) ?? '';
-    const answer = images.serve(request, response, path, tag === undefined ? {} : { tag });
+    const answer = images.serve(request, response, path, {
+      ...(tag && { tag }),
+      ...(mayGoOn && { mayGoOn }),
+    });
     served.push(
       answer.catch((error: unknown) => {
         if (isHoldfastError(error)) refused.push(error.code);
@@ -183,4 +186,20 @@ t.test('between two writes everything else has its turn', async (t) => {
     ['write 0', 'write 1', 'write 2', 'write 3'],
   );
   t.ok(order.indexOf('other') < order.indexOf('write 2'), order.join());
+});
+
+t.test('a download that is taken back ends there', async (t) => {
+  const image = randomBytes(3_000_000);
+  let pieces = 0;
+  const { begin, images, served } = await openServer(t, image, {
+    mayGoOn: () => {
+      pieces += 1;
+      return pieces <= 2;
+    },
+  });
+  const response = await begin();
+  await t.rejects(buffer(response), { code: 'ECONNRESET' });
+  await Promise.all(served);
+  t.equal(pieces, 3);
+  t.equal(images.downloads, 0);
 });

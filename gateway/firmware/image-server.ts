@@ -29,6 +29,8 @@ export interface ImageServerOptions {
 export interface ServedAs {
   /** The entity tag, without quotes; the image's SHA-256 unless given. */
   readonly tag?: string;
+  /** Asked before each piece: a download that is taken back ends there, without the rest. */
+  readonly mayGoOn?: () => boolean;
 }
 
 /** How long a device waits before it asks again for firmware that is on its way. */
@@ -67,7 +69,7 @@ export class ImageServer {
     request: IncomingMessage,
     response: ServerResponse,
     sha256: string,
-    { tag = sha256 }: ServedAs = {},
+    { tag = sha256, mayGoOn = () => true }: ServedAs = {},
   ): Promise<void> {
     const { firmware, log } = this.#deps;
     const image = await firmware.get(sha256);
@@ -95,7 +97,7 @@ export class ImageServer {
       response.writeHead(status, headers);
       for (const piece of pieces) {
         if (response.destroyed) return;
-        if ('start' in piece) await this.#send(response, image, piece);
+        if ('start' in piece) await this.#send(response, image, piece, mayGoOn);
         else if (!response.write(piece)) await this.#drained(response);
       }
       response.end();
@@ -110,7 +112,12 @@ export class ImageServer {
     }
   }
 
-  async #send(response: ServerResponse, image: HeldImage, range: ByteRange): Promise<void> {
+  async #send(
+    response: ServerResponse,
+    image: HeldImage,
+    range: ByteRange,
+    mayGoOn: () => boolean,
+  ): Promise<void> {
     const { chunkBytes } = this.#chunks;
     for (let at = range.start; at <= range.end; ) {
       const index = Math.floor(at / chunkBytes);
@@ -119,6 +126,7 @@ export class ImageServer {
       const part = chunk.subarray(at - first, Math.min(chunk.length, range.end - first + 1));
       if (part.length === 0) throw new Error(`${image.path} is shorter than it was`);
       await this.#turns.next();
+      if (!mayGoOn()) response.destroy();
       if (response.destroyed) return;
       at += part.length;
       if (!response.write(part)) await this.#drained(response);

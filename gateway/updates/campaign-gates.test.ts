@@ -133,6 +133,9 @@ t.test(
     await say('d1', 'installing');
     await life.updates.controls.stopAll('site:ann', 'smoke');
     t.same(await site.statuses(), { d0: 'queued', d1: 'installing', d2: 'queued' });
+    const mayLoad = () =>
+      site.ids.map((device) => life.updates.mayLoad(device, firmwareBody().sha256));
+    t.same(mayLoad(), [false, true, false], 'an address that was told is good for nothing');
     t.match(await say('d0', 'installing'), { accepted: false, code: 409 });
     await life.close();
     life = await site.start();
@@ -143,6 +146,7 @@ t.test(
     t.match(life.updates.controls.whyWaits('c', 'd0'), /site:ann stopped all updates at this site/);
     await life.updates.controls.liftStop('site:bob', 'only toast');
     t.same(await site.statuses(), { d0: 'offered', d1: 'installing', d2: 'offered' });
+    t.same(mayLoad(), [true, true, true]);
     const rows = await site.store.read.all<{ body: string }>(
       "SELECT body FROM journal_audit WHERE kind = 'emergency_stop' ORDER BY seq",
     );
@@ -224,6 +228,22 @@ t.test(
     t.same(Object.keys(await site.statuses()), ['d0', 'd1']);
   },
 );
+
+t.test('a stop holds what asks to install before anything is taken back', async (t) => {
+  const site = await begin(t, {}, 1);
+  site.plan.set({ c: campaignBody({ policy }) });
+  const life = await site.start();
+  const say = (status: 'downloading' | 'installing') =>
+    life.updates.updated('d0', 'c', { status, boot_id: 'd0-1' });
+  await say('downloading');
+  const body = { emergency_stop: { at: 1, by: 'cloud:eve', reason: 'recall' } };
+  site.plan.set({ c: campaignBody({ policy }) }, undefined, [
+    { kind: 'policy', id: 'policy', body },
+  ]);
+  t.match(await say('installing'), { accepted: false });
+  await life.updates.settled();
+  t.same(await site.statuses(), { d0: 'queued' });
+});
 
 /** Commits that end when the test says. */
 const heldCommits = () => {

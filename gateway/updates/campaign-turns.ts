@@ -21,6 +21,7 @@ export interface CampaignTurnsDeps {
   readonly verdicts: Pick<FirmwareVerdicts, 'refusal' | 'refusalFor'>;
   readonly windows?: Pick<SiteWindows, 'closed'>;
   readonly availability: Availability;
+  readonly stops: { why(): string | undefined };
   readonly executions: Executions;
   readonly marks: Pick<PlanMarks, 'of' | 'groupsOf'>;
   readonly time: () => number;
@@ -126,7 +127,9 @@ export class CampaignTurns {
     device: string,
     execution: Execution,
   ): { readonly closed: Closed } | { readonly done: () => void } {
-    const { availability, devices } = this.#deps;
+    const { availability, devices, stops } = this.#deps;
+    const stopped = stops.why();
+    if (stopped !== undefined) return { closed: { opening: null, reason: stopped } };
     const model = devices.get(device)?.model ?? null;
     const groups = this.#deps.marks.groupsOf(device);
     const window = this.#deps.windows?.closed('install', { device, model, groups });

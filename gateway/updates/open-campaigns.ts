@@ -78,7 +78,7 @@ export const openCampaigns = async (
     ...{ plan, executions, stops, planAge, isFenced, verdicts, clock, time },
   });
   const turns = new CampaignTurns({
-    ...{ devices, firmware, availability, executions, time },
+    ...{ devices, firmware, availability, stops, executions, time },
     ...(windows && { windows }),
     ...{ verdicts, marks },
   });

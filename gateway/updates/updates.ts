@@ -243,6 +243,17 @@ export class Updates implements DeviceExecutions {
     return known && this.#parts.turns.windowWait(known);
   }
 
+  /** Whether a device may load this image, or delta, now: while all updates are stopped only what has begun to change it goes on. */
+  mayLoad(device: string, sha256: string): boolean {
+    if (this.#parts.stops.why() === undefined) return true;
+    return this.executionsOf(device).some(
+      ({ image }) =>
+        image !== null &&
+        (image.sha256 === sha256 ||
+          this.#deltasOf(image.sha256).some((delta) => delta.sha256 === sha256)),
+    );
+  }
+
   /** Whether something is under way for a device, or waits for its turn. */
   hasWork(device: string): boolean {
     return this.#executions.liveOf(device).next().done !== true;

@@ -276,6 +276,12 @@ export const errorCodes = {
   TIME_REFUSED: row('The signed time answers no question of ours', false, 'PERMISSION_DENIED', 403),
   TOO_MANY_ATTEMPTS: row('Too many attempts failed', true, 'RESOURCE_EXHAUSTED', 429),
   TOO_MANY_REQUESTS: row('It asks more often than it may', true, 'RESOURCE_EXHAUSTED', 429),
+  UPDATES_STOPPED: row(
+    'All updates are stopped, here or in the whole fleet',
+    true,
+    'FAILED_PRECONDITION',
+    503,
+  ),
   UPDATE_ARCHIVE_REFUSED: row(
     'The archive holds what no application may',
     false,

@@ -221,6 +221,11 @@ export class DdiDoor {
     this.#memory.of(view).hasBegun = true;
   }
 
+  /** Whether what it loads is still for it. */
+  mayLoad(device: string, number: number): boolean {
+    return this.#deps.updates.executionsOf(device).some((one) => one.number === number);
+  }
+
   /** It has it to the last byte. */
   async hasLoaded(device: string, number: number): Promise<void> {
     const view = this.#deps.updates.executionsOf(device).find((one) => one.number === number);

@@ -30,6 +30,7 @@ export interface DdiRoutesDeps {
     | 'hasLoaded'
     | 'installed'
     | 'loads'
+    | 'mayLoad'
     | 'poll'
     | 'runs'
   >;
@@ -134,7 +135,8 @@ export const ddiRoutes = (deps: DdiRoutesDeps, options: DdiRoutesOptions): reado
     if (request.method === 'HEAD')
       return images.serve(request, response, image.sha256, { tag: sha1 });
     await door.loads(device, number);
-    await images.serve(request, response, image.sha256, { tag: sha1 });
+    const mayGoOn = () => door.mayLoad(device, number);
+    await images.serve(request, response, image.sha256, { tag: sha1, mayGoOn });
     if (response.writableFinished) await door.hasLoaded(device, number);
   };
 

@@ -124,6 +124,7 @@ export const openTestDdi = async (
     {
       enrolment: { enrol: () => Promise.reject(new Error('not here')) },
       images: imageServer,
+      mayLoad: (...asked) => updates.mayLoad(...asked),
       ...{ log, identify, identifyForRenewal: identify },
       identifyByUrl: () => undefined,
       identifyByToken: identifyTarget({ targetTokens, gatewayToken }),

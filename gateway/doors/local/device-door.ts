@@ -30,6 +30,8 @@ export interface DeviceDoorDeps {
     ): Promise<EnrolmentAnswer>;
   };
   readonly images: Pick<ImageServer, 'serve'>;
+  /** Whether a device may load this firmware now: not while all updates are stopped. */
+  readonly mayLoad: (device: string, sha256: string) => boolean;
   /** Who is at the other end, by certificate. */
   readonly identify: IdentifyDevice;
   /** The same, also for a certificate that has expired: asked where it is renewed, and nowhere else. */
@@ -60,8 +62,16 @@ export const openDeviceDoor = (
     );
   };
 
-  const serve = async ({ request, response, params }: RouteRequest): Promise<undefined> => {
-    await images.serve(request, response, params.get('sha256') ?? '');
+  const serve = async ({ who, request, response, params }: RouteRequest): Promise<undefined> => {
+    const sha256 = params.get('sha256') ?? '';
+    const mayGoOn = (): boolean =>
+      !('device' in who) || who.device === null || deps.mayLoad(who.device, sha256);
+    if (!mayGoOn()) {
+      throw new HoldfastError('UPDATES_STOPPED', 'all updates are stopped until that is lifted', {
+        data: { retryAfterMs: stoppedRetryMs },
+      });
+    }
+    await images.serve(request, response, sha256, { mayGoOn });
     return undefined;
   };
 
@@ -127,6 +137,9 @@ export const openDeviceDoor = (
     { ...options, asksForCertificate: true },
   );
 };
+
+/** How long a device waits before it asks again while all updates are stopped. */
+const stoppedRetryMs = 60_000;
 
 const isOfUrl = (who: Principal): boolean =>
   who.kind === 'anonymous' && who.reason?.startsWith('URL_') === true;

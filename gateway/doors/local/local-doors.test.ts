@@ -137,10 +137,13 @@ const openSite = async (t: Test) => {
     { path: join(folder, 'urls.json') },
   );
   const unserved = new Set<string>();
+  /** Devices that may load nothing now. */
+  const stopped = new Set<string>();
   const deviceDoor = await openDeviceDoor(
     {
       enrolment,
       images: new ImageServer({ firmware, log }),
+      mayLoad: (device) => !stopped.has(device),
       log,
       identify,
       identifyForRenewal: identify,
@@ -242,6 +245,7 @@ const openSite = async (t: Test) => {
     clock,
     urls,
     unserved,
+    stopped,
     devices,
     shadows,
     firmware,
@@ -318,7 +322,7 @@ t.test('firmware is for devices of this site alone', async (t) => {
 });
 
 t.test('a signed address gets its image without a certificate, and nothing else', async (t) => {
-  const { ask, deviceDoor, certificateOf, clock, urls, unserved } = await openSite(t);
+  const { ask, deviceDoor, certificateOf, clock, urls, unserved, stopped } = await openSite(t);
   const get = (path: string, more: object = {}, method = 'GET') =>
     ask(deviceDoor.port, method, path, more);
   const path = urls.path({ device: 'pump', sha256 }, 60_000);
@@ -333,6 +337,9 @@ t.test('a signed address gets its image without a certificate, and nothing else'
   unserved.add('pump');
   t.match(await get(path), { status: 401 }, 'its device is out of service');
   unserved.delete('pump');
+  stopped.add('pump');
+  t.match(await get(path), { status: 503, json: { code: 'UPDATES_STOPPED' } });
+  stopped.delete('pump');
   clock.advance(60_001);
   const { json } = await get(path);
   t.match(json, { code: 'PEER_REFUSED', next: /new address/ });
