@@ -188,6 +188,22 @@ t.test('a delta goes on where a break left it', async (t) => {
   t.same(await readFile(join(folder, body.sha256)), grown);
 });
 
+t.test('a WAN that is away for long costs no delta', async (t) => {
+  const delta = await deltaOf(t, before, after);
+  let asked = 0;
+  const { update, asked: all } = await openUpdate(t, delta, {
+    answer: (request, response) => {
+      if (request.url === `/firmware/${sha256Of(before)}`) return send(request, response, before);
+      if (request.url === `/firmware/${sha256Of(after)}`) return send(request, response, after);
+      asked += 1;
+      if (asked <= 6) return void request.socket.destroy();
+      return send(request, response, delta);
+    },
+  });
+  await update();
+  t.same(new Set(all()), new Set(['delta']), 'the whole image was never asked for');
+});
+
 t.test('a source that is damaged makes nothing, and a full cache no delta', async (t) => {
   const delta = await deltaOf(t, before, after);
   const damaged = await openUpdate(t, delta);

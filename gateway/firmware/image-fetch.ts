@@ -117,6 +117,8 @@ export class ImageFetch {
   }
 
   #isUseless({ sha256 }: FirmwareDelta, error: unknown): boolean {
+    // A WAN that is away says nothing of the delta: it goes on when that is back.
+    if (isOutage(error)) return false;
     const isBad = error instanceof HoldfastError && hopeless.has(error.code);
     const failures = isBad ? mostAttempts : (this.#failures.get(sha256) ?? 0) + 1;
     this.#failures.set(sha256, failures);
@@ -146,6 +148,11 @@ export class ImageFetch {
     });
   }
 }
+
+/** Nobody answered, or the answer broke off; whoever answers says a status. */
+const isOutage = (error: unknown): boolean =>
+  (isHoldfastError(error, 'CONNECTION_FAILED') && error.data?.status === undefined) ||
+  isHoldfastError(error, 'DEADLINE_EXCEEDED');
 
 const hopeless: ReadonlySet<string> = new Set([
   'UPDATE_DELTA_INVALID',
