@@ -3,7 +3,14 @@ import t, { type Test } from 'tap';
 import { CampaignGates, type CampaignGatesDeps } from './campaign-gates.js';
 import { CampaignRun } from './campaign-run.js';
 import { EmergencyStops, type EmergencyStopsDeps } from './emergency-stop.js';
-import { campaignBody, firmwareBody, type Life, openTestSite } from './updates-fixture.js';
+import type { FirmwareRefusal } from './firmware-releases.js';
+import {
+  campaignBody,
+  everythingTrusted,
+  firmwareBody,
+  type Life,
+  openTestSite,
+} from './updates-fixture.js';
 
 const phases: CampaignPhase[] = [
   { ...onePhase, percent: 50, duration_ms: 60_000, success_percent: 100, error_percent: 50 },
@@ -243,6 +250,20 @@ t.test('a stop holds what asks to install before anything is taken back', async 
   t.match(await say('installing'), { accepted: false });
   await life.updates.settled();
   t.same(await site.statuses(), { d0: 'queued' });
+});
+
+t.test('what is trusted no more is taken back where it was not taken up', async (t) => {
+  const recall: { refusal: FirmwareRefusal | undefined } = { refusal: undefined };
+  const verdicts = { ...everythingTrusted, refusal: () => recall.refusal };
+  const site = await begin(t, { verdicts }, 2);
+  site.plan.set({ c: campaignBody({ policy }) });
+  const life = await site.start();
+  await life.updates.updated('d0', 'c', { status: 'downloading', boot_id: 'd0-1' });
+  recall.refusal = { code: 'FIRMWARE_TARGET_UNKNOWN', message: 'no metadata has it' };
+  site.plan.set({ c: campaignBody({ policy }) });
+  await life.updates.settled();
+  t.same(await site.statuses(), { d0: 'downloading', d1: 'queued' });
+  t.match(life.updates.controls.whyWaits('c', 'd1'), /FIRMWARE_TARGET_UNKNOWN/);
 });
 
 /** Commits that end when the test says. */

@@ -3,12 +3,12 @@ import type { PhasedCampaign, PhaseEvent } from '@holdfast/protos/semantics/phas
 import { nextPhase } from '@holdfast/protos/semantics/phase-machine';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { PlanState, PlanView } from '../link/plan-view.js';
-import type { Campaign } from './campaign.js';
+import { type Campaign, imageOf } from './campaign.js';
 import type { CampaignRun } from './campaign-run.js';
 import type { EmergencyStops } from './emergency-stop.js';
-import type { ExecutionEvent } from './execution-state.js';
+import type { Execution, ExecutionEvent } from './execution-state.js';
 import type { Executions } from './executions.js';
-import type { FirmwareVerdicts } from './firmware-releases.js';
+import type { FirmwareRefusal, FirmwareVerdicts } from './firmware-releases.js';
 import type { PlanAge } from './plan-age.js';
 
 export interface CampaignGatesDeps {
@@ -67,13 +67,20 @@ export class CampaignGates {
   }
 
   /** What is to be done with an execution that the campaign offered; undefined when nothing is. */
-  withdrawal(run: CampaignRun): Extract<ExecutionEvent, { type: 'withdraw' }> | undefined {
+  withdrawal(
+    run: CampaignRun,
+    execution: Execution,
+  ): Extract<ExecutionEvent, { type: 'withdraw' }> | undefined {
     const stopped = this.#deps.stops.why();
     if (stopped !== undefined) return { type: 'withdraw', from: 'downloads', reason: stopped };
     const isPaused = run.campaign.body.state === 'paused' || run.phases.paused !== null;
-    return isPaused
-      ? { type: 'withdraw', from: 'offers', reason: 'waits until the campaign is resumed' }
-      : undefined;
+    if (isPaused) {
+      return { type: 'withdraw', from: 'offers', reason: 'waits until the campaign is resumed' };
+    }
+    // It may have been recalled, or have expired, since it was offered.
+    const image = imageOf(run.campaign, execution);
+    const refusal = image && this.#deps.verdicts.refusal(image);
+    return refusal && { type: 'withdraw', from: 'offers', reason: notTrusted(refusal) };
   }
 
   /** Goes through the phases as far as may be. Resolves after the commit; whether anything changed. */
@@ -151,10 +158,12 @@ export class CampaignGates {
     const refusals = images.map((image) => this.#deps.verdicts.refusal(image));
     const [first] = refusals;
     if (first === undefined || refusals.includes(undefined)) return undefined;
-    const reason = `waits for firmware that can be trusted: ${first.code}, ${first.message}`;
-    return { code: first.code, reason };
+    return { code: first.code, reason: notTrusted(first) };
   }
 }
+
+const notTrusted = ({ code, message }: FirmwareRefusal): string =>
+  `waits for firmware that can be trusted: ${code}, ${message}`;
 
 /** Told by entries of their own, or of no interest: time alone ends them. */
 const ownEntries: ReadonlySet<string> = new Set([

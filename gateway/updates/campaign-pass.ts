@@ -197,7 +197,7 @@ export class CampaignPass {
       if (this.#plan.isEnded(id) || this.#isGone(device)) return [[id, device, { type: 'cancel' }]];
       const isWaiting = execution.status === 'queued' || execution.status === 'offered';
       if (isWaiting && isSuperseded(run, runs)) return [[id, device, { type: 'supersede' }]];
-      const withdraw = gates.withdrawal(run);
+      const withdraw = gates.withdrawal(run, execution);
       if (execution.status === 'queued') run.addCandidate(device);
       else if (withdraw !== undefined) return [[id, device, withdraw]];
       return [];
