@@ -137,7 +137,7 @@ export const ddiRoutes = (deps: DdiRoutesDeps, options: DdiRoutesOptions): reado
     await door.loads(device, number);
     const mayGoOn = () => door.mayLoad(device, number);
     await images.serve(request, response, image.sha256, { tag: sha1, mayGoOn });
-    if (response.writableFinished) await door.hasLoaded(device, number);
+    if (response.writableFinished && isToTheEnd(response)) await door.hasLoaded(device, number);
   };
 
   return [
@@ -215,6 +215,13 @@ const send = (response: ServerResponse, answer: unknown): void => {
 const sendText = (response: ServerResponse, text: string): void => {
   response.writeHead(200, { 'content-type': 'text/plain', 'content-length': text.length });
   response.end(text);
+};
+
+/** Of an answer with ranges: it has the last byte. Clients that read a piece here and there are still loading. */
+const isToTheEnd = (response: ServerResponse): boolean => {
+  if (response.statusCode === 200) return true;
+  const range = /^bytes \d+-(\d+)\/(\d+)$/.exec(String(response.getHeader('content-range')));
+  return range !== null && Number(range[1]) + 1 === Number(range[2]);
 };
 
 /** Whatever may go better later is told as such in the one way that these clients understand. */
