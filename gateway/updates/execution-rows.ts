@@ -8,6 +8,7 @@ import { journalEntry } from '../store/journal.js';
 import { effect } from '../store/outbox.js';
 import type { Campaign } from './campaign.js';
 import type { Decision, Execution } from './execution-state.js';
+import { rank } from './execution-steps.js';
 
 export interface ExecutionRow {
   readonly campaign: string;
@@ -181,12 +182,20 @@ export const correctWrite = (stepMs: number): Statement[] => [
   },
 ];
 
-/** Deadlines and evidence are the site's own. */
-const isNews = (before: Execution, after: Execution): boolean =>
-  before.status !== after.status ||
-  before.attempt !== after.attempt ||
-  before.progress !== after.progress ||
-  before.error !== after.error;
+/** Changes of one execution that are all told; no device that means well comes near it. */
+const mostTold = 1_000;
+
+/**
+ * Deadlines and evidence are the site's own. What is told is kept until the control plane has it: a device that goes back and forth
+ * for ever is told of only where it gets further or ends, so that it cannot fill that lane.
+ */
+const isNews = (before: Execution, after: Execution): boolean => {
+  const isStep = before.attempt !== after.attempt || before.furthest !== after.furthest;
+  const isOther = before.status !== after.status;
+  if (isStep || (isOther && rank(after.status) === 0)) return true;
+  const hasSaid = before.progress !== after.progress || before.error !== after.error;
+  return (isOther || hasSaid) && after.version <= mostTold;
+};
 
 const entryOf = (campaign: Campaign, device: string, state: Execution, at: number): Append =>
   journalEntry(
