@@ -15,12 +15,22 @@ import { openWanSwitch, switchWan } from './wan-switch.js';
 
 const dataDirectory = process.env.HOLDFAST_DATA ?? '.holdfast';
 
+const usage = `npm start                           a fleet on this machine, until Ctrl-C; it takes no options
+npm run wan up|cut|stalled|state    its WAN, from another terminal
+HOLDFAST_DATA=FOLDER                where it keeps everything (.holdfast)
+`;
+
 /** Runs one command line and gives the exit code. */
 export const runQuickstart = async (argv: readonly string[]): Promise<number> => {
   try {
     if (argv[0] === 'wan') {
       process.stdout.write(`${await switchWan(dataDirectory, argv[1] ?? 'state')}\n`);
       return 0;
+    }
+    if (argv.length > 0) {
+      const asked = argv[0] === '--help' || argv[0] === '-h';
+      (asked ? process.stdout : process.stderr).write(usage);
+      return asked ? 0 : 64;
     }
     return await serve();
   } catch (error) {
