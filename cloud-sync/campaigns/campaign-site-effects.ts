@@ -69,7 +69,7 @@ export const registerSiteStandingEffects = (deps: CampaignEffectsDependencies): 
       }
       await auditSite(context, at, {
         action: 'campaign.paused',
-        actor: by,
+        actor: siteActor(by),
         resource: campaignName(campaign),
         reason,
       });
@@ -85,7 +85,7 @@ export const registerSiteStandingEffects = (deps: CampaignEffectsDependencies): 
       }
       await auditSite(context, at, {
         action: 'campaign.resumed',
-        actor: by,
+        actor: siteActor(by),
         resource: campaignName(campaign),
       });
     }
@@ -98,7 +98,7 @@ export const registerSiteStandingEffects = (deps: CampaignEffectsDependencies): 
       if (!context.isFenced) await noteLocalStop(context, { by, reason, lifted, at: stopped_at });
       await auditSite(context, at, {
         action: lifted ? 'emergency_stop.lifted' : 'emergency_stop.made',
-        actor: by,
+        actor: siteActor(by),
         reason,
       });
     }
@@ -122,13 +122,17 @@ export const registerSiteStandingEffects = (deps: CampaignEffectsDependencies): 
     for (const { at, body } of entries) {
       await auditSite(context, at, {
         action: 'site.change_requested',
-        actor: body.actor.includes(':') ? body.actor : `site:${body.actor}`,
+        actor: siteActor(body.actor),
         details: { method: body.method, path: body.path },
       });
     }
     return undefined;
   });
 };
+
+/** One name for a person at a site, whichever entry names it; what the site or the plan did by itself keeps its name. */
+const siteActor = (by: string): string =>
+  by === 'site' || by === 'cloud' || by === 'plan' || by.includes(':') ? by : `site:${by}`;
 
 const auditSite = (
   { tx, site, now, isFenced }: EffectContext,
@@ -168,7 +172,9 @@ const noteLocalStop = async (
   }
   await tx.db
     .insertInto('emergency_stops')
-    .values({ site_id: site, is_local: 1, reason, actor: by, at })
-    .onConflict((c) => c.columns(['site_id', 'is_local']).doUpdateSet({ reason, actor: by, at }))
+    .values({ site_id: site, is_local: 1, reason, actor: siteActor(by), at })
+    .onConflict((c) =>
+      c.columns(['site_id', 'is_local']).doUpdateSet({ reason, actor: siteActor(by), at }),
+    )
     .execute();
 };

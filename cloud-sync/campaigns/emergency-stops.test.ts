@@ -46,7 +46,7 @@ t.test('shows and keeps what was stopped at a site, and by whom', async (t) => {
   t.same(await list(cloud), ['emergencyStops/a local']);
   t.same((await lift(cloud, 'sites/a')).stops, [], 'it is lifted there');
   await a.note(
-    { kind: 'emergency_stop', body: { ...made, by: 'site:bob', lifted: true } },
+    { kind: 'emergency_stop', body: { ...made, by: 'bob', lifted: true } },
     { kind: 'change_requested', body: { actor: 'bob', method: 'DELETE', path: '/emergency-stop' } },
     {
       kind: 'firmware_refused',

@@ -78,6 +78,8 @@ export const addAuditCommands = (program: Command, context: () => CommandContext
     .action(async (options: FilterOptions & { format: 'csv' | 'jsonl'; output?: string }) => {
       const { terminal, cloud, now } = context();
       const client = await cloud();
+      // Before anything is written: an unknown one leaves no file with a header alone behind.
+      if (options.campaign !== undefined) await getCampaign(client, options.campaign);
       const rows =
         options.campaign === undefined
           ? eachRow(client, filterOf(options, now()))
@@ -190,11 +192,17 @@ const csvOf = (row: AuditRow): string =>
     ),
   );
 
+/** What was asked for at a site's own door, which names no resource. */
+const requestOf = ({ details }: AuditRow): string | undefined =>
+  typeof details.method === 'string' && typeof details.path === 'string'
+    ? `${details.method} ${details.path}`
+    : undefined;
+
 const columns: readonly Column<AuditRow>[] = [
   { title: 'TIME', value: ({ time }) => time },
   { title: 'WHO', value: ({ actor }) => actor },
   { title: 'WHAT', value: ({ action }) => action },
-  { title: 'TO', value: ({ resource }) => resource || undefined },
+  { title: 'TO', value: (row) => row.resource || requestOf(row) },
   { title: 'SITE', value: ({ site }) => (site === '' ? undefined : idOf(site)) },
   { title: 'REASON', value: ({ reason }) => reason || undefined },
 ];
