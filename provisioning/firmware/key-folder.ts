@@ -109,8 +109,11 @@ export class KeyFolder {
     } catch (cause) {
       throw new HoldfastError(
         'KEY_INVALID',
-        `the passphrase does not open the key ${name}, or it is damaged: ${messageOf(cause)}`,
-        { cause },
+        `the passphrase does not open the key ${name}, or the key is damaged`,
+        {
+          cause,
+          data: { next: 'check the passphrase; if it is right, fetch the key from its backup' },
+        },
       );
     }
   }

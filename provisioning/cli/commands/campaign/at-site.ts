@@ -2,6 +2,7 @@
 import * as v from 'valibot';
 import type { CommandContext } from '../../context.js';
 import { ago, type Column } from '../../terminal.js';
+import { pausedText } from './campaign-rows.js';
 
 const counts = v.record(v.string(), v.number());
 const campaignAnswer = v.looseObject({
@@ -66,9 +67,14 @@ export const stopAtSite = async (context: CommandContext, reason: string): Promi
 export const liftAtSite = async (context: CommandContext, reason: string): Promise<void> => {
   const { terminal } = context;
   const query = new URLSearchParams({ reason });
-  const answer = await (await context.gateway()).delete(`/emergency-stop?${query}`);
-  const { stops } = v.parse(stopsAnswer, answer);
+  const client = await context.gateway();
+  const before = v.parse(stopsAnswer, await client.get('/emergency-stop'));
+  const { stops } = v.parse(stopsAnswer, await client.delete(`/emergency-stop?${query}`));
   terminal.json(stops);
+  if (before.stops.length === 0) {
+    terminal.line(`${terminal.paint('yellow', '!')} nothing was stopped here`);
+    return;
+  }
   if (stops.length === 0) {
     terminal.line(`${terminal.paint('green', '✓')} this site: updates go on`);
     return;
@@ -108,7 +114,7 @@ const show = ({ terminal }: CommandContext, campaign: CampaignAnswer): void => {
   terminal.fields(campaign, [
     ['campaign', campaign.campaign],
     ['version', campaign.version === '' ? undefined : campaign.version],
-    ['state', paused === null ? campaign.state : `paused by ${paused.by}: ${paused.reason}`],
+    ['state', paused === null ? campaign.state : pausedText(paused.by, paused.reason)],
     ['phase', phase < 0 ? 'not begun' : `${phase + 1} of ${phases.length}`],
     ['waits', waits === null ? undefined : waits.reason],
     ['devices', countsText(campaign.executions)],

@@ -1,6 +1,6 @@
 import { CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import t from 'tap';
-import { progressOf } from './campaign-rows.js';
+import { pausedText, progressOf } from './campaign-rows.js';
 
 const none = {
   total: 0n,
@@ -27,4 +27,9 @@ t.test('counts what is over of all', async (t) => {
     progressOf({ state: CampaignState.CAMPAIGN_STATE_RUNNING, progress }),
     '1 of 12 done · 2 queued · 9 in progress · 1 succeeded',
   );
+});
+
+t.test('says who paused it, and why where a reason was given', async (t) => {
+  t.equal(pausedText('site:anna', ''), 'paused by site:anna');
+  t.equal(pausedText('site', '3 of 9 failed'), 'paused by site: 3 of 9 failed');
 });

@@ -133,9 +133,13 @@ export const stepRowOf = (step: ExecutionStep): StepRow => ({
   error: step.error || null,
 });
 
+/** Who paused it, and why where a reason was given. */
+export const pausedText = (by: string, reason: string): string =>
+  `paused by ${by}${reason === '' ? '' : `: ${reason}`}`;
+
 /** Where a site stands, in a word or two. */
 export const siteStateOf = (site: SiteProgress): string => {
-  if (site.pausedBy !== '') return `paused by ${site.pausedBy}: ${site.pauseReason}`;
+  if (site.pausedBy !== '') return pausedText(site.pausedBy, site.pauseReason);
   if (site.settled) return 'through';
   if (!site.reporting) return 'not heard of yet';
   return site.waitsFor === '' ? 'goes on' : site.waitsFor;

@@ -67,7 +67,11 @@ export const nextStep = (campaign: Campaign): string | undefined => {
   const state = stateOf(campaign);
   if (state === 'draft') return `holdfast campaign start ${id}`;
   if (state === 'paused') {
-    return `holdfast campaign executions ${id} shows what failed, holdfast campaign resume ${id} goes on`;
+    const resume = `holdfast campaign resume ${id} goes on`;
+    return campaign.progress !== undefined &&
+      campaign.progress.failed + campaign.progress.rolledBack > 0n
+      ? `holdfast campaign executions ${id} shows what failed, ${resume}`
+      : resume;
   }
   if (state !== 'running') return undefined;
   if (campaign.pausedSiteCount > 0) {
