@@ -112,6 +112,44 @@ t.test('a phase that the fleet judges is passed by its numbers, and one by appro
   ]);
 });
 
+const byFleet = (successPercent: number): Partial<Campaign> => ({
+  phases: [
+    phase({ percent: 50, judgedBy: PhaseJudge.PHASE_JUDGE_FLEET, successPercent }),
+    phase({ percent: 100 }),
+  ],
+});
+
+t.test('what came in while it was paused counts when it goes on', async (t) => {
+  const cloud = await cloudUnderTest(t);
+  const [a, b] = await twoSites(t, cloud);
+  await start(cloud, byFleet(100));
+  await a.report(targeted, begun(0), execution('d1', 'succeeded', 0));
+  await pause(cloud);
+  await b.report(targeted, begun(0), execution('d2', 'succeeded', 0));
+  t.ok(await a.planWith((plan) => bodyOf(plan)?.state === 'paused' && !isReleased(1)(plan)));
+  await resume(cloud);
+  t.match((await get(cloud)).phases[1], { state: PhaseState.PHASE_STATE_RELEASED });
+});
+
+for (const last of ['site', 'device'] as const) {
+  t.test(`nobody waits for the success of a ${last} that is gone`, async (t) => {
+    const cloud = await cloudUnderTest(t);
+    const [a] = await twoSites(t, cloud);
+    await start(cloud, byFleet(100));
+    const both = { kind: 'campaign_targeted', body: { campaign: 'c1', executions: 2 } };
+    await a.report(both, begun(0), execution('d1', 'succeeded', 0), execution('d2', 'queued', 0));
+    const ends = {
+      site: () => cloud.call(cloud.sites, cloud.sites.deleteSite, { name: 'sites/b', etag: '' }),
+      device: () => a.report({ kind: 'device_removed', body: { device: 'd2' } }),
+    };
+    await ends[last === 'site' ? 'device' : 'site']();
+    t.match((await get(cloud)).phases[1], { state: PhaseState.PHASE_STATE_WAITING });
+    await ends[last]();
+    t.match((await get(cloud)).phases[1], { state: PhaseState.PHASE_STATE_RELEASED });
+    t.ok(await a.planWith(isReleased(1)));
+  });
+}
+
 t.test('a phase may be released before its time', async (t) => {
   const cloud = await cloudUnderTest(t);
   const [a] = await twoSites(t, cloud);

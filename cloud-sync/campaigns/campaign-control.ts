@@ -3,7 +3,7 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { recordAudit } from '../audit/audit-log.js';
 import { checkEtag } from '../sites/site-records.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
-import { forgiveErrors, gatesOf, readPhaseRows } from './campaign-gates.js';
+import { forgiveErrors, gatesOf, judgeCampaign, readPhaseRows } from './campaign-gates.js';
 import {
   type CampaignRecordDependencies,
   type CampaignRow,
@@ -80,6 +80,7 @@ export const beginScheduled = async (
   });
   await deps.plans.request(tx, await sitesOf(tx.db, id));
   await endIfSettled(deps, tx, id);
+  await judgeCampaign(deps, tx, await requireCampaign(tx.db, id));
 };
 
 /** Whatever was there when it was scheduled is gone: it ends where its sites did. */
@@ -163,6 +164,8 @@ export const resumeCampaign = async (
     details: { sites_paused: campaign.paused_count },
   });
   await deps.plans.request(tx, await sitesOf(tx.db, id));
+  // What came in meanwhile opened no gate, and may have been the last to come.
+  await judgeCampaign(deps, tx, await requireCampaign(tx.db, id));
 };
 
 /** Asks every site to cancel what can be; a draft is cancelled at once. One that is over stays as it is. */

@@ -7,8 +7,7 @@ import type { PlanPublisher } from '../sites/plan-publisher.js';
 import type { Schema } from '../store/schema.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
 import { targetOfRow } from './campaign-row.js';
-import { joinSites, leaveSites, sitesOf } from './campaign-sites.js';
-import { closeExecutions } from './execution-records.js';
+import { joinSites, sitesOf } from './campaign-sites.js';
 
 export type CampaignRow = Selectable<Schema['campaigns']>;
 export type ExecutionRow = Selectable<Schema['executions']>;
@@ -69,21 +68,6 @@ export const admitSite = async (tx: WriteTransaction, site: string): Promise<voi
     if (isOpen && groups.length === 0 && devices.length === 0) {
       await joinSites(tx, row.campaign_id, [site]);
     }
-  }
-};
-
-/** Nobody waits any longer for a site that goes; to be called in the transaction that deletes it. */
-export const releaseSite = async (
-  deps: CampaignRecordDependencies,
-  tx: WriteTransaction,
-  site: string,
-): Promise<void> => {
-  await closeExecutions(deps, tx, { site }, 'the site was deleted');
-  for (const id of await leaveSites(tx, (query) => query.where('site_id', '=', site))) {
-    await endIfSettled(deps, tx, id);
-  }
-  for (const table of ['campaign_devices', 'emergency_stops'] as const) {
-    await tx.db.deleteFrom(table).where('site_id', '=', site).execute();
   }
 };
 

@@ -79,14 +79,14 @@ export class ExecutionChanges {
 
 /**
  * Ends what is open of a device that its site has forgotten, or of a whole site that is deleted: nobody will say any more what became
- * of it. To be called in that transaction.
+ * of it. To be called in that transaction. The campaigns in which that changed something.
  */
 export const closeExecutions = async (
   { signals, now }: Pick<CampaignRecordDependencies, 'signals' | 'now'>,
   tx: WriteTransaction,
   { site, device }: { readonly site: string; readonly device?: string },
   error: string,
-): Promise<void> => {
+): Promise<string[]> => {
   let query = tx.db
     .selectFrom('executions')
     .selectAll()
@@ -113,6 +113,7 @@ export const closeExecutions = async (
     await changes.write(tx.db);
     tx.afterCommit(() => signals.publish(`campaign:${campaign}`));
   }
+  return [...byCampaign.keys()];
 };
 
 const storeExecutions = async (

@@ -3,7 +3,7 @@ import type { EntryBody } from '@holdfast/protos/link/journal-entries';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import type { RevocationReason } from '@holdfast/protos/semantics/revocation-reason';
 import type { Signals } from '../bus/signals.js';
-import { closeExecutions } from '../campaigns/execution-records.js';
+import { releaseDevice } from '../campaigns/campaign-departures.js';
 import { proposeRevocations } from '../certificates/revocation-proposals.js';
 import { recordRevocation } from '../certificates/revocations.js';
 import { recordCertificate } from '../devices/device-certificates.js';
@@ -88,7 +88,7 @@ export const registerLifeEffects = ({ effects, plans, signals }: LifeEffectsDepe
       // The lanes are not ordered among each other: it may have been enrolled anew since, and that be known already.
       if ((row?.enrolled_at ?? 0) > at) continue;
       await deleteDevice(tx, key);
-      await closeExecutions({ signals, now: () => now }, tx, key, 'the device was deleted');
+      await releaseDevice({ plans, signals, now: () => now }, tx, key);
       await forgetLife(tx, key, at);
     }
     await plans.request(tx, [site]);

@@ -4,7 +4,8 @@ import { type Site, SitesService } from '@holdfast/protos/gen/holdfast/v1/sites'
 import { createSecret, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { parseSiteName, requireId } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
-import { admitSite, releaseSite } from '../campaigns/campaign-records.js';
+import { releaseSite } from '../campaigns/campaign-departures.js';
+import { admitSite } from '../campaigns/campaign-records.js';
 import { type RevocationProposal, settleProposals } from '../certificates/revocation-proposals.js';
 import { revokeGateway } from '../certificates/revoke-gateway.js';
 import type { RootCrl } from '../certificates/root-crl.js';
