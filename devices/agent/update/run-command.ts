@@ -32,6 +32,8 @@ export interface CommandResult {
 }
 
 const defaultOutputBytes = 65_536;
+/** A timer of more ends at once, one of a part of a millisecond is refused. */
+const longestTimeoutMs = 2 ** 31 - 1;
 /** Of what it wrote last on standard error, to explain a failure. */
 const maxExplanation = 500;
 const maxLine = 4_096;
@@ -72,7 +74,7 @@ export const runCommand = async (options: Command): Promise<CommandResult> => {
     );
   });
   if (child.pid !== undefined) started?.(child.pid);
-  const deadline = AbortSignal.timeout(timeoutMs);
+  const deadline = AbortSignal.timeout(Math.min(Math.ceil(timeoutMs), longestTimeoutMs));
   const stop = AbortSignal.any([signal, deadline]);
   const end = () => void endGroup(child, endGraceMs);
   stop.addEventListener('abort', end, { once: true });

@@ -51,7 +51,8 @@ export class SlotInstaller implements Installer {
   ): Promise<Trial> {
     await unpackArchive(image, this.#slot(slot), signal, { onProgress });
     const { deadline_s, max_starts } = await this.#manifest(slot);
-    return { deadlineMs: deadline_s * 1_000, maxStarts: max_starts, since: null };
+    // Whole, as the record has it: 16.1 times 1,000 is not.
+    return { deadlineMs: Math.ceil(deadline_s * 1_000), maxStarts: max_starts, since: null };
   }
 
   /** The application's own start is the proof here; the machine goes on. */

@@ -20,7 +20,8 @@ export const stays = `console.log('ready'); setInterval(() => {}, 1000);`;
 
 export const makeArchive = async (
   directory: string,
-  { version, script = stays, deadlineS = 10 }: AppFixture,
+  // Times 1,000 it is no whole number.
+  { version, script = stays, deadlineS = 16.1 }: AppFixture,
 ): Promise<string> => {
   const folder = join(directory, `app-${version}`);
   await mkdir(folder, { recursive: true });
