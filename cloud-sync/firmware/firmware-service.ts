@@ -188,13 +188,13 @@ const firmwareMessage = (
 });
 
 const problemOf = (
-  { target, sha256, size_bytes: sizeBytes }: FirmwareRow,
+  { target, model, version, sha256, size_bytes: sizeBytes }: FirmwareRow,
   isWhole: boolean,
   judge: ReturnType<typeof releaseVerifier>,
 ): string => {
   if (!isWhole) return 'the image was damaged on disk, or is gone: upload it again';
   if (target === '') return 'nobody has signed it: sign it, and upload it again';
-  const verdict = judge(target, { image: { sha256, sizeBytes } });
+  const verdict = judge(target, { image: { model, version, sha256, sizeBytes } });
   return verdict.ok ? '' : `devices refuse it: ${verdict.code}, ${verdict.message}`;
 };
 

@@ -209,6 +209,20 @@ const lies: Record<string, { code: string; attack: (device: Device) => Promise<u
     code: 'FIRMWARE_MIX_AND_MATCH',
     attack: (device) => device.check({ ...offer(device), sha256: 'a'.repeat(64) }),
   },
+  'an older release under the version of a newer one': {
+    code: 'FIRMWARE_MIX_AND_MATCH',
+    attack: async (device) => {
+      const job = { ...offer(device, { version: '1.5.0' }), version: '3.0.0' };
+      return device.check(job, {
+        plan: (documents) =>
+          documents.map((one) =>
+            one.kind === 'firmware'
+              ? { ...one, id: 'pump@3.0.0', body: { ...one.body, version: '3.0.0' } }
+              : one,
+          ),
+      });
+    },
+  },
   'metadata of other release keys': {
     code: 'FIRMWARE_SIGNATURE_INVALID',
     attack: async (device) => {

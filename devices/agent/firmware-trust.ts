@@ -117,7 +117,7 @@ export class FirmwareTrust {
       // Of what was begun the campaign asks no more: only a new device is to be offered nothing old.
       maxPlanAgeMs:
         moment === 'begin' ? (terms?.policy.max_plan_age_ms ?? defaultMaxPlanAgeMs) : undefined,
-      image: { sha256: job.sha256, sizeBytes: job.sizeBytes },
+      image: job,
       device: {
         model,
         hardware,

@@ -108,7 +108,8 @@ export class FirmwareReleases implements FirmwareVerdicts {
     const trusted = all?.ok === true ? all.trusted : this.#trusted;
     const verdicts = new Map<string, Verdict>();
     for (const { id, body } of firmware) {
-      const image = { sha256: body.sha256, sizeBytes: body.size_bytes };
+      const { model, version, sha256, size_bytes: sizeBytes } = body;
+      const image = { model, version, sha256, sizeBytes };
       if (body.target === undefined) verdicts.set(id, unsigned);
       else if (all?.ok === false) verdicts.set(id, all);
       else {

@@ -153,12 +153,16 @@ t.test('mix-and-match: files that were never current together', async (t) => {
   const { trusted } = site.releases;
   t.type(await site.install(trusted, target, { head }), 'object');
   t.equal(await site.install(trusted, target, { head: before }), 'FIRMWARE_MIX_AND_MATCH');
-  const other = { sha256: 'f'.repeat(64), sizeBytes: body.size_bytes };
-  t.equal(
-    await site.install(trusted, target, { head, image: other }),
-    'FIRMWARE_MIX_AND_MATCH',
-    'the plan has another image than the one that was signed',
-  );
+  const { model, version, sha256, size_bytes: sizeBytes } = body;
+  const planned = { model, version, sha256, sizeBytes };
+  t.type(await site.install(trusted, target, { head, image: planned }), 'object');
+  for (const other of [{ sha256: 'f'.repeat(64) }, { version: '9.0' }, { model: 'valve' }]) {
+    t.equal(
+      await site.install(trusted, target, { head, image: { ...planned, ...other } }),
+      'FIRMWARE_MIX_AND_MATCH',
+      `the plan has another image than the one that was signed: ${Object.keys(other).join()}`,
+    );
+  }
   const seen = await site.install(trusted, target, { head });
   if (typeof seen === 'string') throw new Error(seen);
   // Two files of one version: whoever holds the key says one thing here and another there.

@@ -26,7 +26,7 @@ t.test('takes a release that its roles have signed', async (t) => {
   const head = headOf(releases);
   const verdict = verifyRelease(releases.trusted, files, target, now, {
     head,
-    image: { sha256: body.sha256, sizeBytes: body.size_bytes },
+    image: { model: 'pump', version: '2.0', sha256: body.sha256, sizeBytes: body.size_bytes },
     device: { model: 'pump', hardware: null, version: '1.0', securityCounter: 0 },
   });
   t.match(verdict, {

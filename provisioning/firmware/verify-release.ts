@@ -12,6 +12,14 @@ import { findRelease } from './release-target.js';
 import { TrustedRoles } from './trusted-roles.js';
 import type { TrustedState } from './trusted-state.js';
 
+/** Under another version an older release would pass for a newer one. */
+export interface PlannedImage {
+  readonly model: string;
+  readonly version: string;
+  readonly sha256: string;
+  readonly sizeBytes: number;
+}
+
 export interface VerifyOptions {
   /** Names the files that are current; null where there is no plan (an image checked at the terminal, an upload). */
   readonly head: HeadOfMetadata | null;
@@ -20,7 +28,7 @@ export interface VerifyOptions {
   /** Of the campaign: how old the head may be for a new device. In ms. */
   readonly maxPlanAgeMs?: number | undefined;
   /** What the plan says of the image, to be the same. */
-  readonly image?: { readonly sha256: string; readonly sizeBytes: number } | undefined;
+  readonly image?: PlannedImage | undefined;
   /** The device it is to run on, as far as it is known here. */
   readonly device?: DeviceOfRelease | undefined;
 }
@@ -128,10 +136,11 @@ const openRoles = (
   return new TrustedRoles(trusted, metadata, { now, expiredGraceMs });
 };
 
-const isSame = (
-  image: { readonly sha256: string; readonly sizeBytes: number },
-  release: FirmwareRelease,
-): boolean => image.sha256 === release.sha256 && image.sizeBytes === release.sizeBytes;
+const isSame = (image: PlannedImage, { manifest, sha256, sizeBytes }: FirmwareRelease): boolean =>
+  image.model === manifest.model &&
+  image.version === manifest.version &&
+  image.sha256 === sha256 &&
+  image.sizeBytes === sizeBytes;
 
 const verdictOf = <T>(work: () => T): T | Refused => {
   try {
