@@ -20,7 +20,8 @@ const image = Buffer.from('an image');
 const actor = 'cloud:admin';
 
 const setUp = async (t: Test) => {
-  const store = await storeUnderTest(t, { now: () => Date.UTC(2030, 0, 1) });
+  const clock = { now: Date.UTC(2030, 0, 1) };
+  const store = await storeUnderTest(t, { now: () => clock.now });
   const { engine, plans, now } = store;
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-blobs-'));
   t.teardown(() => rm(folder, { recursive: true }));
@@ -28,6 +29,7 @@ const setUp = async (t: Test) => {
   const library = new FirmwareLibrary({ engine, blobs, plans, now }, { maxImageBytes: 1_000 });
   return {
     engine,
+    clock,
     upload: (
       { content, body }: TestRelease,
       metadata: readonly MetadataFile[],
@@ -192,3 +194,24 @@ t.test('a role whose file is yet to come keeps no plan from being made', async (
     ['root.1', 'targets'],
   );
 });
+
+t.test(
+  'what one role let expire is published no more, and keeps nothing from others',
+  async (t) => {
+    const { upload, publish, published, clock } = await setUp(t);
+    const releases = new TestReleases();
+    const pump = releases.add({ model: 'pump', version: '2.0', image });
+    releases.add({ model: 'valve', version: '1.0', image });
+    const key = releases.releaseKeys.get('valve');
+    if (key === undefined) throw new Error('no key');
+    const until2031 = { ...releases.modelContent('valve', 1), expiresAt: Date.UTC(2031, 0, 1) };
+    const valve = signTargets('release-valve', until2031, [key]);
+    const files = releases.metadata().map((file) => (file.role === valve.role ? valve : file));
+    await publish(files);
+    clock.now = Date.UTC(2032, 0, 1);
+    await upload(pump, []);
+    const again = signTargets('release-valve', { ...until2031, version: 2 }, [key]);
+    await t.rejects(publish([again]), { code: 'FIRMWARE_METADATA_EXPIRED' });
+    t.same(await published(), ['release-pump 1', 'release-valve 1', 'root 1', 'targets 1']);
+  },
+);

@@ -86,10 +86,18 @@ export const preparePublication = (
     );
   }
   const files = [...after.values()].filter(({ role }) => stays.has(role));
+  const changed = files.filter((file) => before.get(metadataId(file))?.signed !== file.signed);
+  const expired = changed.find((file) => file.role !== 'root' && expiresAt(parse(file)) <= now);
+  if (expired !== undefined) {
+    throw new HoldfastError(
+      'FIRMWARE_METADATA_EXPIRED',
+      `The metadata ${metadataId(expired)} has expired: sign it anew`,
+    );
+  }
   return {
     files,
     trusted: verdict.trusted,
-    changed: files.filter((file) => before.get(metadataId(file))?.signed !== file.signed),
+    changed,
     gone: [...before.values()].filter(({ role }) => !stays.has(role)).map(metadataId),
   };
 };

@@ -78,23 +78,32 @@ export class TrustedRoles {
    * FIRMWARE_DATA_ENDLESS, FIRMWARE_SIGNATURE_INVALID, FIRMWARE_THRESHOLD_NOT_MET, FIRMWARE_ROLLBACK, FIRMWARE_MIX_AND_MATCH.
    */
   targets(): Metadata<Targets> {
-    return this.#role(this.#targetsRole);
+    return this.#current(this.#targetsRole);
   }
 
   /** The metadata of a role that another one delegates to. Errors: as `targets`. */
   delegated(by: Metadata<Targets>, name: string): Metadata<Targets> {
-    return this.#role(delegatedSigners(by, name));
+    return this.#current(delegatedSigners(by, name));
   }
 
-  /** Opens every role that there is a file of and a delegation to. Errors: as `targets`. */
+  /**
+   * Opens every role that there is a file of and a delegation to. One that has expired keeps nothing from the others: whoever asks for it
+   * by itself is refused. Errors: as `targets`.
+   */
   openAll(): void {
     const waiting = [this.targets()];
     for (let by = waiting.pop(); by !== undefined; by = waiting.pop()) {
       for (const { name } of Object.values(by.signed.delegations?.roles ?? {})) {
         if (!this.#files.has(name) || this.#open.has(name)) continue;
-        waiting.push(this.delegated(by, name));
+        waiting.push(this.#role(delegatedSigners(by, name)));
       }
     }
+  }
+
+  #current(role: SigningRole): Metadata<Targets> {
+    const metadata = this.#role(role);
+    this.#checkExpiry(metadata, role.name);
+    return metadata;
   }
 
   #role(role: SigningRole): Metadata<Targets> {
@@ -116,7 +125,6 @@ export class TrustedRoles {
     checkSignatures(metadata, role, name);
     const seen = { sha256: textSha256(file.signed), keys: role.keyIds };
     this.#checkOrder(file, seen);
-    this.#checkExpiry(metadata, name);
     this.#open.set(name, { metadata, seen });
     return metadata;
   }

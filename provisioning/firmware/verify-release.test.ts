@@ -2,7 +2,8 @@ import t from 'tap';
 import { referenceTo } from '../documents/plan.js';
 import type { HeadOfMetadata } from './plan-mandate.js';
 import { TestReleases } from './test-releases.js';
-import { verifyMetadata, verifyRelease } from './verify-release.js';
+import { releaseVerifier, verifyMetadata, verifyRelease } from './verify-release.js';
+import { signTargets } from './write-metadata.js';
 
 const image = Buffer.from('image');
 const now = Date.UTC(2030, 0, 1);
@@ -69,4 +70,24 @@ t.test('says of a device for which a release is not what does not fit', async (t
     const verdict = verifyRelease(releases.trusted, files, target, now, { head: null, device });
     t.equal(verdict.ok ? undefined : verdict.code, code, JSON.stringify(change));
   }
+});
+
+t.test('a role that has expired keeps nothing from the others', async (t) => {
+  const releases = new TestReleases();
+  const valve = releases.add({ model: 'valve', version: '1.0', image });
+  const pump = releases.add({ model: 'pump', version: '2.0', image });
+  const key = releases.releaseKeys.get('valve');
+  if (key === undefined) throw new Error('no key');
+  const files = releases.metadata().map((file) => {
+    if (file.role !== 'release-valve') return file;
+    return signTargets(file.role, { ...releases.modelContent('valve', 1), expiresAt: now }, [key]);
+  });
+  t.match(verifyMetadata(null, files, now, { head: null }), {
+    ok: true,
+    trusted: { versions: { 'release-pump': 1, 'release-valve': 1 } },
+  });
+  const verify = releaseVerifier(null, files, now, { head: null });
+  t.match(verify(valve.target, {}), { code: 'FIRMWARE_METADATA_EXPIRED' });
+  t.match(verify(pump.target, {}), { ok: true });
+  t.match(verify(valve.target, {}), { code: 'FIRMWARE_METADATA_EXPIRED' }, 'also when asked again');
 });
