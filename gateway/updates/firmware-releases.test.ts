@@ -114,6 +114,23 @@ t.test(
   },
 );
 
+t.test('a counter rises also with what is recalled while it is installed', async (t) => {
+  const { releases, site, tell } = await begin(t);
+  const risen = releases.add({ model: 'pi', version: '2', image: image('2'), security_counter: 5 });
+  site.firmware.come(risen.body);
+  tell([risen]);
+  const life = await site.start();
+  life.devices.connected('a', 's', { model: 'pi', firmwareVersion: '1', boot: '1' });
+  await life.updates.settled();
+  await life.updates.updated('a', 'c', { status: 'installing', boot_id: '1', version: '1' });
+  // The plan goes on without the metadata that names it.
+  site.plan.set({ c: campaignBody() }, [risen.body]);
+  await life.updates.settled();
+  await life.updates.updated('a', 'c', { status: 'succeeded', boot_id: '2', version: '2' });
+  t.same(await site.statuses(), { a: 'succeeded' });
+  t.same(await site.store.read.all('SELECT counter FROM security_counters'), [{ counter: 5 }]);
+});
+
 t.test('is for the hardware that the plan says a device is, or else the device', async (t) => {
   const { releases, open, tell, site } = await begin(t);
   const made = releases.add({ model: 'pi', version: '2', image: image('2'), hardware: ['b'] });

@@ -52,6 +52,8 @@ export interface FirmwareReleasesDeps {
 
 /** Metadata expires while the same plan is carried out. */
 const oldAfterMs = 3_600_000;
+/** Images at once are far fewer. */
+const mostRemembered = 10_000;
 /** The label that says which revision of the hardware a device is; what people say counts before what the device says itself. */
 const hardwareLabel = 'hardware';
 
@@ -64,6 +66,8 @@ export class FirmwareReleases implements FirmwareVerdicts {
   #verdicts: ReadonlyMap<string, Verdict> = new Map();
   #told: Map<string, FirmwareRefusal>;
   readonly #counters: Map<string, number>;
+  /** Of images that were verified since the start, by SHA-256: what is recalled or expires while a device installs it counts all the same. */
+  readonly #counterOf = new Map<string, number>();
   #takenAt = Number.NEGATIVE_INFINITY;
 
   private constructor(
@@ -126,7 +130,19 @@ export class FirmwareReleases implements FirmwareVerdicts {
     this.#trusted = trusted;
     this.#told = refused;
     this.#verdicts = verdicts;
+    for (const verdict of verdicts.values()) {
+      if ('manifest' in verdict) this.#remember(verdict);
+    }
     this.#takenAt = clock.monotonic();
+  }
+
+  #remember({ sha256, manifest }: FirmwareRelease): void {
+    this.#counterOf.delete(sha256);
+    this.#counterOf.set(sha256, manifest.security_counter);
+    const [oldest] = this.#counterOf.keys();
+    if (this.#counterOf.size > mostRemembered && oldest !== undefined) {
+      this.#counterOf.delete(oldest);
+    }
   }
 
   isOld(): boolean {
@@ -172,7 +188,7 @@ export class FirmwareReleases implements FirmwareVerdicts {
   };
 
   successWrite(device: string, image: FirmwareBody): Statement[] {
-    const counter = this.release(image)?.manifest.security_counter ?? 0;
+    const counter = this.#counterOf.get(image.sha256) ?? 0;
     if (counter <= (this.#counters.get(device) ?? 0)) return [];
     return [
       {
@@ -184,7 +200,7 @@ export class FirmwareReleases implements FirmwareVerdicts {
   }
 
   succeeded(device: string, image: FirmwareBody): void {
-    const counter = this.release(image)?.manifest.security_counter ?? 0;
+    const counter = this.#counterOf.get(image.sha256) ?? 0;
     if (counter > (this.#counters.get(device) ?? 0)) this.#counters.set(device, counter);
   }
 }
