@@ -7,13 +7,22 @@ import { CampaignTimer } from './campaign-timer.js';
 t.test('a campaign whose time came while nobody looked starts with the program', async (t) => {
   const clock = { now: 1_000 };
   const store = await storeUnderTest(t, { now: () => clock.now });
-  const schedule = (campaign_id: string, scheduled_at: number) =>
+  const schedule = (campaign_id: string, scheduled_at: number, target = '{}') =>
     store.engine.write(({ db }) =>
       db
         .insertInto('campaigns')
-        .values(storedCampaign({ campaign_id, scheduled_at, state: 'scheduled', started_at: null }))
+        .values(
+          storedCampaign({
+            campaign_id,
+            scheduled_at,
+            target,
+            state: 'scheduled',
+            started_at: null,
+          }),
+        )
         .execute(),
     );
+  await schedule('broken', 1_500, 'no target');
   await schedule('due', 2_000);
   await schedule('later', 3_000_000);
   const stateOf = async (id: string) =>

@@ -57,7 +57,12 @@ export class CampaignTimer {
           break;
         }
         if (this.#isClosed) return;
-        await this.#deps.engine.write((tx) => beginScheduled(this.#deps, tx, campaign_id));
+        // One that cannot be started keeps no other from its time.
+        await this.#deps.engine
+          .write((tx) => beginScheduled(this.#deps, tx, campaign_id))
+          .catch((err: unknown) =>
+            this.#deps.log.error({ err, campaign: campaign_id }, 'a campaign could not be started'),
+          );
       }
       if (scheduled.length === 0) return;
     } catch (err) {
