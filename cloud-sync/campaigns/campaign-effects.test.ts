@@ -309,3 +309,18 @@ t.test('keeps what it can make nothing of', async (t) => {
     { kind: 'campaign_settled', problem: 'the site does not carry this campaign out' },
   ]);
 });
+
+t.test('counts nothing of a campaign that others carry out', async (t) => {
+  const store = await open(t);
+  await insertRunning(store, 'c1');
+  await store.engine.write(({ db }) => db.deleteFrom('campaign_sites').execute());
+  const batch = await new StandInLog('state').batch([execution('c1', 'd1', 'failed')]);
+  t.equal(await store.ingest(batch), 'committed');
+  const { total } = await store.engine.read
+    .selectFrom('campaigns')
+    .select('total')
+    .executeTakeFirstOrThrow();
+  t.equal(total, 0);
+  const kept = await store.engine.read.selectFrom('journal').select('problem').execute();
+  t.same(kept, [{ problem: 'the site does not carry this campaign out' }]);
+});

@@ -17,6 +17,7 @@ import {
 } from './campaign-records.js';
 import { phasesOfRow } from './campaign-row.js';
 import { registerSiteStandingEffects } from './campaign-site-effects.js';
+import { isAtSite } from './campaign-sites.js';
 import { ExecutionChanges, readExecutions } from './execution-records.js';
 
 export interface CampaignEffectsDependencies extends CampaignRecordDependencies {
@@ -43,6 +44,13 @@ const takeExecutions = async (
     const known = await findCampaign(tx.db, campaign);
     if (known === undefined) {
       problems.push(...its.map(({ seq }) => ({ seq, problem: 'there is no such campaign' })));
+      continue;
+    }
+    // Its numbers would open gates, and pause the campaign, at the others. A draft may be one that was started, in a database before this one.
+    if (known.state !== 'draft' && !(await isAtSite(tx.db, { campaign, site }))) {
+      problems.push(
+        ...its.map(({ seq }) => ({ seq, problem: 'the site does not carry this campaign out' })),
+      );
       continue;
     }
     const phases = phasesOfRow(known);

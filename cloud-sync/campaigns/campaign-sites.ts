@@ -36,6 +36,20 @@ export const sitesOf = async (db: Kysely<Schema>, id: string): Promise<string[]>
   return rows.map(({ site_id }) => site_id);
 };
 
+/** Whether the site carries the campaign out, or did. */
+export const isAtSite = async (
+  db: Kysely<Schema>,
+  { campaign, site }: { readonly campaign: string; readonly site: string },
+): Promise<boolean> => {
+  const row = await db
+    .selectFrom('campaign_sites')
+    .select('site_id')
+    .where('campaign_id', '=', campaign)
+    .where('site_id', '=', site)
+    .executeTakeFirst();
+  return row !== undefined;
+};
+
 const rowsAtOnce = 500;
 
 /** Those that did not carry it out before. */
