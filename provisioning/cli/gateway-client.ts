@@ -100,6 +100,8 @@ const campaignsAnswer = v.object({
       campaign: v.string(),
       version: v.string(),
       state: v.string(),
+      is_settled: v.boolean(),
+      paused: v.nullable(v.looseObject({ by: v.string(), reason: v.string() })),
       executions: v.record(v.string(), v.number()),
       waits_for: v.optional(v.nullable(v.looseObject({ reason: v.string() })), null),
     }),

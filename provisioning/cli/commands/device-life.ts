@@ -72,7 +72,9 @@ export const addDeviceLifeCommands = (
       }
       for (const one of revoked) terminal.line(`${terminal.paint('green', '✓')} ${one} revoked`);
       if (!asksGateway) terminal.line('  its site refuses it from when it has its new plan');
-      terminal.line(`  to let it come back: holdfast device claim ${id}`);
+      terminal.line(
+        `  to let it come back: holdfast ${asksGateway ? '--gateway ' : ''}device claim ${id}`,
+      );
     });
 
   for (const action of lifecycleActions) {

@@ -2,13 +2,14 @@
 import * as v from 'valibot';
 import type { CommandContext } from '../../context.js';
 import { ago, type Column } from '../../terminal.js';
-import { pausedText } from './campaign-rows.js';
+import { stateAtSite } from './campaign-rows.js';
 
 const counts = v.record(v.string(), v.number());
 const campaignAnswer = v.looseObject({
   campaign: v.string(),
   version: v.string(),
   state: v.string(),
+  is_settled: v.boolean(),
   phase: v.number(),
   paused: v.nullable(v.looseObject({ by: v.string(), reason: v.string() })),
   waits_for: v.nullable(v.looseObject({ code: v.string(), reason: v.string() })),
@@ -110,11 +111,11 @@ const stopColumns = (now: number): readonly Column<SiteStop>[] => [
 ];
 
 const show = ({ terminal }: CommandContext, campaign: CampaignAnswer): void => {
-  const { phases, phase, paused, waits_for: waits } = campaign;
+  const { phases, phase, waits_for: waits } = campaign;
   terminal.fields(campaign, [
     ['campaign', campaign.campaign],
     ['version', campaign.version === '' ? undefined : campaign.version],
-    ['state', paused === null ? campaign.state : pausedText(paused.by, paused.reason)],
+    ['state', stateAtSite(campaign)],
     ['phase', phase < 0 ? 'not begun' : `${phase + 1} of ${phases.length}`],
     ['waits', waits === null ? undefined : waits.reason],
     ['devices', countsText(campaign.executions)],

@@ -1,6 +1,6 @@
 import { CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import t from 'tap';
-import { pausedText, progressOf } from './campaign-rows.js';
+import { pausedText, progressOf, stateAtSite } from './campaign-rows.js';
 
 const none = {
   total: 0n,
@@ -32,4 +32,15 @@ t.test('counts what is over of all', async (t) => {
 t.test('says who paused it, and why where a reason was given', async (t) => {
   t.equal(pausedText('site:anna', ''), 'paused by site:anna');
   t.equal(pausedText('site', '3 of 9 failed'), 'paused by site: 3 of 9 failed');
+});
+
+t.test('says at a site who paused a campaign, and when it is through there', async (t) => {
+  const running = { state: 'running', is_settled: false, paused: null };
+  t.equal(stateAtSite(running), 'running');
+  t.equal(stateAtSite({ ...running, is_settled: true }), 'through');
+  t.equal(stateAtSite({ ...running, state: 'cancelling', is_settled: true }), 'cancelled');
+  t.equal(
+    stateAtSite({ ...running, is_settled: true, paused: { by: 'anna', reason: 'odd' } }),
+    'paused by anna: odd',
+  );
 });

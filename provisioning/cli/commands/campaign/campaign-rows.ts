@@ -94,6 +94,9 @@ export interface SiteCampaignRow {
   readonly campaign: string;
   readonly version: string;
   readonly state: string;
+  /** Every device that it is for here is through. */
+  readonly is_settled: boolean;
+  readonly paused: { readonly by: string; readonly reason: string } | null;
   readonly executions: Readonly<Record<string, number>>;
   /** Why it offers nothing, or goes no further. */
   readonly waits_for: { readonly reason: string } | null;
@@ -136,6 +139,15 @@ export const stepRowOf = (step: ExecutionStep): StepRow => ({
 /** Who paused it, and why where a reason was given. */
 export const pausedText = (by: string, reason: string): string =>
   `paused by ${by}${reason === '' ? '' : `: ${reason}`}`;
+
+/** How a campaign stands at its site, as people there see it. */
+export const stateAtSite = (
+  row: Pick<SiteCampaignRow, 'state' | 'is_settled' | 'paused'>,
+): string => {
+  if (row.paused !== null) return pausedText(row.paused.by, row.paused.reason);
+  if (!row.is_settled) return row.state;
+  return row.state === 'cancelling' ? 'cancelled' : 'through';
+};
 
 /** Where a site stands, in a word or two. */
 export const siteStateOf = (site: SiteProgress): string => {

@@ -22,6 +22,7 @@ import {
   rowOf,
   type SiteCampaignRow,
   type StepRow,
+  stateAtSite,
   stateColour,
   statusColour,
   stepRowOf,
@@ -141,8 +142,8 @@ const jobColumns: readonly Column<CampaignRow>[] = [
 
 const siteCampaignColumns: readonly Column<SiteCampaignRow>[] = [
   { title: 'CAMPAIGN', value: (row) => row.campaign },
-  { title: 'VERSION', value: (row) => row.version },
-  { title: 'STATE', value: (row) => row.state },
+  { title: 'VERSION', value: (row) => row.version || undefined },
+  { title: 'STATE', value: stateAtSite },
   {
     title: 'DEVICES',
     value: (row) => countsText(row.executions),
