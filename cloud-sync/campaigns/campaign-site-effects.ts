@@ -161,7 +161,7 @@ const noteLocalStop = async (
     readonly at: number;
   },
 ): Promise<void> => {
-  if (by.startsWith('cloud')) return;
+  if (by === 'cloud' || by.startsWith('cloud:')) return;
   if (lifted) {
     await tx.db
       .deleteFrom('emergency_stops')

@@ -41,7 +41,7 @@ t.test('stops the fleet or a site in their plans until it is lifted', async (t) 
 t.test('shows and keeps what was stopped at a site, and by whom', async (t) => {
   const cloud = await cloudUnderTest(t);
   const a = await connectSite(t, cloud, 'a');
-  const made = { by: 'site:ann', reason: 'smoke', lifted: false, stopped_at: 5 };
+  const made = { by: 'cloudia', reason: 'smoke', lifted: false, stopped_at: 5 };
   await a.note({ kind: 'emergency_stop', body: made });
   t.same(await list(cloud), ['emergencyStops/a local']);
   t.same((await lift(cloud, 'sites/a')).stops, [], 'it is lifted there');
@@ -59,7 +59,7 @@ t.test('shows and keeps what was stopped at a site, and by whom', async (t) => {
     ...{ since: undefined, until: undefined },
   });
   t.match(entries, [
-    { action: 'emergency_stop.made', actor: 'site:ann', reason: 'smoke', time: new Date(1_000) },
+    { action: 'emergency_stop.made', actor: 'site:cloudia', reason: 'smoke', time: new Date(1_000) },
     { action: 'emergency_stop.lifted', actor: 'site:bob' },
     { action: 'site.change_requested', actor: 'site:bob', details: { method: 'DELETE' } },
     { action: 'firmware.refused', resource: 'firmware/pi@2.0', reason: 'an older root' },
