@@ -46,5 +46,12 @@ t.test(
       head: 'head.as.signed',
       documents: documents.map((document) => canonicalJson(document)),
     });
+    await store.commits.commit([
+      {
+        sql: 'DELETE FROM plan_documents WHERE sha256 = ?',
+        params: [canonicalSha256(documents[0])],
+      },
+    ]);
+    await t.rejects(readPlannedMetadata(store.read), { code: 'STORE_UNAVAILABLE' }, 'and no end');
   },
 );

@@ -14,9 +14,12 @@ export interface PlannedMetadata {
   readonly documents: readonly string[];
 }
 
-/** What the plan on disk has, all of one plan. Errors: RESOURCE_NOT_FOUND before the first plan. */
+/** Plans that may be applied between two reads; more often it is the store that misses a document. */
+const mostReads = 5;
+
+/** What the plan on disk has, all of one plan. Errors: RESOURCE_NOT_FOUND before the first plan, STORE_UNAVAILABLE. */
 export const readPlannedMetadata = async (read: Database): Promise<PlannedMetadata> => {
-  for (;;) {
+  for (let reads = 0; reads < mostReads; reads += 1) {
     const row = await read.get<{ jws: string; payload: string }>(
       'SELECT jws, payload FROM plan_head WHERE id = 1',
     );
@@ -27,6 +30,7 @@ export const readPlannedMetadata = async (read: Database): Promise<PlannedMetada
     // Another plan was applied between the two reads.
     if (documents !== undefined) return { head: row.jws, documents };
   }
+  throw new HoldfastError('STORE_UNAVAILABLE', 'the store misses documents that its plan names');
 };
 
 const told: readonly string[] = ['metadata', 'firmware', 'policy', 'campaign'];
