@@ -56,7 +56,7 @@ t.test('reads the document of a job', async (t) => {
 
 t.test('says which field of a file is wrong', async (t) => {
   for (const [content, said] of [
-    ['image: pump@2', /image/],
+    ['image: pump@2', /image: there is no such field/],
     ['policy: { concurrency: many }', /policy\.concurrency/],
     ['phases: [often]', /often/],
     ['target: { groups: {} }', /target\.groups/],

@@ -93,7 +93,7 @@ export const parseCampaignFile = (content: string, path: string, now: number): C
     const field = v.getDotPath(issue);
     throw new HoldfastError(
       'REQUEST_INVALID',
-      `${path}${field === null ? '' : `: ${field}`}: ${issue.message}`,
+      `${path}${field === null ? '' : `: ${field}`}: ${issue.expected === 'never' ? 'there is no such field' : issue.message}`,
     );
   }
   const { name, images, document, target = {}, phases, policy = {}, start_at } = parsed.output;
