@@ -106,6 +106,10 @@ t.test(
     await writeFile(image, 'an application');
     await t.rejects(alice.run('verify', image), { code: 'FIRMWARE_METADATA_EXPIRED' });
     await alice.run('verify', image, '--allow-expired');
+    const late = join(folder, 'late.bin');
+    await writeFile(late, 'signed too late');
+    const stale = await alice.run('sign', late, '--model', 'valve', '--version', '9.0.0');
+    t.match(stale, { next: /keys renew/ }, 'what is signed by an expired role says so');
     await alice.run('keys', 'renew');
     await alice.run('verify', image);
   },

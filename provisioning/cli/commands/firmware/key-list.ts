@@ -48,7 +48,10 @@ export const listKeys = async (context: CommandContext, options: SigningOptions)
       { title: 'VERSION', value: (each) => each.version },
       {
         title: 'HOLDS UNTIL',
-        value: ({ expires_at }) => (expires_at === undefined ? undefined : day(expires_at)),
+        value: ({ expires_at }) =>
+          expires_at === undefined
+            ? undefined
+            : `${day(expires_at)}${expires_at <= now() ? ' (expired)' : ''}`,
         colour: ({ expires_at = 0 }) => {
           if (expires_at <= now()) return 'red';
           return expires_at <= now() + soonMs ? 'yellow' : undefined;

@@ -11,12 +11,18 @@ export const day = (epochMs: number): string => new Date(epochMs).toISOString().
 
 /** `more` goes into the JSON; `next` is what to do once nothing is missing. */
 export const showSigned = (
-  { context: { terminal }, desk }: Pick<Signing, 'context' | 'desk'>,
+  { context: { terminal, now }, desk }: Pick<Signing, 'context' | 'desk'>,
   files: readonly SignedFile[],
   { next, ...more }: { readonly next: string; readonly [key: string]: unknown },
 ): void => {
   const lacking = files.find(({ missing }) => missing > 0);
-  const step = lacking === undefined ? next : nextSignature(lacking.file.role);
+  const expired = files.find(({ file }) => expiryOf(file) <= now())?.file;
+  const step =
+    lacking !== undefined
+      ? nextSignature(lacking.file.role)
+      : expired !== undefined
+        ? `holdfast firmware keys renew ${expired.role}: nobody takes it as it is`
+        : next;
   terminal.json({
     ...more,
     files: files.map(({ file, missing }) => ({
@@ -33,7 +39,10 @@ export const showSigned = (
     const by = signers.length === 0 ? 'signed by nobody yet' : `signed by ${signers.join(', ')}`;
     const mark = missing === 0 ? terminal.paint('green', '✓') : terminal.paint('yellow', '…');
     const lack = missing === 0 ? '' : terminal.paint('yellow', ` · ${signatures(missing)} missing`);
-    terminal.line(`${mark} ${titleOf(file)}  ${by} · holds until ${day(expiryOf(file))}${lack}`);
+    const until = day(expiryOf(file));
+    const term =
+      expiryOf(file) > now() ? `holds until ${until}` : terminal.paint('red', `expired ${until}`);
+    terminal.line(`${mark} ${titleOf(file)}  ${by} · ${term}${lack}`);
   }
   terminal.line(`  next: ${step}`);
 };
