@@ -150,10 +150,11 @@ export const stateAtSite = (
 };
 
 /** Where a site stands, in a word or two. */
-export const siteStateOf = (site: SiteProgress): string => {
+export const siteStateOf = (site: SiteProgress, state: CampaignState): string => {
   if (site.pausedBy !== '') return pausedText(site.pausedBy, site.pauseReason);
   if (site.settled) return 'through';
   if (!site.reporting) return 'not heard of yet';
+  if (state === CampaignState.CAMPAIGN_STATE_SCHEDULED) return 'waits for its start time';
   return site.waitsFor === '' ? 'goes on' : site.waitsFor;
 };
 

@@ -211,7 +211,7 @@ export const siteColumns = (
   { title: 'FAILED', value: ({ progress }) => failedOf(progress) },
   {
     title: 'STATE',
-    value: siteStateOf,
+    value: (site) => siteStateOf(site, campaign.state),
     colour: (site) => (site.pausedBy !== '' ? 'yellow' : site.settled ? 'green' : undefined),
   },
 ];
