@@ -12,7 +12,7 @@ export type AuditAction =
   | `emergency_stop.${'made' | 'lifted'}`
   | `firmware.${'keys_published' | 'signed' | 'uploaded' | 'deleted' | 'refused'}`
   | `group.${'created' | 'changed' | 'deleted'}`
-  | 'site.change_requested';
+  | `site.${'change_requested' | 'deleted'}`;
 
 export interface AuditedAct {
   readonly action: AuditAction;

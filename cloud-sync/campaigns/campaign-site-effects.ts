@@ -130,9 +130,12 @@ export const registerSiteStandingEffects = (deps: CampaignEffectsDependencies): 
   });
 };
 
-/** One name for a person at a site, whichever entry names it; what the site or the plan did by itself keeps its name. */
+/**
+ * One name for a person at a site, whichever entry names it; what the site or the plan did by itself keeps its name. Nobody of a site passes
+ * for somebody of the control plane.
+ */
 const siteActor = (by: string): string =>
-  by === 'site' || by === 'cloud' || by === 'plan' || by.includes(':') ? by : `site:${by}`;
+  by === 'site' || by === 'cloud' || by === 'plan' || by.startsWith('site:') ? by : `site:${by}`;
 
 const auditSite = (
   { tx, site, now, isFenced }: EffectContext,

@@ -59,7 +59,12 @@ t.test('shows and keeps what was stopped at a site, and by whom', async (t) => {
     ...{ since: undefined, until: undefined },
   });
   t.match(entries, [
-    { action: 'emergency_stop.made', actor: 'site:cloudia', reason: 'smoke', time: new Date(1_000) },
+    {
+      action: 'emergency_stop.made',
+      actor: 'site:cloudia',
+      reason: 'smoke',
+      time: new Date(1_000),
+    },
     { action: 'emergency_stop.lifted', actor: 'site:bob' },
     { action: 'site.change_requested', actor: 'site:bob', details: { method: 'DELETE' } },
     { action: 'firmware.refused', resource: 'firmware/pi@2.0', reason: 'an older root' },

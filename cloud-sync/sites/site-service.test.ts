@@ -65,6 +65,11 @@ t.test('creates, lists, changes and deletes sites', async (t) => {
   await t.rejects(cloud.call(sites, sites.getSite, { name: 'sites/a' }), {
     code: 'RESOURCE_NOT_FOUND',
   });
+  const { entries } = await cloud.call(cloud.audit, cloud.audit.listAuditEntries, {
+    ...{ pageSize: 0, pageToken: '', resource: 'sites/a', site: '', action: '' },
+    ...{ since: undefined, until: undefined },
+  });
+  t.match(entries, [{ action: 'site.deleted', actor: 'cloud:admin' }]);
 });
 
 t.test('a code enrols one gateway, and repeats the answer that was lost', async (t) => {

@@ -4,6 +4,7 @@ import { type Site, SitesService } from '@holdfast/protos/gen/holdfast/v1/sites'
 import { createSecret, formatClaimCode } from '@holdfast/provisioning/pki/claim-code';
 import { parseSiteName, requireId } from '../api/resource-name.js';
 import { type ApiService, apiService } from '../api/service.js';
+import { auditActor, recordAudit } from '../audit/audit-log.js';
 import { releaseSite } from '../campaigns/campaign-departures.js';
 import { admitSite } from '../campaigns/campaign-records.js';
 import { type RevocationProposal, settleProposals } from '../certificates/revocation-proposals.js';
@@ -93,10 +94,13 @@ export const siteService = (deps: SiteServiceDependencies): ApiService => {
         return get(id);
       },
 
-      deleteSite: async ({ name, etag }) => {
+      deleteSite: async ({ name, etag }, { caller }) => {
         const site = parseSiteName(name);
         await deleteSite(engine, { site, etag, now: now() }, async (tx) => {
           await releaseSite(deps, tx, site);
+          await recordAudit(tx, now(), {
+            ...{ action: 'site.deleted', actor: auditActor(caller), resource: name, site },
+          });
           // Its gateway, if it is connected, hears that there is no such site any more.
           tx.afterCommit(() => signals.publish(`site:${site}`));
         });
