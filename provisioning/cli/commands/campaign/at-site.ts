@@ -49,11 +49,15 @@ export const pauseAtSite = async (
 ): Promise<void> => {
   const client = await context.gateway();
   show(context, v.parse(campaignAnswer, await client.post(`${pathOf(id)}/pause`, { reason })));
+  context.terminal.line(
+    `  next: holdfast --gateway campaign resume ${id}, when it is to go on here`,
+  );
 };
 
 export const resumeAtSite = async (context: CommandContext, id: string): Promise<void> => {
   const client = await context.gateway();
   show(context, v.parse(campaignAnswer, await client.post(`${pathOf(id)}/resume`, {})));
+  context.terminal.line(`  next: holdfast --gateway campaign executions ${id}`);
 };
 
 export const stopAtSite = async (context: CommandContext, reason: string): Promise<void> => {
