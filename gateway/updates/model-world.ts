@@ -353,7 +353,6 @@ export class ModelWorld {
       site.isConnected = true;
       site.heardAt = site.site.clock.now();
       await this.hear(site);
-      await site.act(({ updates }) => updates.controls.liftStop('ann', ''));
       for (const device of site.devices) {
         device.fate = 'good' as Fate;
         if (!device.isOnline) await site.act((life) => device.connect(life));
@@ -362,6 +361,10 @@ export class ModelWorld {
     for (let rounds = 0; rounds < 300; rounds += 1) {
       let isOver = true;
       for (const site of this.sites) {
+        // Again where a crash was in the way.
+        if (site.life.updates.controls.emergencyStops().some(({ of }) => of === 'site')) {
+          await site.act(({ updates }) => updates.controls.liftStop('ann', ''));
+        }
         for (const { id } of site.life.updates.campaigns()) {
           const standing = site.life.updates.controls.standing(id);
           if (standing?.isSettled === true) continue;
