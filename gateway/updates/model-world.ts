@@ -159,9 +159,13 @@ export class ModelSite {
       assert(own.length <= 1, `${id} is offered two images at once`);
     }
     for (const { campaign } of standings) {
-      const placed = live.filter((row) => row.campaign === campaign.id && row.held === 0);
+      // What is being cancelled begins nothing, also where it had waited and given its place to another.
+      const placed = live.filter(
+        (row) => row.campaign === campaign.id && row.held === 0 && row.status !== 'cancelling',
+      );
       const most = campaign.body.policy.site_concurrency;
-      assert(placed.length <= most, `${campaign.id}: ${placed.length} at a time, ${most} may be`);
+      const each = placed.map(({ device, status, door }) => `${device} ${status} ${door}`).join();
+      assert(placed.length <= most, `${campaign.id}: ${each} at a time, ${most} may be`);
     }
     this.#checkBudget(before, now);
     this.#checkOffers(before, now);
