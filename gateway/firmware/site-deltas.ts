@@ -80,7 +80,7 @@ export class SiteDeltas {
   async #runAll(): Promise<void> {
     while (this.#isAskedAgain && !this.#closing.signal.aborted) {
       this.#isAskedAgain = false;
-      for (const pair of await this.#pairs().catch(() => [])) {
+      for (const pair of await this.#pairsOrNone()) {
         if (this.#closing.signal.aborted) return;
         this.#tried.add(keyOf(pair));
         try {
@@ -93,6 +93,15 @@ export class SiteDeltas {
           );
         }
       }
+    }
+  }
+
+  async #pairsOrNone(): Promise<Pair[]> {
+    try {
+      return await this.#pairs();
+    } catch (error) {
+      this.#deps.log.warn({ reason: messageOf(error) }, 'what deltas can be made of is not known');
+      return [];
     }
   }
 

@@ -98,7 +98,10 @@ export class ImagePlatform implements UpdatePlatform {
   async install(slot: Slot, under: Installing, context: InstallContext): Promise<Trial> {
     const image = this.#image(under.job);
     const trial = await this.#deps.installer.install(image, slot, under, context);
-    await this.#kept.keep(image, under.job.sha256);
+    const problem = await this.#kept.keep(image, under.job.sha256);
+    if (problem !== undefined) {
+      this.#deps.log.warn({ job: under.job.id, problem }, 'no delta can be made of this image');
+    }
     return trial;
   }
 

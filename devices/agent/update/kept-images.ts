@@ -4,6 +4,7 @@
  */
 import { copyFile, link, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 
 export interface KeptImagesOptions {
   readonly folder: string;
@@ -34,10 +35,13 @@ export class KeptImages {
     );
   }
 
-  /** Keeps a file that was verified, and forgets the oldest. Repeating it gives the same. Whether it could be kept changes nothing else. */
-  async keep(path: string, sha256: string): Promise<void> {
-    if (this.#most === 0) return;
-    if ((await this.find(sha256)) !== undefined) return;
+  /**
+   * Keeps a file that was verified, and forgets the oldest. Repeating it gives the same. Never rejects: what cannot be kept has the next image
+   * come whole. Resolves with why that is, or undefined.
+   */
+  async keep(path: string, sha256: string): Promise<string | undefined> {
+    if (this.#most === 0) return undefined;
+    if ((await this.find(sha256)) !== undefined) return undefined;
     const kept = join(this.#folder, sha256);
     try {
       await mkdir(this.#folder, { recursive: true });
@@ -47,8 +51,9 @@ export class KeptImages {
         await rename(`${kept}.copying`, kept);
       });
       await this.#forgetOldest();
-    } catch {
-      // No room: the next image comes whole.
+      return undefined;
+    } catch (error) {
+      return messageOf(error);
     }
   }
 
