@@ -361,7 +361,7 @@ export interface Campaign {
   startTime: Date | undefined;
   endTime: Date | undefined;
   etag: string;
-  /** `firmware/{firmware}`: what is installed, one image a model. Naming `firmware` alone is the same as one image here. */
+  /** `firmware/{firmware}`: what is installed: one image a model, or several for different hardware. Naming `firmware` alone is the same as one image here. */
   images: string[];
   /** What a plain job hands to its devices, instead of images. */
   document:
@@ -653,7 +653,7 @@ export interface CreateRollbackCampaignRequest {
   name: string;
   /** Of the new one. */
   campaignId: string;
-  /** `firmware/{firmware}`: what the devices are to have instead, with the same security counter; one image a model. */
+  /** `firmware/{firmware}`: what the devices are to have instead, with the same security counter; one image a model, or several for different hardware. */
   images: string[];
   reason: string;
 }

@@ -142,7 +142,10 @@ export const addControlCommands = (
   parent
     .command('rollback <id>')
     .description('give the devices that got it another image, with the same security counter')
-    .requiredOption('--to <model@version...>', 'what they are to have instead; one image a model')
+    .requiredOption(
+      '--to <model@version...>',
+      'what they are to have instead; one a model and hardware',
+    )
     .option('--as <id>', 'the name of the new campaign (default: ID-rollback)')
     .option('--reason <text>', 'why', '')
     .option('--start', 'start it at once; this cancels the one that it takes back')
