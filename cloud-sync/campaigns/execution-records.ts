@@ -1,4 +1,5 @@
 /** The rows of executions: read and written many at once, counted and their steps noted with them. */
+import { executionStatuses, isTerminal } from '@holdfast/protos/link/execution-status';
 import type { Kysely } from 'kysely';
 import type { Schema } from '../store/schema.js';
 import type { WriteTransaction } from '../store/sql-engine.js';
@@ -91,14 +92,7 @@ export const closeExecutions = async (
     .selectFrom('executions')
     .selectAll()
     .where('site_id', '=', site)
-    .where('status', 'not in', [
-      'succeeded',
-      'unproven',
-      'failed',
-      'rolled_back',
-      'cancelled',
-      'superseded',
-    ]);
+    .where('status', 'not in', executionStatuses.filter(isTerminal));
   if (device !== undefined) query = query.where('device_id', '=', device);
   const byCampaign = new Map<string, ExecutionRow[]>();
   for (const row of await query.execute()) {

@@ -66,6 +66,8 @@ export class SiteDeltas {
     this.#isAskedAgain = true;
     this.#running ??= this.#runAll().finally(() => {
       this.#running = undefined;
+      // Asked just as the last look was over.
+      if (this.#isAskedAgain && !this.#closing.signal.aborted) void this.run();
     });
     return this.#running;
   }
