@@ -1,4 +1,4 @@
-import type { CampaignBody, FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import type { CampaignBody, FirmwareBody, PolicyBody } from '@holdfast/protos/link/plan-documents';
 import { canonicalSha256 } from '@holdfast/protos/semantics/canonical-json';
 import { TestReleases } from '@holdfast/provisioning/firmware/test-releases';
 import t, { type Test } from 'tap';
@@ -9,9 +9,11 @@ import { campaignBody, openTestSite } from './updates-fixture.js';
 const image = (text: string) => Buffer.from(text);
 
 /** A site whose plan names signed firmware. */
-const begin = async (t: Test) => {
-  const releases = new TestReleases();
+const begin = async (t: Test, { lastsMs }: { readonly lastsMs?: number } = {}) => {
   const site = await openTestSite(t, { verdicts: (deps) => FirmwareReleases.open(deps) });
+  const releases = new TestReleases(
+    lastsMs === undefined ? {} : { expiresAt: site.clock.now() + lastsMs },
+  );
   const open = () =>
     FirmwareReleases.open({
       site: { read: site.store.read, commit: (write) => site.store.commits.commit(write) },
@@ -21,8 +23,12 @@ const begin = async (t: Test) => {
     firmware: readonly { id: string; body: FirmwareBody }[],
     campaign: Partial<CampaignBody> = {},
     id = 'c',
+    policy?: PolicyBody,
   ) => {
-    const documents = releases.documents();
+    const documents = [
+      ...releases.documents(),
+      ...(policy === undefined ? [] : [{ kind: 'policy', id: 'policy', body: policy } as const]),
+    ];
     site.plan.set(
       { [id]: campaignBody({ firmware: firmware.map((one) => one.id), ...campaign }) },
       firmware.map(({ body }) => body),
@@ -68,6 +74,32 @@ t.test('offers what is signed, and says by name what is not', async (t) => {
   await life.updates.settled();
   t.same(await site.statuses(), { a: 'offered' });
   t.equal((await refused()).length, 1, 'told once');
+});
+
+t.test('goes by the policy of the plan where metadata has expired meanwhile', async (t) => {
+  const hourMs = 3_600_000;
+  const { releases, site, tell } = await begin(t, { lastsMs: 48 * hourMs });
+  const firmware = releases.add({ model: 'pi', version: '2', image: image('good') });
+  site.firmware.come(firmware.body);
+  tell([firmware]);
+  const life = await site.start();
+  const join = async (device: string) => {
+    life.devices.connected(device, 's', { model: 'pi', firmwareVersion: '1' });
+    await life.updates.settled();
+  };
+  await join('a');
+  t.same(await site.statuses(), { a: 'offered' });
+  await life.updates.updated('a', 'c', { status: 'downloading' });
+  site.clock.advance(49 * hourMs);
+  await join('b');
+  t.match(await site.statuses(), { b: 'queued' }, 'nobody begins');
+  t.match(life.updates.controls.standing('c')?.waits, { code: 'FIRMWARE_METADATA_EXPIRED' });
+  tell([firmware], {}, 'c', { expired_metadata_grace_ms: 2 * hourMs });
+  await life.updates.settled();
+  t.match(await site.statuses(), { b: 'offered' }, 'the plan may say that it counts for longer');
+  site.clock.advance(2 * hourMs);
+  await join('d');
+  t.match(await site.statuses(), { d: 'queued' }, 'and for how long');
 });
 
 t.test('goes back to no older metadata, also after a restart', async (t) => {
