@@ -2,9 +2,11 @@
  * RAUC as boot control and image writer, over D-Bus (`de.pengutronix.rauc.Installer`).
  *
  * Spoken through systemd's `busctl`, which is wherever RAUC's service is and gives JSON; the D-Bus libraries of npm have no upkeep that
- * would carry something a device's life hangs on. Errors: `UPDATE_INSTALL_FAILED`, `UPDATE_MANIFEST_INVALID`, `COMMAND_FAILED`.
+ * would carry something a device's life hangs on. Errors: `UPDATE_INSTALL_FAILED`, `UPDATE_MANIFEST_INVALID`, `COMMAND_FAILED`,
+ * `DEADLINE_EXCEEDED`.
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { withDeadline } from '@holdfast/provisioning/time/deadline';
 import { wait } from '@holdfast/provisioning/time/wait';
 import * as v from 'valibot';
 import type { BootControl, ImageWriter } from './copies-installer.js';
@@ -16,9 +18,13 @@ export interface RaucOptions {
   readonly busAddress?: string;
   readonly pollMs?: number;
   readonly callTimeoutMs?: number;
+  /** For all that RAUC does to install one bundle, with what it is at before. */
+  readonly installTimeoutMs?: number;
 }
 
 const service = ['de.pengutronix.rauc', '/', 'de.pengutronix.rauc.Installer'] as const;
+
+const hourMs = 3_600_000;
 
 const text = v.object({ data: v.string() });
 const progress = v.object({ data: v.tuple([v.number(), v.string(), v.number()]) });
@@ -41,8 +47,9 @@ export class Rauc implements BootControl, ImageWriter {
   readonly #options: Required<Omit<RaucOptions, 'busAddress'>>;
   readonly #bus: readonly string[];
 
-  constructor({ busAddress, pollMs = 500, callTimeoutMs = 30_000 }: RaucOptions = {}) {
-    this.#options = { pollMs, callTimeoutMs };
+  constructor(options: RaucOptions = {}) {
+    const { busAddress, pollMs = 500, callTimeoutMs = 30_000 } = options;
+    this.#options = { pollMs, callTimeoutMs, installTimeoutMs: options.installTimeoutMs ?? hourMs };
     this.#bus = busAddress === undefined ? ['--system'] : [`--address=${busAddress}`];
   }
 
@@ -80,7 +87,21 @@ export class Rauc implements BootControl, ImageWriter {
     if (found !== version) throw invalid(`The bundle holds version ${found}, not ${version}`);
   }
 
-  async write(
+  write(
+    image: string,
+    slot: Slot,
+    onProgress: (percent: number) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const doing = 'the installation by RAUC';
+    return withDeadline(
+      (within) => this.#write(image, slot, onProgress, within),
+      this.#options.installTimeoutMs,
+      { signal, doing },
+    );
+  }
+
+  async #write(
     image: string,
     slot: Slot,
     onProgress: (percent: number) => void,
