@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import type { Test } from 'tap';
 import type { Fate } from './model-device.js';
-import { devicesPerSite, ModelWorld, siteCount } from './model-world.js';
+import { devicesPerSite } from './model-site.js';
+import { ModelWorld, siteCount } from './model-world.js';
 
 type Command =
   | {

@@ -4,24 +4,22 @@
  * The state is committed before its effects are performed, and `started` gives the effects of the committed state again after any
  * break, so every effect must be safe to repeat. The slot pointer (`active`) is part of the state: pointer and phase move in one write.
  */
+import { report, running, settle, statusOf, stay } from './update-decision.js';
 import {
   type Decision,
   type InstalledApp,
   type Installing,
-  type JobStatus,
   type OnTrial,
   type Outcome,
   otherSlot,
-  type Release,
   type Slot,
-  type Undoing,
   type Update,
   type UpdateEffect,
   type UpdateEvent,
   type UpdateJob,
   type UpdateState,
-  undoStep,
 } from './update-state.js';
+import { back, failInstall, rollBack, startTrial, wentBack } from './update-way-back.js';
 
 /** Decides; an event that says nothing to the present phase gives the very same state and no effects. */
 export const next = (state: UpdateState, event: UpdateEvent): Decision => {
@@ -58,38 +56,6 @@ export const next = (state: UpdateState, event: UpdateEvent): Decision => {
       return ran(state, event);
   }
 };
-
-const stay = (state: UpdateState, effects: readonly UpdateEffect[] = []): Decision => ({
-  state,
-  effects,
-});
-
-const report = (job: UpdateJob, status: JobStatus, error: string | null = null): UpdateEffect => ({
-  type: 'report',
-  job,
-  status,
-  error,
-});
-
-/** What the gateway should know of the present phase. */
-const statusOf = ({ update }: UpdateState): readonly UpdateEffect[] => {
-  switch (update.phase) {
-    case 'idle':
-      return [{ type: 'ask' }];
-    case 'settled':
-      return [report(update.job, update.outcome, update.error)];
-    case 'waiting':
-      return [{ type: 'request', job: update.job }];
-    case 'undoing':
-      // There is no word for it on the way up; what it is undone from is still so.
-      return [report(update.job, update.outcome === 'failed' ? 'installing' : 'confirming')];
-    default:
-      return [report(update.job, update.phase)];
-  }
-};
-
-const running = ({ active }: UpdateState): readonly UpdateEffect[] =>
-  active === null ? [] : [{ type: 'run', slot: active, trial: null }];
 
 const resume = (state: UpdateState): Decision => {
   const { update } = state;
@@ -137,12 +103,6 @@ const install = (under: Installing): UpdateEffect => ({
   slot: under.target,
   under,
 });
-
-/** What is still to be done on the way back. */
-const back = (under: Undoing): UpdateEffect =>
-  under.undoneIn === null
-    ? { type: 'undo', job: under.job, under }
-    : { type: 'restart', job: under.job, under, since: under.undoneIn };
 
 /** From there on there is only forward or back: not what the gateway would rather have by now. */
 const isPastRecall = (update: Update): boolean =>
@@ -209,24 +169,6 @@ const finish = (
   state: { ...state, update: { phase: 'idle', last: { jobId: job.id, outcome } } },
   effects,
 });
-
-/** Texts may quote what an archive holds; what is longer explains nothing, and neither record nor report takes it. */
-const longestError = 1_000;
-
-const shorten = (error: string): string => error.slice(0, longestError);
-
-const settle = (
-  state: UpdateState,
-  job: UpdateJob,
-  outcome: Outcome,
-  reason: string | null,
-): Decision => {
-  const error = reason === null ? null : shorten(reason);
-  return {
-    state: { ...state, update: { phase: 'settled', job, outcome, error } },
-    effects: [{ type: 'discard', job }, report(job, outcome, error)],
-  };
-};
 
 type WorkEvent = Extract<
   UpdateEvent,
@@ -332,56 +274,6 @@ const installing = (
   }
 };
 
-/** Only what was begun in place has to be undone; a slot is simply not gone over to. */
-const failInstall = (
-  state: UpdateState,
-  { job, release, target, steps }: Installing,
-  error: string,
-): Decision => {
-  if (steps.length === 0 || !canUndo(release)) return settle(state, job, 'failed', error);
-  const { active: previous } = state;
-  return undo(state, { job, release, target, previous, outcome: 'failed', error });
-};
-
-const canUndo = ({ installer, steps }: Release): boolean =>
-  installer === 'script' && steps.some(({ name }) => name === undoStep);
-
-/** Only the slots go back by what this agent runs; whole systems by their boot loader and a restart. */
-const goesBackByRestart = ({ installer }: Release): boolean =>
-  installer === 'rauc' || installer === 'swupdate';
-
-const undo = (state: UpdateState, going: Omit<Undoing, 'undoneIn'>): Decision => {
-  const under: Undoing = { ...going, error: shorten(going.error), undoneIn: null };
-  const undoing: UpdateState = { ...state, update: { phase: 'undoing', ...under } };
-  return { state: undoing, effects: [...statusOf(undoing), back(under)] };
-};
-
-const wentBack = (
-  state: UpdateState,
-  event: Extract<UpdateEvent, { type: 'undone' | 'restarted' }>,
-): Decision => {
-  const { update } = state;
-  if (update.phase !== 'undoing' || update.job.id !== event.jobId) return stay(state);
-  const { job, target, previous, outcome, error, undoneIn } = update;
-  const before: UpdateState = {
-    ...state,
-    active: previous,
-    slots: { ...state.slots, [target]: null },
-  };
-  const end = (ended: Outcome, reason: string): Decision => {
-    const settled = settle(before, job, ended, reason);
-    return { state: settled.state, effects: [...running(before), ...settled.effects] };
-  };
-  if (event.type === 'undone' && undoneIn === null) {
-    if (event.error !== null) {
-      return end('failed', `${error}; it could not be undone: ${event.error}`);
-    }
-    const under: Undoing = { ...update, undoneIn: event.bootId };
-    return { state: { ...state, update: { phase: 'undoing', ...under } }, effects: [back(under)] };
-  }
-  return event.type === 'restarted' && undoneIn !== null ? end(outcome, error) : stay(state);
-};
-
 /** What the machine was brought to by other hands, or by its boot loader, is believed; an update under way keeps its own counsel. */
 const found = (state: UpdateState, slot: Slot, app: InstalledApp): Decision => {
   const { active, slots, update } = state;
@@ -429,42 +321,4 @@ const ran = (state: UpdateState, event: RunEvent): Decision => {
         `it was not healthy within ${String(update.trial.deadlineMs)} ms`,
       );
   }
-};
-
-/** One more start, counted before it happens, or the way back. */
-const startTrial = (
-  state: UpdateState,
-  update: Extract<Update, { phase: 'rebooting' | 'confirming' }>,
-  reason: string,
-): Decision => {
-  if (update.starts >= update.trial.maxStarts) {
-    return rollBack(state, update, `${reason} (${String(update.starts)} starts)`);
-  }
-  return {
-    state: { ...state, update: { ...update, phase: 'rebooting', starts: update.starts + 1 } },
-    effects: [
-      report(update.job, 'rebooting'),
-      { type: 'run', slot: update.target, trial: update.trial },
-    ],
-  };
-};
-
-const rollBack = (state: UpdateState, update: OnTrial, error: string): Decision => {
-  const { job, release, target, previous } = update;
-  if (canUndo(release) || goesBackByRestart(release)) {
-    return undo(state, { job, release, target, previous, outcome: 'rolled_back', error });
-  }
-  // Nothing is left of what was there before: what cannot be undone is not said to be.
-  if (release.installer === 'script') return settle(state, job, 'failed', error);
-  const before: UpdateState = {
-    ...state,
-    active: previous,
-    slots: { ...state.slots, [target]: null },
-  };
-  const settled = settle(before, job, 'rolled_back', error);
-  const runs = running(before);
-  return {
-    state: settled.state,
-    effects: [...(runs.length === 0 ? [{ type: 'stop' } as const] : runs), ...settled.effects],
-  };
 };
