@@ -206,5 +206,6 @@ const manifestFields = ({ manifest }: FirmwareRow) => {
     sourceVersions: said.source_versions ?? '',
     securityCounter: BigInt(said.security_counter ?? 0),
     installer: said.installer ?? '',
+    part: said.part ?? '',
   };
 };

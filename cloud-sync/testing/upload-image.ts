@@ -31,6 +31,7 @@ export const manifestOf = (
     sourceVersions: '',
     securityCounter: 0n,
     installer: '',
+    part: '',
     deltas: [],
   },
 });

@@ -7,8 +7,11 @@ export const namePart = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/;
 const id = v.pipe(v.string(), v.regex(namePart, 'not letters, digits and . _ + -'));
 const hexadecimal = v.pipe(v.string(), v.regex(/^(?:[0-9a-f]{2})+$/, 'not hexadecimal'));
 
-/** How the image is installed by the agent; `raw` is left to whoever takes it. */
-export const installer = v.picklist(['slots', 'rauc', 'swupdate', 'script', 'raw']);
+/**
+ * How the image is installed by the agent. `flash`: into a microcontroller, by what it hangs on (a gateway, an agent in front of it);
+ * `raw` is left to whoever takes it.
+ */
+export const installer = v.picklist(['slots', 'rauc', 'swupdate', 'script', 'flash', 'raw']);
 
 /** A signature over the 32 bytes of the image's SHA-256, for devices that check one signature and nothing else. */
 export const imageSignature = v.strictObject({
@@ -19,7 +22,7 @@ export const imageSignature = v.strictObject({
   signature: v.pipe(hexadecimal, v.maxLength(1024)),
 });
 
-export const firmwareManifest = v.strictObject({
+const manifestFields = v.strictObject({
   model: id,
   version: id,
   /** Revisions of the hardware that it runs on; empty: any. */
@@ -29,6 +32,8 @@ export const firmwareManifest = v.strictObject({
   /** Only rises: a device refuses an image whose counter is lower than that of one it has run. */
   security_counter: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   installer,
+  /** Of the installer `flash`: the microcontroller, by avrdude's long name; of MCUboot any name that the line has too. */
+  part: v.exactOptional(v.pipe(id, v.maxLength(64))),
   /** Of the installer `script`, in their order. */
   steps: v.pipe(
     v.array(
@@ -42,6 +47,24 @@ export const firmwareManifest = v.strictObject({
   ),
   image_signatures: v.pipe(v.array(imageSignature), v.maxLength(8)),
 });
+
+export const firmwareManifest = v.pipe(
+  manifestFields,
+  v.forward(
+    v.check(
+      (said) => said.installer !== 'flash' || said.part !== undefined,
+      'the installer flash needs the part that it is for, as atmega328p',
+    ),
+    ['part'],
+  ),
+  v.forward(
+    v.check(
+      (said) => said.installer === 'flash' || said.part === undefined,
+      'only the installer flash has a part',
+    ),
+    ['part'],
+  ),
+);
 
 export type FirmwareManifest = v.InferOutput<typeof firmwareManifest>;
 export type ImageSignature = v.InferOutput<typeof imageSignature>;

@@ -48,10 +48,12 @@ export interface FirmwareImage {
   /** The versions that it can follow, as a range; empty: any. */
   sourceVersions: string;
   securityCounter: bigint;
-  /** slots, rauc, swupdate, script or raw. */
+  /** slots, rauc, swupdate, script, flash or raw. */
   installer: string;
   /** What sites and devices can fetch in its place; more may come for some time after the upload. */
   deltas: FirmwareDelta[];
+  /** The microcontroller that it is for; of the installer flash alone. */
+  part: string;
 }
 
 /** A file that makes an image of another version of the same model. */
@@ -127,6 +129,7 @@ function createBaseFirmwareImage(): FirmwareImage {
     securityCounter: 0n,
     installer: "",
     deltas: [],
+    part: "",
   };
 }
 
@@ -182,6 +185,9 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
     }
     for (const v of message.deltas) {
       FirmwareDelta.encode(v!, writer.uint32(122).fork()).join();
+    }
+    if (message.part !== "") {
+      writer.uint32(130).string(message.part);
     }
     return writer;
   },
@@ -319,6 +325,14 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
             message.deltas.push(FirmwareDelta.decode(reader, reader.uint32()));
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.part = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -376,6 +390,7 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
       deltas: globalThis.Array.isArray(object?.deltas)
         ? object.deltas.map((e: any) => FirmwareDelta.fromJSON(e))
         : [],
+      part: isSet(object.part) ? globalThis.String(object.part) : "",
     };
   },
 
@@ -426,6 +441,9 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
     if (message.deltas?.length) {
       obj.deltas = message.deltas.map((e) => FirmwareDelta.toJSON(e));
     }
+    if (message.part !== "") {
+      obj.part = message.part;
+    }
     return obj;
   },
 
@@ -451,6 +469,7 @@ export const FirmwareImage: MessageFns<FirmwareImage> = {
       : 0n;
     message.installer = object.installer ?? "";
     message.deltas = object.deltas?.map((e) => FirmwareDelta.fromPartial(e)) || [];
+    message.part = object.part ?? "";
     return message;
   },
 };

@@ -92,6 +92,8 @@ t.test(
       ['--security-counter', '-1'],
       ['--step', 'x'],
       ['--image-key', 'nobody'],
+      ['--installer', 'flash'],
+      ['--part', 'atmega328p'],
     ]) {
       await t.rejects(alice.run(...sign, ...wrong), { code: /REQUEST_INVALID|RESOURCE_NOT_FOUND/ });
     }
@@ -114,6 +116,28 @@ t.test(
     await alice.run('verify', image);
   },
 );
+
+t.test('signs what is flashed into a microcontroller, with the part that it is for', async (t) => {
+  const { signer, folder } = await setUp(t);
+  const alice = signer('alice');
+  await alice.run('keys', 'init');
+  await alice.run('keys', 'delegate', 'release', '--paths', 'pump/*/*');
+  const image = join(folder, 'pump-2.0.0.hex');
+  await writeFile(image, ':0400000001020304F2\n:00000001FF\n');
+  const sign = ['sign', image, '--model', 'pump', '--version', '2.0.0'];
+  await t.rejects(alice.run(...sign, '--installer', 'flash'), {
+    code: 'REQUEST_INVALID',
+    message: 'part: the installer flash needs the part that it is for, as atmega328p',
+  });
+  await t.rejects(alice.run(...sign, '--part', 'atmega328p'), {
+    code: 'REQUEST_INVALID',
+    message: 'part: only the installer flash has a part',
+  });
+  t.match(await alice.run(...sign, '--installer', 'flash', '--part', 'atmega328p'), {
+    manifest: { installer: 'flash', part: 'atmega328p' },
+  });
+  t.match(await alice.run('verify', image), { manifest: { part: 'atmega328p' } });
+});
 
 t.test('lets several people sign the root on different machines', async (t) => {
   const { signer, keysOf, verdict } = await setUp(t);

@@ -34,6 +34,7 @@ export const addFirmwareCommands = (program: Command, context: () => CommandCont
         .choices(installer.options)
         .default('slots'),
     )
+    .option('--part <name>', 'of the installer flash: the microcontroller, as atmega328p')
     .option('--step <name=file:seconds>', 'of the installer script; in their order', each)
     .option('--image-key <name>', 'sign for devices that check one signature alone', each)
     .action((file: string, options: SignOptions) => signFirmware(context(), file, options));

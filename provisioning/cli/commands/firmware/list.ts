@@ -22,7 +22,7 @@ export const listFirmware = async ({ terminal, cloud, now }: CommandContext): Pr
       { title: 'FIRMWARE', value: (image) => idOf(image.name) },
       { title: 'SIZE', value: (image) => bytes(Number(image.sizeBytes)) },
       { title: 'SHA-256', value: (image) => `${image.sha256.slice(0, 12)}…` },
-      { title: 'INSTALLER', value: (image) => image.installer || undefined },
+      { title: 'INSTALLER', value: installerText },
       { title: 'SIGNED BY', value: (image) => image.signedBy || undefined },
       { title: 'DELTAS', value: deltasText },
       { title: 'UPLOADED', value: (image) => ago(image.createTime, now()) },
@@ -33,6 +33,9 @@ export const listFirmware = async ({ terminal, cloud, now }: CommandContext): Pr
     'No firmware yet: holdfast firmware sign FILE --model MODEL --version VERSION, then upload it',
   );
 };
+
+const installerText = ({ installer, part }: FirmwareImage): string | undefined =>
+  [installer, part].filter((text) => text !== '').join(' ') || undefined;
 
 /** The compressed image first, as what a site fetches that has nothing. */
 const deltasText = ({ deltas }: FirmwareImage): string | undefined =>

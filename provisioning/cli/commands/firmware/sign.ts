@@ -28,6 +28,7 @@ export interface SignOptions extends SigningOptions {
   readonly sourceVersions?: string;
   readonly securityCounter: string;
   readonly installer: Installer;
+  readonly part?: string;
   readonly step?: readonly string[];
   readonly imageKey?: readonly string[];
 }
@@ -94,6 +95,7 @@ const manifestOf = (options: SignOptions, fileName: string): FirmwareManifest =>
     source_versions: sourceVersions,
     security_counter: wholeNumber(options.securityCounter, '--security-counter', 0),
     installer: options.installer,
+    ...(options.part === undefined ? {} : { part: options.part }),
     steps: (options.step ?? []).map(parseStep),
     image_signatures: [],
   });

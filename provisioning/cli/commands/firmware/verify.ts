@@ -69,6 +69,7 @@ export const verifyFirmware = async (
     ['can follow', manifest.source_versions || 'any version'],
     ['security counter', manifest.security_counter],
     ['installer', manifest.installer],
+    ...(manifest.part === undefined ? [] : [['part', manifest.part] as const]),
     ...imageSignatures.map(
       ({ scheme, verified_with, key_id }) =>
         [
