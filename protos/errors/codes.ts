@@ -254,6 +254,12 @@ export const errorCodes = {
   ),
   SERIAL_LINE_BUSY: row('The serial line takes no more for now', true, 'RESOURCE_EXHAUSTED', 503),
   SERIAL_LINE_DOWN: row('The serial line is away', true, 'UNAVAILABLE', 503),
+  SERIAL_SETTINGS_REFUSED: row(
+    'The serial port cannot be set so',
+    false,
+    'FAILED_PRECONDITION',
+    409,
+  ),
   SITE_CA_EXPIRED: row(
     'The authority of this site has expired and certifies nobody until the gateway reached the control plane',
     true,

@@ -1,0 +1,22 @@
+/** A line as its driver sees it: a port that comes and goes, and that others may need for themselves for a while. */
+import type { BytePort } from './byte-port.js';
+
+export interface DriverPort {
+  /** As the configuration names it, for messages. */
+  readonly name: string;
+  /** Called once, in `attach`; from then on the listener is told, one thing after the other. */
+  listen(listener: LineListener): void;
+}
+
+/** After `up` comes `down` or `suspended`, after `suspended` comes `up` or `down`. */
+export interface LineListener {
+  /** The port is the driver's: its settings are the line's, nobody spoke on it yet. Set `onBytes` before returning. */
+  up(port: BytePort): void;
+  /** The port is gone; what was written on it since rejects SERIAL_LINE_DOWN. */
+  down(reason: string): void;
+  /**
+   * Somebody else (flashing) has the port: the device is offline, the line is not. What is written on the port that the driver had
+   * rejects SERIAL_LINE_BUSY; what mattered is sent again after the next `up`.
+   */
+  suspended(reason: string): void;
+}
