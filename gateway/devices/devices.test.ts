@@ -111,7 +111,7 @@ t.test('listeners hear of changes, and of nothing else', async (t) => {
 t.test('the gateway vouches for a serial device once', async (t) => {
   const { open, journal } = await openSite(t);
   const devices = await open();
-  const vouched = { device: 'meter', model: 'm', serialNo: '7' };
+  const vouched = { device: 'meter', model: 'm', serialNo: '7', door: 'serial' } as const;
   await devices.vouch(vouched);
   await devices.vouch(vouched);
   t.match(await journal('audit'), [

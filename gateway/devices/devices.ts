@@ -5,6 +5,7 @@
  * the same device, and when a device was last seen only now and then, so that telemetry costs no write here. What enrolment commits
  * is taken up after its commit.
  */
+import type { Door } from '@holdfast/protos/link/door';
 import type { HybridTime } from '@holdfast/protos/semantics/hybrid-clock';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Append, Statement, Write } from '@holdfast/provisioning/storage/write';
@@ -42,6 +43,8 @@ export interface Vouched {
   readonly device: string;
   readonly model: string;
   readonly serialNo: string;
+  /** The wire it hangs on. */
+  readonly door: Door;
 }
 
 /** Devices written in one commit. */
@@ -189,16 +192,16 @@ export class Devices {
     this.#set(this.#admittedOf(admitted, at));
   };
 
-  /** A device on a serial line is a device of the site from its first hello on; committed when this resolves. */
-  async vouch({ device, model, serialNo }: Vouched): Promise<void> {
+  /** A device on a wire is a device of the site from its first hello on; committed when this resolves. */
+  async vouch({ device, model, serialNo, door }: Vouched): Promise<void> {
     const known = this.#devices.get(device);
-    if (known?.door === 'serial') {
+    if (known?.door === door) {
       this.learned(device, { model, serialNo });
       return;
     }
     const at = this.#deps.clock.now();
     const row: Device = {
-      ...newDevice(device, 'serial', at),
+      ...newDevice(device, door, at),
       ...{ model, serialNo },
       lifecycle: this.#enrolled(device, at),
     };
@@ -213,7 +216,7 @@ export class Devices {
           device,
           model,
           serial_no: serialNo,
-          door: 'serial',
+          door,
           certificate_serial: null,
           claim_hash: null,
         },

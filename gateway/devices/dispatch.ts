@@ -1,5 +1,6 @@
 /** Takes what devices say to the services it concerns: the one place that knows who wants to hear what. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { isWired } from '@holdfast/protos/link/door';
 import type { CommandResponsePayload } from '@holdfast/protos/mqtt/command-payload';
 import type { JobUpdateRequest } from '@holdfast/protos/mqtt/job-payload';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
@@ -57,17 +58,18 @@ export const createDispatch = (deps: DispatchDeps): DispatchDeviceEvent => {
   const session = async (event: SessionChanged): Promise<void> => {
     const { device, door, model, serialNo, firmwareVersion } = event;
     if (!event.connected) return devices.disconnected(device, event.session);
-    const isSerial = door === 'serial';
-    if (isSerial) await devices.vouch({ device, model: model ?? '', serialNo: serialNo ?? '' });
+    if (isWired(door)) {
+      await devices.vouch({ device, model: model ?? '', serialNo: serialNo ?? '', door });
+    }
     devices.connected(device, event.session, {
       ...(door === undefined ? {} : { door }),
       ...(model === undefined ? {} : { model }),
       ...(serialNo === undefined ? {} : { serialNo }),
       ...(firmwareVersion === undefined ? {} : { firmwareVersion }),
-      ...(isSerial ? { boot: event.session } : {}),
+      ...(isWired(door) ? { boot: event.session } : {}),
     });
     // On the native topics a connection says nothing of a restart.
-    const seenAt = isSerial ? 'serial' : 'devices';
+    const seenAt = isWired(door) ? door : 'devices';
     await updates.seen(device, seenAt, event.session, firmwareVersion ?? null);
   };
 

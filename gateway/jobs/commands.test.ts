@@ -194,7 +194,7 @@ t.test('what cannot be a command is refused', async (t) => {
 t.test('an order that cannot be carried out is told as failed, and holds up none', async (t) => {
   const { clock, start, journal } = await openSite(t);
   const { site, devices, commands } = await start();
-  await devices.vouch({ device: 'pump', model: 'm', serialNo: 's' });
+  await devices.vouch({ device: 'pump', model: 'm', serialNo: 's', door: 'serial' });
   const order = (change: object) =>
     commands.order({ ...command(clock), expires_at: clock.now() + 1_000, ...change }, (write) =>
       site.commit(write),

@@ -6,6 +6,7 @@
  * after the device has connected, which reaches everybody else: so a device may get it twice, and tells by its id.
  */
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { isWired } from '@holdfast/protos/link/door';
 import type { CommandPayload, CommandResponsePayload } from '@holdfast/protos/mqtt/command-payload';
 import { isEntityId } from '@holdfast/protos/mqtt/device-id';
 import type { JsonValue } from '@holdfast/protos/mqtt/json-payload';
@@ -274,7 +275,7 @@ export class Commands {
     if (this.#deps.isFenced()) return;
     const { type, payload, expiresAt: expires_at } = view;
     const message: CommandPayload = { type, payload, expires_at };
-    if (this.#deps.devices.get(device)?.door === 'serial') {
+    if (isWired(this.#deps.devices.get(device)?.door)) {
       // Offline: it is sent when the line is back.
       if (this.#deps.devices.get(device)?.session !== null) {
         await this.#deps.sendOnLine?.(device, command, message);

@@ -1,4 +1,5 @@
 /** Tells devices how their executions stand, each through its door; performed from the outbox, again after a crash. */
+import { isWired } from '@holdfast/protos/link/door';
 import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
 import { buildTopic } from '@holdfast/protos/mqtt/topics';
 import type { OutboundMessage } from '../broker/broker.js';
@@ -45,7 +46,7 @@ export class TellDevices {
     if (own !== undefined) return own(device, id);
     // It asks by itself.
     if (door === 'ddi') return;
-    if (door === 'serial') {
+    if (isWired(door)) {
       if (status !== 'offered') return;
       await this.#deps.offerOnLine?.(device, jobOf(campaign, execution, this.#deps.deltasOf));
     } else {
