@@ -9,6 +9,7 @@ import type {
   SerialJobStatus,
 } from '@holdfast/devices/serial/serial-driver';
 import { serialDriver } from '@holdfast/devices/serial/serial-drivers';
+import { Unanswered } from '@holdfast/devices/serial/unanswered';
 import { type HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { CommandPayload } from '@holdfast/protos/mqtt/command-payload';
 import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
@@ -22,7 +23,6 @@ import type { Shadows } from '../../shadows/shadows.js';
 import type { AccessRefusal } from '../../trust/access-log.js';
 import { authorise } from '../../trust/authorise.js';
 import { type ImageSource, isOpenJob, readImage, refusalOf, updateOf } from './job-image.js';
-import { Unanswered } from './unanswered.js';
 
 export interface DeviceLineDeps {
   readonly dispatch: DispatchDeviceEvent;

@@ -5,8 +5,9 @@
  * Only so many commands are out at a time, the others wait in order: the device has little memory. All of it is forgotten with the
  * line; what is open then is kept by the services, and comes again after the next hello.
  */
-import type { SerialCommand } from '@holdfast/devices/serial/serial-driver';
+
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
+import type { SerialCommand } from './serial-driver.js';
 
 export interface UnansweredDeps {
   readonly sendCommand: (command: SerialCommand) => Promise<void>;
