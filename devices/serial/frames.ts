@@ -13,7 +13,7 @@ import {
   parseJson,
 } from '@holdfast/protos/mqtt/json-payload';
 import * as v from 'valibot';
-import { checkLine, withChecksum } from './checksum.js';
+import { type Checksum, checkLine, withChecksum } from './checksum.js';
 
 /** A line is bounded by its framing; this bounds what a line can nest. */
 const limits: JsonLimits = { maxBytes: 65_536, maxDepth: 16 };
@@ -37,8 +37,8 @@ const hello = v.object({
   version: v.pipe(text, v.minLength(1)),
   boot: v.pipe(text, v.minLength(1)),
   serial_no: v.exactOptional(text),
-  /** From here on every line carries a checksum, both ways. */
-  crc: v.exactOptional(v.boolean()),
+  /** From here on every line carries a checksum, both ways: CRC-16, or CRC-32. */
+  crc: v.exactOptional(v.union([v.boolean(), v.literal(32)])),
   /** The longest line this device can take, in bytes with its newline. */
   max_line: v.exactOptional(v.pipe(count, v.minValue(64))),
 });
@@ -125,6 +125,8 @@ const downFrame = v.variant('t', [
     data: v.pipe(v.string(), v.base64()),
   }),
   v.object({ t: v.literal('ping') }),
+  /** The application is to go to its boot loader. */
+  v.object({ t: v.literal('bootloader') }),
 ]);
 
 export type UpFrame = v.InferOutput<typeof upFrame>;
@@ -139,7 +141,7 @@ export type ImageFrame = Extract<DownFrame, { t: 'image' }>;
 
 export interface ReceivedFrame<F> {
   readonly frame: F;
-  readonly hadChecksum: boolean;
+  readonly checksum: Checksum;
 }
 
 /** What a device said; null when the line is no message of the protocol. */
@@ -150,9 +152,9 @@ export const parseDownFrame = (line: string): ReceivedFrame<DownFrame> | null =>
   parse(downFrame, line);
 
 /** One line with its newline. */
-export const encodeFrame = (frame: UpFrame | DownFrame, checksum: boolean): string => {
+export const encodeFrame = (frame: UpFrame | DownFrame, checksum: Checksum): string => {
   const line = JSON.stringify(frame);
-  return `${checksum ? withChecksum(line) : line}\n`;
+  return `${checksum === false ? line : withChecksum(line, checksum)}\n`;
 };
 
 const parse = <S extends v.GenericSchema>(
@@ -164,5 +166,5 @@ const parse = <S extends v.GenericSchema>(
   const value = parseJson(Buffer.from(checked.json), limits);
   if (!value.ok) return null;
   const result = v.safeParse(schema, value.value, { abortEarly: true });
-  return result.success ? { frame: result.output, hadChecksum: checked.hadChecksum } : null;
+  return result.success ? { frame: result.output, checksum: checked.checksum } : null;
 };

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
-import { checkLine, crc16, withChecksum } from './checksum.js';
+import { checkLine, crc16, crc32, isAsPromised, withChecksum } from './checksum.js';
 import { LineFramer } from './line-framer.js';
 
 const framer = () => new LineFramer({ maxLineBytes: 64 });
@@ -55,10 +55,28 @@ t.test('no noise gets an object out of it that was not sent', async (t) => {
   }
 });
 
-t.test('the checksum is CRC-16/CCITT-FALSE and finds a changed bit', async (t) => {
-  t.equal(crc16(Buffer.from('123456789')), 0x29b1);
-  const line = withChecksum('{"t":"get"}');
-  t.same(checkLine(line), { ok: true, json: '{"t":"get"}', hadChecksum: true });
-  t.same(checkLine(line.replace('get', 'gat')), { ok: false });
-  t.same(checkLine('{"t":"get"}'), { ok: true, json: '{"t":"get"}', hadChecksum: false });
+t.test(
+  'the checksums are CRC-16/CCITT-FALSE and CRC-32/ISO-HDLC, and find a changed bit',
+  async (t) => {
+    t.equal(crc16(Buffer.from('123456789')), 0x29b1);
+    t.equal(crc32(Buffer.from('123456789')), 0xcbf43926);
+    const json = '{"t":"get"}';
+    for (const checksum of [true, 32] as const) {
+      const line = withChecksum(json, checksum);
+      t.same(checkLine(line), { ok: true, json, checksum });
+      t.same(checkLine(line.replace('get', 'gat')), { ok: false });
+    }
+    t.same(checkLine(withChecksum(json, 32).slice(0, -4)), { ok: false }, 'half of it is none');
+    t.same(checkLine(json), { ok: true, json, checksum: false });
+  },
+);
+
+t.test('better protected than promised is as good, worse is not', async (t) => {
+  const all = [false, true, 32] as const;
+  const held = all.map((had) => all.map((promised) => isAsPromised(had, promised)));
+  t.same(held, [
+    [true, false, false],
+    [true, true, false],
+    [true, true, true],
+  ]);
 });

@@ -86,6 +86,14 @@ const deviceEnd = (pty: PseudoTerminal) => {
   return { next, say };
 };
 
+/** The first that arrives raw from now on, frames unread. */
+const once = (pty: PseudoTerminal, isWanted: (text: string) => boolean): Promise<string> =>
+  new Promise((resolve) => {
+    pty.onData((chunk) => {
+      if (isWanted(chunk.toString())) resolve(chunk.toString());
+    });
+  });
+
 const hello = { t: 'hello', id: 'pump-1', model: 'pump', version: '1.0', boot: 'b1' } as const;
 
 const connected = async (
@@ -202,6 +210,22 @@ t.test('takes no line without its checksum once the device promised one', async 
   say({ t: 'telemetry', series: 'flow', value: 1, seq: 1 });
   pty.write(encodeFrame({ t: 'telemetry', series: 'flow', value: 1, seq: 2 }, true));
   t.match(await next('ack'), { seq: 2 });
+});
+
+t.test('a device that promises CRC-32 is held to it from its hello on, and gets it', async (t) => {
+  const { pty, say, next, device } = await connected(t);
+  const strong: UpFrame = { ...hello, boot: 'b2', crc: 32 };
+  for (const weak of [false, true]) pty.write(encodeFrame(strong, weak));
+  pty.write(encodeFrame(strong, 32));
+  await next('welcome');
+  t.equal(device.counts.refusedLines, 2);
+  const point = { t: 'telemetry', series: 'flow', value: 1 } as const;
+  say({ ...point, seq: 1 });
+  pty.write(encodeFrame({ ...point, seq: 2 }, true));
+  pty.write(encodeFrame({ ...hello, boot: 'b3', crc: true }, true));
+  const answer = once(pty, (text) => text.includes('"ack"'));
+  pty.write(encodeFrame({ ...point, seq: 3 }, 32));
+  t.match(await answer, /^\{"t":"ack","seq":3\}\*[0-9A-F]{8}\n$/);
 });
 
 t.test('a silent device is pinged, then offline, and back with its next hello', async (t) => {

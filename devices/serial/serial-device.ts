@@ -8,12 +8,14 @@
 import { errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
+import { type Checksum, isAsPromised } from './checksum.js';
 import {
   type DownFrame,
   encodeFrame,
   type FetchFrame,
   type Hello,
   parseUpFrame,
+  type ReceivedFrame,
   type TelemetryFrame,
   type UpFrame,
 } from './frames.js';
@@ -110,7 +112,7 @@ export class SerialDevice implements DriverLine {
 
   async #receive(line: string): Promise<void> {
     const received = parseUpFrame(line);
-    if (received === null || (this.#hello?.crc === true && !received.hadChecksum)) {
+    if (received === null || !this.#isProtected(received)) {
       this.#refusedLines += 1;
       return;
     }
@@ -123,11 +125,17 @@ export class SerialDevice implements DriverLine {
     } else await this.#answer(frame);
   }
 
+  /** As the last hello promised; one that promises CRC-32 has it itself. */
+  #isProtected({ frame, checksum }: ReceivedFrame<UpFrame>): boolean {
+    const own = frame.t === 'hello' && frame.crc === 32 ? 32 : false;
+    return isAsPromised(checksum, this.#checksum) && isAsPromised(checksum, own);
+  }
+
   async #welcome(hello: Hello): Promise<void> {
     if (!(this.#handlers.accepts?.(hello.id) ?? hello.id === this.#deviceId)) {
       this.#refusedLines += 1;
       const message = `This line belongs to ${this.#deviceId}`;
-      this.#reply({ t: 'nack', code: 'NOT_AUTHORISED', message });
+      this.#reply({ t: 'nack', code: 'NOT_AUTHORISED', message }, hello.crc);
       return;
     }
     this.#hello = hello;
@@ -196,7 +204,7 @@ export class SerialDevice implements DriverLine {
   }
 
   #imageRoom(job_id: string, offset: number): number {
-    const empty = encodeFrame({ t: 'image', job_id, offset, data: '' }, this.#hasChecksum);
+    const empty = encodeFrame({ t: 'image', job_id, offset, data: '' }, this.#checksum);
     const longest = Math.min(this.#hello?.max_line ?? maxImageLine, maxImageLine);
     return Math.floor((longest - empty.length) / 4) * 3;
   }
@@ -220,16 +228,16 @@ export class SerialDevice implements DriverLine {
   }
 
   /** Answers may be lost with the line: the device then sends again. */
-  #reply(frame: DownFrame): void {
-    this.#send(frame).catch(() => undefined);
+  #reply(frame: DownFrame, checksum = this.#checksum): void {
+    this.#send(frame, checksum).catch(() => undefined);
   }
 
-  get #hasChecksum(): boolean {
-    return this.#hello?.crc === true;
+  get #checksum(): Checksum {
+    return this.#hello?.crc ?? false;
   }
 
-  async #send(frame: DownFrame): Promise<void> {
-    const text = encodeFrame(frame, this.#hasChecksum);
+  async #send(frame: DownFrame, checksum = this.#checksum): Promise<void> {
+    const text = encodeFrame(frame, checksum);
     const maxLine = this.#hello?.max_line;
     if (maxLine !== undefined && Buffer.byteLength(text) > maxLine) {
       throw new HoldfastError(

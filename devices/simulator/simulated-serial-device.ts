@@ -5,6 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
+import { type Checksum, isAsPromised } from '../serial/checksum.js';
 import { type DownFrame, encodeFrame, parseDownFrame, type UpFrame } from '../serial/frames.js';
 import { LineFramer } from '../serial/line-framer.js';
 import { SerialUpdater } from './serial-updater.js';
@@ -24,6 +25,8 @@ export interface SimulatedSerialDeviceOptions {
   readonly telemetryIntervalMs?: number;
   /** How long an acknowledgement may take before everything unacknowledged is sent again. */
   readonly resendAfterMs?: number;
+  /** What its hello promises; from then on it takes no line that is worse protected. */
+  readonly checksum?: Checksum;
 }
 
 /** As much as a small device would keep; the oldest goes first, counted in `reported.dropped`. */
@@ -68,6 +71,7 @@ export class SimulatedSerialDevice {
       series: 'temperature',
       telemetryIntervalMs: 5_000,
       resendAfterMs: 2_000,
+      checksum: 32,
       ...options,
     };
   }
@@ -95,7 +99,11 @@ export class SimulatedSerialDevice {
     line.onData((chunk) => {
       for (const text of this.#framer.push(chunk)) {
         const received = parseDownFrame(text);
-        if (received !== null && this.#isOpen) this.#receive(received.frame);
+        if (received === null || !this.#isOpen) continue;
+        // Only the gateway's question comes before it knows what was promised.
+        const isAsked = received.frame.t === 'who';
+        const isProtected = isAsPromised(received.checksum, this.#options.checksum);
+        if (isAsked || isProtected) this.#receive(received.frame);
       }
     });
     this.#hello();
@@ -134,6 +142,10 @@ export class SimulatedSerialDevice {
       case 'ping':
         this.#say({ t: 'pong' });
         break;
+      case 'bootloader':
+        // Its boot loader hears nobody, and starts what is there.
+        this.#reboot();
+        break;
     }
   }
 
@@ -142,7 +154,8 @@ export class SimulatedSerialDevice {
     const version = this.#flash?.version ?? this.#options.version;
     // The empty line ends whatever noise the far end has collected.
     this.#line.write('\n');
-    this.#say({ t: 'hello', id, model, version, boot: this.#boot });
+    const crc = this.#options.checksum;
+    this.#say({ t: 'hello', id, model, version, boot: this.#boot, ...(crc && { crc }) });
   }
 
   #apply(desired: JsonObject): void {
@@ -219,6 +232,6 @@ export class SimulatedSerialDevice {
   }
 
   #say(frame: UpFrame): void {
-    this.#line.write(encodeFrame(frame, false));
+    this.#line.write(encodeFrame(frame, this.#options.checksum));
   }
 }
