@@ -168,6 +168,22 @@ export const errorCodes = {
     409,
   ),
   FIRMWARE_WRONG_MODEL: row('The firmware is for another model', false, 'FAILED_PRECONDITION', 409),
+  FLASH_IMAGE_INVALID: row('The image is none that this part runs', false, 'INVALID_ARGUMENT', 400),
+  FLASH_IMAGE_TOO_LARGE: row(
+    'The image does not fit beside the boot loader',
+    false,
+    'FAILED_PRECONDITION',
+    409,
+  ),
+  FLASH_NO_BOOT_LOADER: row('No boot loader answers on the line', true, 'UNAVAILABLE', 503),
+  FLASH_PART_MISMATCH: row(
+    'Another microcontroller stands on the line',
+    false,
+    'FAILED_PRECONDITION',
+    409,
+  ),
+  FLASH_PART_UNKNOWN: row('No such part is known', false, 'INVALID_ARGUMENT', 400),
+  FLASH_VERIFY_FAILED: row('What was written does not read back', true, 'DATA_LOSS', 500),
   GATEWAY_ALREADY_ENROLLED: row(
     'This folder belongs to an enrolled gateway',
     false,
