@@ -1,0 +1,36 @@
+/**
+ * What is to stand in a microcontroller's flash, made of the file that was signed: Intel HEX (it begins with a colon) or the bytes as they
+ * are, from address 0.
+ *
+ * Errors: FLASH_IMAGE_INVALID (of Intel HEX with the line), FLASH_IMAGE_TOO_LARGE.
+ */
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { bytesOfIntelHex } from './intel-hex.js';
+import type { AvrPart, Part } from './part.js';
+
+export interface FlashImage {
+  /** From address 0, gaps as erased flash reads (0xFF), without padding at the end. */
+  readonly bytes: Buffer;
+}
+
+/** The boot loader's section, at its smallest, is never part of an image; `Loader.identify` knows how large the one that answers really is. */
+export const prepareImage = (file: Buffer, part: Part): FlashImage =>
+  part.family === 'avr' ? avrImage(file, part) : { bytes: file };
+
+const avrImage = (file: Buffer, part: AvrPart): FlashImage => {
+  const room = part.flashBytes - Math.min(...part.bootBytes);
+  const bytes = file[0] === colon ? bytesOfIntelHex(file, { limitBytes: room }) : file;
+  if (bytes.length > room) {
+    const message = `The image takes ${bytes.length} bytes; an ${part.name} has ${room} for its application`;
+    throw new HoldfastError('FLASH_IMAGE_TOO_LARGE', message, {
+      data: { imageBytes: bytes.length, roomBytes: room },
+    });
+  }
+  // An erased word is no instruction that a program starts with: it would run on into whatever follows.
+  if (bytes.length < 2 || bytes.readUInt16LE(0) === 0xffff) {
+    throw new HoldfastError('FLASH_IMAGE_INVALID', 'The image has no reset vector at address 0');
+  }
+  return { bytes };
+};
+
+const colon = 0x3a;

@@ -1,0 +1,38 @@
+/** Finds the boot loader: resets the board and knocks, again and again, since a board whose flash was cut has nothing else to say. */
+import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { backoff } from '@holdfast/provisioning/time/backoff';
+import { wait } from '@holdfast/provisioning/time/wait';
+import type { BytePort } from '../port/byte-port.js';
+import type { Loader, LoaderProtocol } from './loader-protocol.js';
+import type { Part } from './part.js';
+import type { Reset } from './resets.js';
+
+export interface KnockOptions {
+  readonly signal: AbortSignal;
+  readonly attempts: number;
+  /** Before each reset. */
+  readonly onReset: () => void;
+}
+
+/** FLASH_NO_BOOT_LOADER after the last attempt. */
+export const knock = async (
+  { port, reset }: { readonly port: BytePort; readonly reset: Reset },
+  { loader, part }: { readonly loader: LoaderProtocol; readonly part: Part },
+  { signal, attempts, onReset }: KnockOptions,
+): Promise<Loader> => {
+  for (const pauseMs of backoff({ firstMs: 50, mostMs: longestPauseMs })) {
+    onReset();
+    await reset(port, signal);
+    attempts -= 1;
+    try {
+      return await loader.open(port, part, signal);
+    } catch (error) {
+      if (!isHoldfastError(error, 'FLASH_NO_BOOT_LOADER') || attempts <= 0) throw error;
+    }
+    await wait(pauseMs, signal);
+  }
+  throw new Error('an endless iterator ended');
+};
+
+/** Shorter than any loader listens after power comes on, so that a board which a person switches off and on is met. */
+const longestPauseMs = 500;
