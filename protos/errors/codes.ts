@@ -183,6 +183,7 @@ export const errorCodes = {
     409,
   ),
   FLASH_PART_UNKNOWN: row('No such part is known', false, 'INVALID_ARGUMENT', 400),
+  FLASH_REFUSED: row('The boot loader refuses a request', false, 'FAILED_PRECONDITION', 409),
   FLASH_VERIFY_FAILED: row('What was written does not read back', true, 'DATA_LOSS', 500),
   GATEWAY_ALREADY_ENROLLED: row(
     'This folder belongs to an enrolled gateway',
