@@ -8,8 +8,10 @@ export interface DriverPort {
   listen(listener: LineListener): void;
 }
 
-/** After `up` comes `down` or `suspended`, after `suspended` comes `up` or `down`. */
+/** A line begins down. */
 export interface LineListener {
+  /** Whether what arrives is an answer that somebody waits for: it is read at once then, however few bytes it is. */
+  readonly isDialogue?: boolean;
   /** The port is the driver's: its settings are the line's, nobody spoke on it yet. Set `onBytes` before returning. */
   up(port: BytePort): void;
   /** The port is gone; what was written on it since rejects SERIAL_LINE_DOWN. */

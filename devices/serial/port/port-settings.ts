@@ -19,3 +19,9 @@ export const usualSettings: PortSettings = {
 /** As people write it: the path, or `usb 2341:0043`. */
 export const addressText = (address: PortAddress): string =>
   'path' in address ? address.path : `usb ${address.usb}`;
+
+/** How long so many bytes take on the wire. */
+export const wireMs = (
+  bytes: number,
+  { baudRate, dataBits, parity, stopBits }: PortSettings,
+): number => (bytes * (1 + dataBits + (parity === 'none' ? 0 : 1) + stopBits) * 1_000) / baudRate;
