@@ -29,6 +29,7 @@ import { campaigns } from './migrations/0023-campaigns.js';
 import { firmwareImages } from './migrations/0024-firmware-images.js';
 import { awsJobs } from './migrations/0025-aws-jobs.js';
 import { deviceHardware } from './migrations/0026-device-hardware.js';
+import { lineFlashes } from './migrations/0027-line-flashes.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -57,6 +58,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   firmwareImages,
   awsJobs,
   deviceHardware,
+  lineFlashes,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({
