@@ -196,13 +196,16 @@ export class Lifecycles {
     if (isRetired) {
       await withCertificatesOf(site.read, device, async (certificates, asRead) => {
         const revoked = this.#toRevoke(certificates, after.actor);
-        await site.commit([
-          asRead,
-          ...write(),
-          ...revocations.writeOf(revoked),
-          ...removeDeviceRows(device),
-          removeTargetToken(device),
-        ]);
+        await site.commit(
+          [
+            asRead,
+            ...write(),
+            ...revocations.writeOf(revoked),
+            ...removeDeviceRows(device),
+            removeTargetToken(device),
+          ],
+          { isUrgent: true },
+        );
         revocations.take(revoked);
       });
     } else await site.commit(write());
@@ -230,7 +233,7 @@ export class Lifecycles {
         // In the lane of what is known of devices: behind everything that was said of this one.
         journalEntry('state', 'device_removed', { device }, clock.now()),
       ];
-      await devices.forget(device, () => site.commit(write));
+      await devices.forget(device, () => site.commit(write, { isUrgent: true }));
       revocations.take(revoked);
     });
     const error = refusalOf(device, 'retired');

@@ -1,4 +1,5 @@
 /** The site's database as its services use it: whoever waits for what a commit holds (lanes, outbox) is told right after it. */
+import type { CommitOptions } from '@holdfast/provisioning/storage/commit-queue';
 import type { Database } from '@holdfast/provisioning/storage/database';
 import type { Store } from '@holdfast/provisioning/storage/store';
 import { isAppend, type Write } from '@holdfast/provisioning/storage/write';
@@ -8,7 +9,7 @@ export interface SiteStore {
   /** Sees what is committed. */
   readonly read: Database;
   /** Resolves after the commit; rejects as the commit queue does. */
-  commit(write: Write): Promise<void>;
+  commit(write: Write, options?: CommitOptions): Promise<void>;
 }
 
 export interface SiteStoreDeps {
@@ -19,8 +20,8 @@ export interface SiteStoreDeps {
 
 export const siteStore = ({ store, outbox, lanes }: SiteStoreDeps): SiteStore => ({
   read: store.read,
-  async commit(write) {
-    await store.commits.commit(write);
+  async commit(write, options) {
+    await store.commits.commit(write, options);
     const audit = countOf(write, 'journal_audit');
     const state = countOf(write, 'journal_state');
     if (audit > 0) lanes.audit.appended(audit);

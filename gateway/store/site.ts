@@ -1,6 +1,7 @@
 /** Opens what the site keeps: both databases, the lanes of the journal, the outbox; and tells the journal when a file was made anew. */
 import { join } from 'node:path';
 import type { Rebuilt } from '@holdfast/provisioning/storage/damage';
+import { DiskReserve } from '@holdfast/provisioning/storage/disk-reserve';
 import {
   openStore,
   rebuiltReported,
@@ -41,7 +42,12 @@ export const openSite = async (
   { dataDir, telemetryBudgetBytes }: SiteOptions,
 ): Promise<Site> => {
   const path = join(dataDir, 'site.db');
-  const store = await openStore({ path, migrations: siteMigrations, log, onDamage: fail });
+  const reserve = await DiskReserve.open(
+    { log, monotonic: () => clock.monotonic() },
+    { path: join(dataDir, 'reserve') },
+  );
+  const commits = { reserve };
+  const store = await openStore({ path, migrations: siteMigrations, log, onDamage: fail, commits });
   onClose('site store', () => store.close());
   const lanes = {
     audit: await openSealedLane({ store, clock }, 'audit'),
@@ -50,7 +56,7 @@ export const openSite = async (
   const outbox = new Outbox({ store, log });
   const site = siteStore({ store, outbox, lanes });
   const telemetry = await openTelemetry(
-    { clock, log },
+    { clock, log, commits },
     { path: join(dataDir, 'telemetry.db'), budgetBytes: telemetryBudgetBytes },
   );
   onClose('telemetry', () => telemetry.close());

@@ -4,6 +4,7 @@
  * Points are kept as they come. That a point counts once is the reader's to see, by (device, boot, seq) or (device, series, ts): a
  * unique index here would cost about as much as the rows themselves, in bytes and in time, to save the few that QoS 1 sends twice.
  */
+import type { CommitQueueOptions } from '@holdfast/provisioning/storage/commit-queue';
 import {
   openStore,
   rebuiltReported,
@@ -23,6 +24,7 @@ export interface TelemetryDeps {
   readonly log: StoreLog;
   /** What is free on the disk; a test may say something else. */
   readonly space?: DiskSpace;
+  readonly commits?: CommitQueueOptions;
 }
 
 export interface TelemetryOptions extends Budget {
@@ -187,6 +189,7 @@ export const openTelemetry = async (
     migrations: telemetryMigrations,
     log: deps.log,
     now: () => deps.clock.now(),
+    ...(deps.commits && { commits: deps.commits }),
   });
   try {
     const lane = await openSealedLane({ store, clock: deps.clock }, 'telemetry');

@@ -155,7 +155,7 @@ export class Revocations {
 
   async #write(revoked: readonly Revocation[]): Promise<void> {
     if (revoked.length === 0) return;
-    await this.#deps.site.commit(this.writeOf(revoked));
+    await this.#deps.site.commit(this.writeOf(revoked), { isUrgent: true });
     for (const one of revoked) this.#unstored.delete(keyOf(one));
   }
 

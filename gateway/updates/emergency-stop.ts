@@ -75,23 +75,29 @@ export class EmergencyStops {
   async #stop(by: string, reason: string): Promise<void> {
     if (this.#here !== undefined) return;
     const at = this.#deps.now();
-    await this.#deps.site.commit([
-      {
-        sql: 'INSERT OR REPLACE INTO emergency_stop (id, stopped_by, reason, stopped_at) VALUES (1, ?, ?, ?)',
-        params: [by, reason, at],
-      },
-      journalEntry('audit', 'emergency_stop', { by, reason, lifted: false, stopped_at: at }, at),
-    ]);
+    await this.#deps.site.commit(
+      [
+        {
+          sql: 'INSERT OR REPLACE INTO emergency_stop (id, stopped_by, reason, stopped_at) VALUES (1, ?, ?, ?)',
+          params: [by, reason, at],
+        },
+        journalEntry('audit', 'emergency_stop', { by, reason, lifted: false, stopped_at: at }, at),
+      ],
+      { isUrgent: true },
+    );
     this.#here = { at, by, reason };
   }
 
   async #lift(by: string, reason: string): Promise<void> {
     if (this.#here === undefined) return;
     const at = this.#deps.now();
-    await this.#deps.site.commit([
-      { sql: 'DELETE FROM emergency_stop' },
-      journalEntry('audit', 'emergency_stop', { by, reason, lifted: true, stopped_at: at }, at),
-    ]);
+    await this.#deps.site.commit(
+      [
+        { sql: 'DELETE FROM emergency_stop' },
+        journalEntry('audit', 'emergency_stop', { by, reason, lifted: true, stopped_at: at }, at),
+      ],
+      { isUrgent: true },
+    );
     this.#here = undefined;
   }
 }

@@ -23,6 +23,7 @@ import {
 } from './campaign-rows.js';
 import { CampaignRun } from './campaign-run.js';
 import { next } from './execution.js';
+import { isChanging } from './execution-reports.js';
 import {
   correctWrite,
   decisionWrite,
@@ -169,10 +170,14 @@ export class Executions {
       const { state } = decision;
       const isSuccess = state.status === 'succeeded' && before.status !== 'succeeded';
       try {
-        await this.#deps.site.commit([
-          ...decisionWrite(run.campaign, device, before, decision, writeTime),
-          ...(isSuccess ? this.#deps.success.write(run.campaign, device, state) : []),
-        ]);
+        await this.#deps.site.commit(
+          [
+            ...decisionWrite(run.campaign, device, before, decision, writeTime),
+            ...(isSuccess ? this.#deps.success.write(run.campaign, device, state) : []),
+          ],
+          // No device is left in the middle because a disk is full; progress can wait, and others do not begin.
+          { isUrgent: isChanging(before) && state.status !== before.status },
+        );
       } catch (error) {
         if (isHoldfastError(error, 'STORE_CONFLICT')) await this.#reread(run, device);
         throw error;

@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { mkdtemp, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { faultPlan } from '../program/fault-plan.js';
 import { findLost, runWriter } from './commit-queue.killed.js';
+import { DiskReserve } from './disk-reserve.js';
 import { openStore } from './store.js';
 
 t.setTimeout(1_800_000);
@@ -16,6 +18,21 @@ async function folderOf(t: { teardown(work: () => Promise<void>): void }): Promi
   const folder = await mkdtemp(join(tmpdir(), 'faults-'));
   t.teardown(() => rm(folder, { recursive: true }));
   return folder;
+}
+
+const oneTable = [{ version: 1, name: 'a', sql: 'CREATE TABLE a (id INTEGER PRIMARY KEY, body)' }];
+
+/** Undefined where it cannot be made. */
+function smallDisk(t: Test, folder: string): string | undefined {
+  if (process.getuid?.() !== 0) {
+    t.comment('a limited tmpfs needs root');
+    return undefined;
+  }
+  const mount = join(folder, 'disk');
+  mkdirSync(mount);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', mount]);
+  t.teardown(() => void execFileSync('umount', [mount]));
+  return mount;
 }
 
 const strace = (...args: string[]): string[] => ['strace', '-f', '-qq', '-o', '/dev/null', ...args];
@@ -93,21 +110,12 @@ t.test('an fsync that fails fails its writes, and the queue goes on', async (t) 
 t.test(
   'on a full disk writes fail with STORE_FULL, reads go on, and room is used again',
   async (t) => {
-    if (process.getuid?.() !== 0) {
-      t.comment('a limited tmpfs needs root');
-      return;
-    }
-    const mount = join(await folderOf(t), 'disk');
-    await mkdir(mount);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', mount]);
-    t.teardown(() => void execFileSync('umount', [mount]));
+    const mount = smallDisk(t, await folderOf(t));
+    if (mount === undefined) return;
     const path = join(mount, 'a.db');
     const ballast = join(mount, 'ballast');
     await writeFile(ballast, Buffer.alloc(1_000_000));
-    const migrations = [
-      { version: 1, name: 'a', sql: 'CREATE TABLE a (id INTEGER PRIMARY KEY, body)' },
-    ];
-    const store = await openStore({ path, migrations, log: silent });
+    const store = await openStore({ path, migrations: oneTable, log: silent });
     t.teardown(() => store.close());
     const insert = (id: number, bytes: number) =>
       store.commits.commit([
@@ -135,3 +143,50 @@ t.test(
     t.match(await store.read.get('SELECT count(*) n FROM a'), { n: stored.length + 1 });
   },
 );
+
+t.test('on a full disk an urgent write has room, and nothing else takes it', async (t) => {
+  const mount = smallDisk(t, await folderOf(t));
+  if (mount === undefined) return;
+  let now = 0;
+  const reserve = await DiskReserve.open(
+    { log: silent, monotonic: () => now },
+    { path: join(mount, 'reserve'), sizeBytes: 500_000 },
+  );
+  const ballast = join(mount, 'ballast');
+  await writeFile(ballast, Buffer.alloc(1_500_000));
+  const path = join(mount, 'a.db');
+  const store = await openStore({ path, migrations: oneTable, log: silent, commits: { reserve } });
+  t.teardown(() => store.close());
+  const insert = (id: number, bytes: number, isUrgent = false) =>
+    store.commits.commit(
+      [{ sql: 'INSERT INTO a VALUES (?, ?)', params: [id, 'x'.repeat(bytes)] }],
+      { isUrgent },
+    );
+  let id = 0;
+  for (;;) {
+    id += 1;
+    const refused = await insert(id, 5_000).then(
+      () => undefined,
+      (error) => error,
+    );
+    if (refused === undefined) continue;
+    t.equal(refused.code, 'STORE_FULL');
+    break;
+  }
+  await t.rejects(insert(id, 50_000), { code: 'STORE_FULL' }, 'it is full, and the room is kept');
+  for (let urgent = 0; urgent < 20; urgent++) await insert(100_000 + urgent, 5_000, true);
+  await t.rejects(insert(id, 10), { code: 'STORE_FULL' }, 'small as it is');
+  await rm(ballast);
+  now += 10_000;
+  await t.rejects(insert(id, 10), { code: 'STORE_FULL' }, 'it looks whether there is room');
+  // The look goes on beside it; an urgent write waits for nothing.
+  for (;;) {
+    const refused = await insert(id, 10).then(
+      () => undefined,
+      (error) => error,
+    );
+    if (refused === undefined) break;
+    await stat(mount);
+  }
+  t.match(await store.read.get('SELECT count(*) n FROM a'), { n: id + 20 });
+});

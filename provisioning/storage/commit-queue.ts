@@ -3,7 +3,7 @@
  *
  * Durability costs one fsync a commit, so many callers pay for it together. Each write is still stored or refused by itself.
  */
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Database } from './database.js';
 import { type Group, Pending, type PendingTransact, type PendingWrite } from './pending.js';
 import { storeErrorOf } from './store-error.js';
@@ -20,6 +20,19 @@ export interface CommitQueueOptions {
   readonly maxPendingBytes?: number;
   /** How long one `transact` may take, ms, before it is rolled back with DEADLINE_EXCEEDED: everybody's commits wait for it. */
   readonly transactTimeoutMs?: number;
+  /** Room on the disk for urgent writes. */
+  readonly reserve?: Reserve;
+}
+
+/** What the queue uses of `DiskReserve`. */
+export interface Reserve {
+  refusal(): HoldfastError | undefined;
+  spend(): Promise<boolean>;
+}
+
+export interface CommitOptions {
+  /** It may use the room that is kept on the disk: for what must not fail because a disk is full. */
+  readonly isUrgent?: boolean;
 }
 
 /** Failed commits that a group may cost to find out which of its writes can be stored. */
@@ -29,6 +42,7 @@ export class CommitQueue {
   readonly #database: Database;
   readonly #pending: Pending;
   readonly #transactTimeoutMs: number;
+  readonly #reserve: Reserve | undefined;
   #running: Promise<void> | undefined;
   #isClosing = false;
   #damage: HoldfastError | undefined;
@@ -37,6 +51,7 @@ export class CommitQueue {
   constructor(database: Database, options: CommitQueueOptions = {}) {
     this.#database = database;
     this.#transactTimeoutMs = options.transactTimeoutMs ?? 10_000;
+    this.#reserve = options.reserve;
     this.#pending = new Pending({
       maxGroupWrites: options.maxGroupWrites ?? 2_048,
       maxGroupBytes: options.maxGroupBytes ?? 2 * 1024 * 1024,
@@ -49,12 +64,12 @@ export class CommitQueue {
    * STORE_CONSTRAINT, STORE_FULL, STORE_OVERLOADED, STORE_CORRUPT, STORE_UNAVAILABLE (closing, or the disk fails).
    * Writes are stored in the order of the calls.
    */
-  commit(write: Write): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const refusal = this.#refusal() ?? this.#pending.add(write, resolve, reject);
-      if (refusal === undefined) this.#running ??= this.#run();
-      else reject(refusal);
-    });
+  commit(write: Write, { isUrgent = false }: CommitOptions = {}): Promise<void> {
+    const reserve = this.#reserve;
+    if (reserve === undefined) return this.#add(write);
+    if (isUrgent) return this.#addUrgent(write, reserve);
+    const full = reserve.refusal();
+    return full === undefined ? this.#add(write) : Promise.reject(full);
   }
 
   /**
@@ -92,6 +107,24 @@ export class CommitQueue {
   async close(): Promise<void> {
     this.#isClosing = true;
     await this.#running;
+  }
+
+  async #addUrgent(write: Write, reserve: Reserve): Promise<void> {
+    try {
+      await this.#add(write);
+    } catch (error) {
+      const isFull = isHoldfastError(error, 'STORE_FULL');
+      if (!isFull || !(await reserve.spend())) throw error;
+      await this.#add(write);
+    }
+  }
+
+  #add(write: Write): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const refusal = this.#refusal() ?? this.#pending.add(write, resolve, reject);
+      if (refusal === undefined) this.#running ??= this.#run();
+      else reject(refusal);
+    });
   }
 
   #refusal(): HoldfastError | undefined {
