@@ -1,6 +1,6 @@
-import { CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
+import { Campaign, CampaignState } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import t from 'tap';
-import { pausedText, progressOf, stateAtSite } from './campaign-rows.js';
+import { pausedText, progressOf, rowOf, stateAtSite } from './campaign-rows.js';
 
 const none = {
   total: 0n,
@@ -43,4 +43,17 @@ t.test('says at a site who paused a campaign, and when it is through there', asy
     stateAtSite({ ...running, is_settled: true, paused: { by: 'anna', reason: 'odd' } }),
     'paused by anna: odd',
   );
+});
+
+t.test('shows programs words where the wire has numbers', async (t) => {
+  const campaign = Campaign.fromJSON({
+    state: 'CAMPAIGN_STATE_RUNNING',
+    policy: { unprovenCounts: 'UNPROVEN_OUTCOME_FAILURE' },
+    phases: [{ state: 'PHASE_STATE_RUNNING', judgedBy: 'PHASE_JUDGE_FLEET' }],
+  });
+  t.match(rowOf(campaign), {
+    state: 'running',
+    policy: { unprovenCounts: 'failure' },
+    phases: [{ state: 'running', judgedBy: 'fleet' }],
+  });
 });

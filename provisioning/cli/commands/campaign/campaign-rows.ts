@@ -2,6 +2,7 @@
 import {
   type Campaign,
   type CampaignPhase,
+  type CampaignPolicy,
   type CampaignProgress,
   CampaignState,
   campaignStateToJSON,
@@ -9,8 +10,10 @@ import {
   type ExecutionStatus,
   type ExecutionStep,
   executionStatusToJSON,
+  phaseJudgeToJSON,
   phaseStateToJSON,
   type SiteProgress,
+  unprovenOutcomeToJSON,
 } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import { idOf } from '../sites.js';
 
@@ -23,16 +26,29 @@ export const statusOf = (status: ExecutionStatus): string =>
 export const phaseStateOf = (phase: Pick<CampaignPhase, 'state'>): string =>
   phaseStateToJSON(phase.state).replace('PHASE_STATE_', '').toLowerCase();
 
-export type CampaignRow = Omit<Campaign, 'state' | 'phases'> & {
+type InWords<T, K extends keyof T> = Omit<T, K> & { readonly [key in K]: string };
+
+export type CampaignRow = Omit<Campaign, 'state' | 'phases' | 'policy'> & {
   readonly state: string;
   readonly progress_text: string;
-  readonly phases: readonly (Omit<CampaignPhase, 'state'> & { readonly state: string })[];
+  readonly policy: InWords<CampaignPolicy, 'unprovenCounts'> | undefined;
+  readonly phases: readonly InWords<CampaignPhase, 'state' | 'judgedBy'>[];
 };
 
 export const rowOf = (campaign: Campaign): CampaignRow => ({
   ...campaign,
   state: stateOf(campaign),
-  phases: campaign.phases.map((phase) => ({ ...phase, state: phaseStateOf(phase) })),
+  policy: campaign.policy && {
+    ...campaign.policy,
+    unprovenCounts: unprovenOutcomeToJSON(campaign.policy.unprovenCounts)
+      .replace('UNPROVEN_OUTCOME_', '')
+      .toLowerCase(),
+  },
+  phases: campaign.phases.map((phase) => ({
+    ...phase,
+    state: phaseStateOf(phase),
+    judgedBy: phaseJudgeToJSON(phase.judgedBy).replace('PHASE_JUDGE_', '').toLowerCase(),
+  })),
   progress_text: progressOf(campaign),
 });
 
