@@ -7,6 +7,7 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { bytesOfIntelHex } from './intel-hex.js';
 import type { AvrPart, Part } from './part.js';
+import { checkMcubootVersion, readMcubootImage } from './smp/mcuboot-image.js';
 
 export interface FlashImage {
   /** From address 0, gaps as erased flash reads (0xFF), without padding at the end. */
@@ -14,8 +15,19 @@ export interface FlashImage {
 }
 
 /** The boot loader's section, at its smallest, is never part of an image; `Loader.identify` knows how large the one that answers really is. */
-export const prepareImage = (file: Buffer, part: Part): FlashImage =>
-  part.family === 'avr' ? avrImage(file, part) : { bytes: file };
+export const prepareImage = (file: Buffer, part: Part, release?: ReleasedVersion): FlashImage =>
+  part.family === 'avr' ? avrImage(file, part) : mcubootImage(file, release);
+
+/** An image for MCUboot says its version itself: where the release is known, it has to be that. */
+export interface ReleasedVersion {
+  readonly version: string;
+}
+
+const mcubootImage = (file: Buffer, release: ReleasedVersion | undefined): FlashImage => {
+  const image = readMcubootImage(file);
+  if (release !== undefined) checkMcubootVersion(image, release.version);
+  return { bytes: file };
+};
 
 const avrImage = (file: Buffer, part: AvrPart): FlashImage => {
   const room = part.flashBytes - Math.min(...part.bootBytes);
