@@ -4,45 +4,102 @@
  *
  * Errors: GPIO_UNAVAILABLE (no such tool, chip or line, no permission, or somebody else has it), with what the tool says.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
+import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
-import type { GpioLines, InputLine, LineAddress, OutputLine } from './gpio-lines.js';
+import type { GpioLines, LineAddress } from './gpio-lines.js';
+import { gpioUnavailable } from './gpio-unavailable.js';
+import { HeldLine } from './held-line.js';
+import { LastWill } from './last-will.js';
+import {
+  type Command,
+  type FoundLine,
+  infoCommand,
+  parseChips,
+  parseLineNumber,
+  type ToolsVersion,
+} from './tool-commands.js';
+import type { HoldsLine } from './tool-process.js';
+import { WatchedLine } from './watched-line.js';
 
 export interface LibgpiodOptions {
   /** Where the tools lie, for tests; by default wherever PATH says. */
   readonly environment?: NodeJS.ProcessEnv;
+  readonly holdsLine?: HoldsLine;
+  /** How often a quiet input is looked at anew. */
+  readonly lookEveryMs?: number;
 }
 
-/** The first number of the tools' version. */
-export type ToolsVersion = 1 | 2;
+/** The tools of this machine. */
+export interface Tools {
+  readonly version: ToolsVersion;
+  readonly hasSetpriv: boolean;
+}
 
-/** A tool that refuses does so at once; one that runs after this holds its line. */
-const settledMs = 30;
-const killAfterMs = 1_000;
+/** What a line needs of them. */
+export interface ToolsDeps {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly holdsLine: HoldsLine | undefined;
+  readonly will: LastWill;
+  readonly lookEveryMs: number;
+  tools(): Promise<Tools>;
+  /** Errors: GPIO_UNAVAILABLE. */
+  run(command: Command): Promise<string>;
+  find(address: LineAddress): Promise<FoundLine>;
+}
 
-export const libgpiodTools = ({ environment = process.env }: LibgpiodOptions = {}): GpioLines => {
-  let known: Promise<ToolsVersion> | undefined;
-  const version = (): Promise<ToolsVersion> => {
-    known ??= toolsVersion(environment).catch((error: unknown) => {
+const toolTimeoutMs = 5_000;
+const defaultLookEveryMs = 600_000;
+
+export const libgpiodTools = ({
+  environment = process.env,
+  holdsLine,
+  lookEveryMs = defaultLookEveryMs,
+}: LibgpiodOptions = {}): GpioLines => {
+  const run = runner(environment);
+  let known: Promise<Tools> | undefined;
+  const tools = (): Promise<Tools> => {
+    known ??= findTools(environment).catch((error: unknown) => {
       // They may be installed meanwhile.
       known = undefined;
       throw error;
     });
     return known;
   };
-  return {
-    output: (address) => new HeldLine(address, version, environment),
-    watch: (address, onEdge) => new WatchedLine(address, onEdge, version, environment),
+  const deps: ToolsDeps = {
+    environment,
+    holdsLine,
+    will: new LastWill(environment),
+    lookEveryMs,
+    tools,
+    run,
+    find: async (address) => findLine({ run, version: (await tools()).version }, address),
   };
+  return {
+    output: (address, options = {}) => new HeldLine(deps, address, options),
+    watch: (address, handlers, options = {}) => new WatchedLine(deps, address, handlers, options),
+  };
+};
+
+const findTools = async (environment: NodeJS.ProcessEnv): Promise<Tools> => {
+  const version = await toolsVersion(environment);
+  const hasSetpriv = await promisify(execFile)('setpriv', ['--version'], {
+    env: environment,
+    timeout: toolTimeoutMs,
+  }).then(
+    () => true,
+    () => false,
+  );
+  return { version, hasSetpriv };
 };
 
 /** Errors: GPIO_UNAVAILABLE when they are not installed. */
 export const toolsVersion = async (environment = process.env): Promise<ToolsVersion> => {
   try {
-    const run = promisify(execFile);
-    const { stdout } = await run('gpioset', ['--version'], { env: environment, timeout: 5_000 });
+    const { stdout } = await promisify(execFile)('gpioset', ['--version'], {
+      env: environment,
+      timeout: toolTimeoutMs,
+    });
     return /\bv?1\./.test(stdout.split('\n')[0] ?? '') ? 1 : 2;
   } catch (error) {
     throw new HoldfastError('GPIO_UNAVAILABLE', 'the tools of libgpiod are not here', {
@@ -52,159 +109,40 @@ export const toolsVersion = async (environment = process.env): Promise<ToolsVers
   }
 };
 
-const flagsOf = ({ activeLow, bias }: LineAddress): string[] => [
-  ...(activeLow ? ['--active-low'] : []),
-  ...(bias === 'as-is' ? [] : [`--bias=${bias}`]),
-];
+const runner =
+  (environment: NodeJS.ProcessEnv) =>
+  async ([tool, ...words]: Command): Promise<string> => {
+    try {
+      const { stdout } = await promisify(execFile)(tool, words, {
+        env: environment,
+        timeout: toolTimeoutMs,
+      });
+      return stdout;
+    } catch (error) {
+      const { stderr } = error as { readonly stderr?: string };
+      throw gpioUnavailable(stderr?.trim() || `${tool}: ${messageOf(error)}`, error);
+    }
+  };
 
-export const setCommand = (
-  version: ToolsVersion,
+/** The chip by its name and the line by its number, as both generations of the tools take them. */
+const findLine = async (
+  { run, version }: Pick<ToolsDeps, 'run'> & Pick<Tools, 'version'>,
   address: LineAddress,
-  isOn: boolean,
-): readonly [tool: string, ...words: string[]] => {
-  const value = `${address.line}=${isOn ? 1 : 0}`;
-  return version === 1
-    ? ['gpioset', '--mode=signal', ...flagsOf(address), address.chip, value]
-    : ['gpioset', ...flagsOf(address), '--chip', address.chip, value];
+): Promise<FoundLine> => {
+  const chip = /^gpiochip\d+$/.test(address.chip)
+    ? address.chip
+    : await chipOf(await run(['gpiodetect']), address.chip);
+  const { line } = address;
+  if (typeof line === 'number') return { ...address, chip, line };
+  const number = parseLineNumber(await run(infoCommand(version, chip)), line);
+  if (number !== undefined) return { ...address, chip, line: number };
+  throw gpioUnavailable(`no line of ${chip} is called ${line}: it was not found`);
 };
 
-export const watchCommand = (
-  version: ToolsVersion,
-  address: LineAddress,
-): readonly [tool: string, ...words: string[]] =>
-  version === 1
-    ? [
-        ...(['gpiomon', '--line-buffered', '--format=%e'] as const),
-        ...flagsOf(address),
-        address.chip,
-        String(address.line),
-      ]
-    : [
-        // Into a pipe it would keep what it says until it is much.
-        ...(['stdbuf', '-oL', 'gpiomon', '--format=%e'] as const),
-        ...flagsOf(address),
-        '--chip',
-        address.chip,
-        String(address.line),
-      ];
-
-type Version = () => Promise<ToolsVersion>;
-
-class HeldLine implements OutputLine {
-  readonly #address: LineAddress;
-  readonly #version: Version;
-  readonly #environment: NodeJS.ProcessEnv;
-  #tool: Tool | undefined;
-  #isOn: boolean | undefined;
-  #turn: Promise<void> = Promise.resolve();
-  #isClosed = false;
-
-  constructor(address: LineAddress, version: Version, environment: NodeJS.ProcessEnv) {
-    this.#address = address;
-    this.#version = version;
-    this.#environment = environment;
-  }
-
-  set(isOn: boolean): Promise<void> {
-    return this.#inTurn(async () => {
-      if (this.#isClosed || (this.#isOn === isOn && this.#tool?.isRunning)) return;
-      const version = await this.#version();
-      // Two may not hold one line.
-      await this.#tool?.end();
-      this.#tool = new Tool(setCommand(version, this.#address, isOn), this.#environment);
-      this.#isOn = isOn;
-      await this.#tool.settled();
-    });
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    await this.#inTurn(async () => this.#tool?.end());
-  }
-
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const turn = this.#turn.then(work);
-    this.#turn = turn.catch(() => undefined);
-    return turn;
-  }
-}
-
-class WatchedLine implements InputLine {
-  readonly failed: Promise<never>;
-  #tool: Tool | undefined;
-  #isClosed = false;
-
-  constructor(
-    address: LineAddress,
-    onEdge: (isOn: boolean) => void,
-    version: Version,
-    environment: NodeJS.ProcessEnv,
-  ) {
-    this.failed = (async () => {
-      const command = watchCommand(await version(), address);
-      if (this.#isClosed) return new Promise<never>(() => undefined);
-      this.#tool = new Tool(command, environment, (line) => onEdge(line.trim() === '1'));
-      const error = await this.#tool.ended;
-      if (this.#isClosed) return new Promise<never>(() => undefined);
-      throw error;
-    })();
-    // Whoever waits hears of it.
-    this.failed.catch(() => undefined);
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    await this.#tool?.end();
-  }
-}
-
-/** One process of a tool, which holds a line as long as it runs. */
-class Tool {
-  readonly #child: ChildProcess;
-  /** Resolves with why, when it is over. */
-  readonly ended: Promise<HoldfastError>;
-  isRunning = true;
-
-  constructor(
-    [tool, ...words]: readonly [string, ...string[]],
-    env: NodeJS.ProcessEnv,
-    onLine?: (line: string) => void,
-  ) {
-    this.#child = spawn(tool, words, { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let said = '';
-    this.#child.stderr?.on('data', (chunk: Buffer) => {
-      said = `${said}${chunk.toString()}`.slice(-1_000);
-    });
-    if (this.#child.stdout !== null) {
-      const lines = createInterface({ input: this.#child.stdout });
-      lines.on('line', (line) => onLine?.(line));
-    }
-    this.ended = new Promise((resolve) => {
-      const end = (reason: string): void => {
-        this.isRunning = false;
-        resolve(new HoldfastError('GPIO_UNAVAILABLE', `${tool}: ${reason.trim() || 'it ended'}`));
-      };
-      this.#child.once('error', (error) => end(messageOf(error)));
-      this.#child.once('close', () => end(said));
-    });
-  }
-
-  /** Resolves when it holds its line. */
-  async settled(): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const holds = new Promise<undefined>((resolve) => {
-      timer = setTimeout(() => resolve(undefined), settledMs);
-    });
-    const error = await Promise.race([holds, this.ended]);
-    clearTimeout(timer);
-    if (error !== undefined) throw error;
-  }
-
-  async end(): Promise<void> {
-    if (!this.isRunning) return;
-    this.#child.kill('SIGTERM');
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), killAfterMs);
-    await this.ended;
-    clearTimeout(timer);
-  }
-}
+const chipOf = (detected: string, label: string): string => {
+  const chips = parseChips(detected);
+  const found = chips.find((chip) => chip.label === label);
+  if (found !== undefined) return found.name;
+  const known = chips.map(({ name, label: its }) => `${name} [${its}]`).join(', ');
+  throw gpioUnavailable(`no chip ${label} was found: there are ${known || 'none'}`);
+};

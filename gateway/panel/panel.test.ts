@@ -38,9 +38,10 @@ const begin = (t: Test, lines: readonly PanelLine[]) => {
         isGiven = true;
       },
     }),
-    watch: (_, onEdge) => {
-      press = onEdge;
-      return { failed: new Promise<never>(() => undefined), close: async () => undefined };
+    watch: (_, { edges }) => {
+      press = (isOn) => edges([{ isOn, agoMs: 0 }]);
+      const failed = new Promise<never>(() => undefined);
+      return { ready: Promise.resolve(), failed, overruns: 0, close: async () => undefined };
     },
   };
   const panel = new Panel(

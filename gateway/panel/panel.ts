@@ -2,8 +2,8 @@
  * What stands on the front of a gateway: lights that say how it is, and buttons that have it begin anew. A line that cannot be had is told
  * and tried again; nothing else of the gateway waits for it.
  */
-import type { GpioLines, LineAddress } from '@holdfast/devices/gpio/gpio-lines';
-import { libgpiodTools } from '@holdfast/devices/gpio/libgpiod-tools';
+import type { Edge, GpioLines, LineAddress } from '@holdfast/devices/gpio/gpio-lines';
+import { openGpio } from '@holdfast/devices/gpio/open-gpio';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { type Wait, wait as waitFor } from '@holdfast/provisioning/time/wait';
@@ -46,7 +46,7 @@ export interface OpenPanelDeps extends Pick<PanelDeps, 'state' | 'log'> {
 
 /** Opens nothing yet. CONFIGURATION_INVALID when two names have one line. */
 export const openPanel = (
-  { clock, gpio = libgpiodTools(), beginAnew, ...deps }: OpenPanelDeps,
+  { clock, gpio = openGpio(), beginAnew, ...deps }: OpenPanelDeps,
   { lines }: { readonly lines: readonly PanelLine[] },
 ): Panel => {
   const taken = new Set<string>();
@@ -135,21 +135,21 @@ export class Panel {
   async #watch(line: PanelLine): Promise<void> {
     const { gpio, monotonic, restart, log } = this.#deps;
     let button: ButtonState = null;
-    const input = gpio.watch(line, (isDown) => {
-      const decided = nextButton(button, isDown, monotonic());
+    const look = ({ isOn, agoMs }: Edge): void => {
+      const decided = nextButton(button, isOn, monotonic() - agoMs);
       button = decided.state;
       if (!decided.isHeld) return;
       log.info({ button: line.name }, 'a button was held: the gateway begins anew');
       restart(line.name);
-    });
+    };
+    const input = gpio.watch(line, { edges: (edges) => edges.forEach(look) });
     const { signal } = this.#closing;
     const closed = new Promise<void>((resolve) => {
       signal.addEventListener('abort', () => resolve(), { once: true });
     });
     try {
-      // A tool that runs this long has its line.
-      const settled = this.#wait(lookEveryMs, signal).then(() => this.#works(line));
-      await Promise.race([closed, input.failed, settled.catch(() => undefined)]);
+      await Promise.race([closed, input.failed, input.ready]);
+      if (!signal.aborted) this.#works(line);
       await Promise.race([closed, input.failed]);
     } finally {
       await input.close();
