@@ -39,6 +39,14 @@ export const deviceConfiguration = configuration({
       default: 'slots',
       description: 'What installs; firmware that is made for another is refused.',
     }),
+    askAgainS: integer({
+      default: 60,
+      min: 1,
+      max: 3_600,
+      unit: 's',
+      description:
+        'After which it asks again when the gateway did not let it install yet: a window is closed, or others are missing.',
+    }),
     restartCommand: command(
       'Restarts the machine; empty: nothing that is installed needs it (script alone).',
       'systemctl reboot',

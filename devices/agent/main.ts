@@ -88,6 +88,7 @@ const run: Command = async (context) => {
       dataDir,
       signal,
       healthIntervalS: configuration.health.intervalS,
+      askAgainMs: configuration.update.askAgainS * 1_000,
       update: configuration.update,
       jobHandlers: configuration.jobs.handlers,
       ...(hardware !== undefined && { hardware }),
