@@ -139,3 +139,68 @@ t.test('goes on measuring when the spool cannot be written or removed', async (t
   await queue.close();
   t.same(seqs, [0, 1]);
 });
+
+const onDisk = async (path: string): Promise<number> =>
+  (await readFile(path, 'utf8').catch(() => '')).split('\n').length - 1;
+
+t.test('keeps a point on disk while the gateway is away, before it is promised', async (t) => {
+  const { open, path } = await setUp(t, async () => undefined);
+  const queue = await open();
+  await queue.keep([point(1), point(2)]);
+  t.equal(await onDisk(path), 2);
+  // Sent again by a device that saw no acknowledgement: the same points.
+  await queue.keep([point(2), point(3)]);
+  t.equal(await onDisk(path), 3);
+  t.equal(queue.size, 3);
+  await queue.close();
+});
+
+t.test('promises what the gateway acknowledged, and writes what it leaves waiting', async (t) => {
+  let acknowledge: () => void = () => undefined;
+  let isSlow = false;
+  const { open, path } = await setUp(t, async () => {
+    if (!isSlow) return;
+    await new Promise<void>((resolve) => {
+      acknowledge = resolve;
+    });
+  });
+  const queue = await open();
+  queue.connected();
+  await queue.keep([point(1)]);
+  t.equal(await onDisk(path), 0);
+  isSlow = true;
+  await queue.keep([point(2)]);
+  t.equal(await onDisk(path), 1);
+  acknowledge();
+  await queue.close();
+  t.equal(queue.size, 0);
+});
+
+t.test('promises nothing while the disk takes nothing', async (t) => {
+  let noticed: () => void = () => undefined;
+  const warned = new Promise<void>((resolve) => {
+    noticed = resolve;
+  });
+  const directory = await makeDirectory();
+  t.teardown(directory.remove);
+  const path = join(directory.path, 'telemetry.jsonl');
+  const queue = new TelemetryQueue(
+    { log: { ...log, warn: () => noticed() }, send: async () => undefined },
+    { path },
+  );
+  await queue.open();
+  await mkdir(path);
+  let isKept = false;
+  const kept = queue.keep([point(1)]).then(() => {
+    isKept = true;
+  });
+  await warned;
+  t.notOk(isKept);
+  await rm(path, { recursive: true });
+  // The device sends it again.
+  await queue.keep([point(1)]);
+  await kept;
+  t.equal(await onDisk(path), 1);
+  t.equal(queue.size, 1);
+  await queue.close();
+});

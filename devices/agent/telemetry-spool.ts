@@ -3,10 +3,12 @@
  * before it holds more than `maxLines`. Never rejects: a disk that takes nothing costs what a power cut then takes, and no measurement.
  */
 import { open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonValue } from '@holdfast/protos/mqtt/json-payload';
 import * as v from 'valibot';
 import type { Log } from './log.js';
+import { syncPath } from './update/sync-tree.js';
 
 export interface QueuedPoint {
   readonly series: string;
@@ -49,34 +51,41 @@ export class TelemetrySpool {
     return points;
   }
 
-  /** Resolves when the new points, the last of all that wait, survive a power cut. */
-  async add(added: readonly QueuedPoint[], waiting: readonly QueuedPoint[]): Promise<void> {
+  /** Whether the new points, the last of all that wait, survive a power cut from then on. */
+  async add(added: readonly QueuedPoint[], waiting: readonly QueuedPoint[]): Promise<boolean> {
     const isFull = this.#lines + added.length > this.#maxLines;
     if (isFull || this.#isTorn) return this.replace(waiting);
+    const isNew = this.isEmpty;
     this.#lines += added.length;
-    await this.#attempt(() => write(this.#path, 'a', added));
+    return this.#attempt(async () => {
+      await write(this.#path, 'a', added);
+      if (isNew) await syncPath(dirname(this.#path));
+    });
   }
 
-  /** Makes it hold these points and no others. */
-  async replace(waiting: readonly QueuedPoint[]): Promise<void> {
+  /** Makes it hold these points and no others; whether it does. */
+  async replace(waiting: readonly QueuedPoint[]): Promise<boolean> {
     this.#lines = waiting.length;
-    await this.#attempt(async () => {
+    return this.#attempt(async () => {
       if (waiting.length === 0) {
         await rm(this.#path, { force: true });
         return;
       }
       await write(`${this.#path}.new`, 'w', waiting);
       await rename(`${this.#path}.new`, this.#path);
+      await syncPath(dirname(this.#path));
     });
   }
 
-  async #attempt(work: () => Promise<void>): Promise<void> {
+  async #attempt(work: () => Promise<void>): Promise<boolean> {
     try {
       await work();
       this.#isTorn = false;
+      return true;
     } catch (error) {
       this.#isTorn = true;
       this.#log.warn({ error: messageOf(error) }, 'telemetry not spooled');
+      return false;
     }
   }
 }
