@@ -23,6 +23,8 @@ interface Asked {
 
 /** After a turn of a unit that is silent others have the bus for so many times as long. */
 const silentPart = 4;
+/** When the line comes up, all are to be found soon. */
+const unknownPart = 1;
 const mostAsked = 16;
 
 export class ModbusBus {
@@ -105,12 +107,13 @@ export class ModbusBus {
     // One that was idle has saved nothing up.
     unit.spentMs = Math.max(unit.spentMs, this.#servedMs);
     this.#servedMs = unit.spentMs;
+    const part = unit.isUnknown ? unknownPart : silentPart;
     try {
       await unit.turn((request) => client.ask(request, this.#timeoutMs));
     } finally {
       const now = this.#timers.now();
       unit.spentMs += now - from;
-      if (unit.isAiling) this.#silentNotBefore = now + silentPart * (now - from);
+      if (unit.isAiling) this.#silentNotBefore = now + part * (now - from);
     }
   }
 

@@ -80,6 +80,7 @@ export class ModbusUnit {
   #ask: AskUnit = async () => ({ type: 'none', isGarbled: false });
   #failures = 0;
   #attempts = 0;
+  #asked = 0;
   #retryAt = 0;
   #refusedUntil = 0;
   #answers = 0;
@@ -107,9 +108,14 @@ export class ModbusUnit {
     return this.#presence === 'online';
   }
 
-  /** It did not answer the last time: then it has its turns from what the bus has left for such. */
+  /** It did not answer the last time, or nobody knows yet: then it has its turns from what the bus has left for such. */
   get isAiling(): boolean {
-    return this.#failures > 0;
+    return this.#failures > 0 || this.isUnknown;
+  }
+
+  /** It was not asked since the line is there. */
+  get isUnknown(): boolean {
+    return this.#asked === 0;
   }
 
   get counts(): UnitCounts {
@@ -133,6 +139,7 @@ export class ModbusUnit {
   begin(): void {
     this.#retryAt = 0;
     this.#attempts = 0;
+    this.#asked = 0;
     this.#failures = 0;
     this.#refusedUntil = 0;
   }
@@ -140,6 +147,7 @@ export class ModbusUnit {
   /** Asks for one thing, through `ask`. */
   async turn(ask: AskUnit): Promise<void> {
     this.#ask = ask;
+    this.#asked += 1;
     if (await this.#settle()) return;
     const [wanted] = this.#wanted;
     if (wanted !== undefined && this.isOnline) await this.#write(...wanted);

@@ -72,8 +72,14 @@ export class VirtualWire implements BytePort {
     void this.#listener?.(bytes);
   }
 
-  async drain(): Promise<void> {}
-  async change(): Promise<void> {}
+  /** It left with the call. */
+  async drain(): Promise<void> {
+    await undefined;
+  }
+
+  async change(): Promise<void> {
+    await undefined;
+  }
 
   async setModemLines(): Promise<boolean> {
     return false;
