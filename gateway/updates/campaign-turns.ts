@@ -17,6 +17,8 @@ import type { Closed, SiteWindows } from './site-windows.js';
 
 export interface CampaignTurnsDeps {
   readonly devices: { get(device: string): Device | undefined };
+  /** One that is not connected, and can be changed all the same: a microcontroller that its gateway flashes need not say a word. */
+  readonly isReachable?: ((device: string) => boolean) | undefined;
   readonly firmware: { isHeld(sha256: string): boolean };
   readonly verdicts: Pick<FirmwareVerdicts, 'refusal' | 'refusalFor'>;
   readonly windows?: Pick<SiteWindows, 'closed'>;
@@ -146,6 +148,13 @@ export class CampaignTurns {
     return { done: this.#take(run, device, true).done };
   }
 
+  /** Why this device may not be given what its execution installs, by what is trusted now. */
+  refusalOf(run: CampaignRun, device: string, execution: Execution): FirmwareRefusal | undefined {
+    const image = imageOf(run.campaign, execution);
+    const ofAll = image && this.#deps.verdicts.refusal(image);
+    return ofAll ?? this.#refusal(run, device, execution);
+  }
+
   /** Whether a device counts as missing for what is under way on it. */
   isBusy(device: string): boolean {
     return this.#deps.executions.runsOf(device).some(({ campaign, live }) => {
@@ -200,7 +209,7 @@ export class CampaignTurns {
     if (known === undefined) {
       return { code: 'gone', reason: 'waits until it is known again', isOfDevice: true };
     }
-    if (!isOnline(known)) {
+    if (!this.#isThere(known)) {
       return { code: 'offline', reason: 'waits until it is connected', isOfDevice: true };
     }
     if (execution.notBefore > time()) {
@@ -248,9 +257,13 @@ export class CampaignTurns {
     return [...run.places].filter((device) => {
       const known = devices.get(device);
       return (
-        run.live.get(device)?.status === 'offered' && (known === undefined || !isOnline(known))
+        run.live.get(device)?.status === 'offered' && (known === undefined || !this.#isThere(known))
       );
     });
+  }
+
+  #isThere(known: Device): boolean {
+    return isOnline(known) || this.#deps.isReachable?.(known.device) === true;
   }
 }
 

@@ -50,6 +50,8 @@ export interface ExecutionReport {
   readonly stepTimeoutMs?: number;
   /** Refused unless `execution.version` is this. */
   readonly expectedVersion?: number;
+  /** An attempt before this one left the device half changed: no window is asked for making it whole. */
+  readonly isBegun?: boolean;
 }
 
 export type ReportRefusal =

@@ -21,7 +21,7 @@ export const reportExecution = async (
   job: string,
   report: ExecutionReport,
 ): Promise<ReportAnswer> => {
-  const { expectedVersion, ...said } = report;
+  const { expectedVersion, isBegun = false, ...said } = report;
   const known = { isStale: false, isClosed: false, done: (): void => undefined };
   const decision = await executions
     .decide(job, device, (state) => {
@@ -31,7 +31,7 @@ export const reportExecution = async (
       }
       const event: ExecutionEvent = { type: 'reported', ...said };
       const run = executions.run(job);
-      const asks = asksFirst.includes(said.door) && isChange(said.status);
+      const asks = asksFirst.includes(said.door) && isChange(said.status) && !isBegun;
       if (!asks || run === undefined || run.campaign.body.document !== null) return event;
       if (!isUnderWay(state.status) || isChanging(state)) return event;
       const turn = turns.mayChange(run, device, state);

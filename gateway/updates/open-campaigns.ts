@@ -22,6 +22,8 @@ export interface CampaignsDeps extends Omit<CampaignPassDeps, 'time'> {
   readonly windows?: Pick<SiteWindows, 'closed'>;
   readonly clock: Clock;
   readonly verdicts: FirmwareVerdicts;
+  /** Devices that can be changed without being connected; without it there are none. */
+  readonly isReachable?: (device: string) => boolean;
 }
 
 export interface Campaigns {
@@ -80,7 +82,7 @@ export const openCampaigns = async (
   const turns = new CampaignTurns({
     ...{ devices, firmware, availability, stops, executions, time },
     ...(windows && { windows }),
-    ...{ verdicts, marks },
+    ...{ verdicts, marks, isReachable: deps.isReachable },
   });
   pass = new CampaignPass(
     { ...deps, time },

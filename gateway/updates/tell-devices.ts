@@ -16,6 +16,8 @@ export interface TellDevicesDeps {
   readonly publish: (message: OutboundMessage) => Promise<void>;
   /** Offers an update over a serial line; without it devices on lines wait. */
   readonly offerOnLine?: (device: string, job: JobExecutionPayload) => Promise<void>;
+  /** Tells of any change who flashes this device in its place; false where nobody does. */
+  readonly toldOnLine?: (device: string) => boolean;
   readonly isFenced: () => boolean;
 }
 
@@ -47,6 +49,7 @@ export class TellDevices {
     // It asks by itself.
     if (door === 'ddi') return;
     if (isWired(door)) {
+      if (this.#deps.toldOnLine?.(device) === true) return;
       if (status !== 'offered') return;
       await this.#deps.offerOnLine?.(device, jobOf(campaign, execution, this.#deps.deltasOf));
     } else {

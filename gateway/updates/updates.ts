@@ -36,7 +36,7 @@ import { reportExecution } from './execution-intake.js';
 import { notifyKind } from './execution-rows.js';
 import type { Execution, ExecutionEvent, ReportedStatus } from './execution-state.js';
 import type { Executions } from './executions.js';
-import type { FirmwareVerdicts } from './firmware-releases.js';
+import type { FirmwareRefusal, FirmwareVerdicts } from './firmware-releases.js';
 import { olderStatus } from './older-status.js';
 import { type Campaigns, openCampaigns } from './open-campaigns.js';
 import { PassTimer } from './pass-timer.js';
@@ -64,6 +64,10 @@ export interface UpdatesDeps {
   readonly publish: (message: OutboundMessage) => Promise<void>;
   /** Offers an update over a serial line; without it devices on lines wait. */
   readonly offerOnLine?: (device: string, job: JobExecutionPayload) => Promise<void>;
+  /** Tells of any change who flashes this device in its place; false where nobody does. */
+  readonly toldOnLine?: (device: string) => boolean;
+  /** Devices that can be changed without being connected; without it there are none. */
+  readonly isReachable?: (device: string) => boolean;
   readonly isFenced: () => boolean;
   readonly verdicts: FirmwareVerdicts;
   /** When the control plane was last known to have nothing newer, epoch ms; without it every plan counts as new. */
@@ -241,6 +245,32 @@ export class Updates implements DeviceExecutions {
   windowWait(device: string): Closed | undefined {
     const known = this.#deps.devices.get(device);
     return known && this.#parts.turns.windowWait(known);
+  }
+
+  /**
+   * For who changes a device in its place: whether that may begin now. What it is given it holds until `done`. Undefined: there is nothing
+   * to begin.
+   */
+  mayBegin(
+    device: string,
+    job: string,
+  ): { readonly closed: Closed } | { readonly done: () => void } | undefined {
+    const run = this.#executions.run(job);
+    const execution = run?.live.get(device);
+    return run && execution && this.#parts.turns.mayChange(run, device, execution);
+  }
+
+  /** Why a device may not be given what is under way for it, by what is trusted now; undefined when it may. */
+  refusalOf(device: string, job: string): FirmwareRefusal | undefined {
+    const run = this.#executions.run(job);
+    const execution = run?.live.get(device);
+    return run && execution && this.#parts.turns.refusalOf(run, device, execution);
+  }
+
+  /** A device can be reached from now on, or no longer, whatever it says itself. */
+  reachabilityChanged(device: string): void {
+    this.#opened?.pass.deviceChanged(device);
+    this.#passes.soon();
   }
 
   /** Whether a device may load this image, or delta, now: while all updates are stopped only what has begun to change it goes on. */
