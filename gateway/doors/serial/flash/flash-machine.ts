@@ -21,9 +21,13 @@ export const next = (state: FlashState, event: FlashEvent): FlashState => {
     case 'offered':
       return offered(state, event);
     case 'checked':
-      return state.flash.phase === 'checking' ? to(state, { ...state.flash, phase: 'waiting' }) : state;
+      return state.flash.phase === 'checking'
+        ? to(state, { ...state.flash, phase: 'waiting' })
+        : state;
     case 'refused':
-      return state.flash.phase === 'checking' ? settle(state, state.flash, 'failed', event.error) : state;
+      return state.flash.phase === 'checking'
+        ? settle(state, state.flash, 'failed', event.error)
+        : state;
     case 'began':
       return began(state, event.former);
     case 'written':
@@ -143,7 +147,8 @@ const hello = (state: FlashState, version: string): FlashState => {
         const error = `it was flashed with ${flash.image.version} and verified, but says it runs ${version}`;
         return settle({ ...state, running: null }, { run: flash.run }, 'failed', error);
       }
-      if (flash.run?.kind === 'job') return flash.isUp ? state : to(state, { ...flash, isUp: true });
+      if (flash.run?.kind === 'job')
+        return flash.isUp ? state : to(state, { ...flash, isUp: true });
       return { flash: { phase: 'idle' }, running: flash.image };
     case 'restoring':
       // It only took its time: nothing of it was written over, or it could not speak.
