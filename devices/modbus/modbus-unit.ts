@@ -100,7 +100,7 @@ export class ModbusUnit {
     this.#isNumbered = isNumbered;
     this.#registers = new Map(map.registers.map((register) => [register.name, register]));
     this.#polling = new UnitPolling(planBlocks(map));
-    this.#late = new LateReplies({ forgetAfterMs: Math.max(4 * timeoutMs, 2_000) });
+    this.#late = new LateReplies({ forgetAfterMs: Math.max(10 * timeoutMs, 10_000) });
     this.#writes = new RegisterWrites((request) => this.#send({ ...request, unit }));
   }
 
