@@ -22,6 +22,9 @@ t.test('the published schema of a site file is that of the configuration', async
   });
   t.match(properties.telemetry.properties.budgetBytes, { description: /\(bytes\)$/ });
   t.equal(properties.listen.additionalProperties, false);
-  t.match(properties.serial.properties.lines.items, { required: ['device', 'path'] });
+  t.match(properties.serial.properties.lines.items.properties, {
+    baudRate: { type: 'integer', minimum: 50 },
+    flash: { required: ['protocol', 'part', 'reset'] },
+  });
   t.notMatch(published, /"setting"/);
 });

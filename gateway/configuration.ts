@@ -1,6 +1,6 @@
 /** The settings of a gateway. */
 import { biases } from '@holdfast/devices/gpio/gpio-lines';
-import { defaultSerialDriver, serialDriverNames } from '@holdfast/devices/serial/serial-drivers';
+import { serialDriverNames } from '@holdfast/devices/serial/serial-drivers';
 import { passwordHash, role, userName } from '@holdfast/protos/local/people';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import { shadowBytes } from '@holdfast/protos/semantics/shadow-document';
@@ -20,6 +20,7 @@ import {
 } from '@holdfast/provisioning/program/settings';
 import { isTimeZone, longestMinutes, whyNoStart } from '@holdfast/provisioning/time/opening-times';
 import * as v from 'valibot';
+import { serialLine } from './doors/serial/serial-configuration.js';
 import { panelRoles } from './panel/panel.js';
 import { usualUses, windowUses } from './updates/site-windows.js';
 
@@ -27,19 +28,6 @@ const deviceId = v.pipe(
   v.string(),
   v.check(isDeviceId, 'must be a device id: 1 to 64 of [A-Za-z0-9_-]'),
 );
-
-const serialLine = v.strictObject({
-  /** Id of the device on this line; the gateway vouches for it by the line. */
-  device: deviceId,
-  /** As `/dev/ttyUSB0`. */
-  path: v.pipe(v.string(), v.minLength(1)),
-  baudRate: v.optional(v.pipe(v.number(), v.integer(), v.minValue(50)), 115_200),
-  /** What is spoken on it. */
-  driver: v.optional(
-    v.picklist(serialDriverNames, `must be one of ${serialDriverNames.join(', ')}`),
-    defaultSerialDriver,
-  ),
-});
 
 const gpioLine = v.strictObject({
   /** What it is for, in the installer's words: `door contact`. */
@@ -170,7 +158,7 @@ export const gatewayConfiguration = configuration({
   }),
   serial: section('Devices on serial lines.', {
     lines: list(serialLine, {
-      description: `device, path, baudRate (115200) and driver (${serialDriverNames.join(', ')}) of each line`,
+      description: `device, path or usb (the USB id, as \`2341:0043:SERIAL\`), baudRate (115200), dataBits (8), parity (none), stopBits (1), driver (${serialDriverNames.join(', ')}, or the file of one as \`./drivers/scale.js\`), its options, and flash (how the gateway flashes the device) of each line. Where several devices share a line: devices (device, settings) and name`,
     }),
   }),
   gpio: section('GPIO lines of this machine that the gateway is given (needs the package gpiod).', {

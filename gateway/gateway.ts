@@ -22,6 +22,7 @@ import { reportedFirmware } from './devices/reported-firmware.js';
 import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { openMqttDoors } from './doors/open-mqtt-doors.js';
 import { SerialDoor } from './doors/serial/serial-door.js';
+import { SerialLines } from './doors/serial/serial-lines.js';
 import { openFirmware } from './firmware/open-firmware.js';
 import { openFirmwareUrls } from './firmware/signed-url.js';
 import { siteStatus } from './health/site-status.js';
@@ -208,8 +209,10 @@ export const openGateway = async (
     deltasOf: (sha256) => firmware.deltasOf(sha256),
     isSpoken: (device) => devices.get(device)?.door === 'aws',
   });
+  const serialLines = new SerialLines({ now: () => clock.now(), log });
   const serial = new SerialDoor(
     {
+      lines: serialLines,
       dispatch,
       shadows,
       firmware,
@@ -286,7 +289,7 @@ export const openGateway = async (
         isLinkUp: link.status().connected,
         faults: faultsOf({
           isFenced: fence.isFenced(),
-          lines: serial.lines(),
+          lines: serialLines.list(),
           certificates: gatewayRenewal.states(),
           firmwareProblem: firmware.problem,
         }),
@@ -300,7 +303,7 @@ export const openGateway = async (
       ...{ devices, telemetry, shadows, firmware, images, urls, updates, commands, ports },
       status: () =>
         siteStatus({
-          ...{ version, record, clock, link, devices, firmware, serial, telemetry, trust },
+          ...{ version, record, clock, link, devices, firmware, serialLines, telemetry, trust },
           ...{ windows, panel, updates },
           certificates: gatewayRenewal,
         }),
@@ -330,7 +333,7 @@ export const openGateway = async (
   onClose('retention', () => retention.close());
   return {
     ports: { ...ports, ...broker.ports },
-    health: () => ({ isLinkUp: link.status().connected, lines: serial.lines() }),
+    health: () => ({ isLinkUp: link.status().connected, lines: serialLines.list() }),
     journal: (kind, body) => site.commit([journalEntry('audit', kind, body, clock.now())]),
   };
 };

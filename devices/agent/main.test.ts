@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { runChild, startChild } from '@holdfast/provisioning/program/children';
 import { configurationReference } from '@holdfast/provisioning/program/reference';
 import t, { type Test } from 'tap';
-import { SerialDevice } from '../serial/serial-device.js';
+import { driveLine } from '../serial/driven-line.js';
+import { jsonLines } from '../serial/json-lines/json-lines.js';
 import { deviceConfiguration } from './configuration.js';
 import { TestGateway } from './test-gateway.js';
 import { inspectArchive } from './update/archive.js';
@@ -81,25 +82,25 @@ t.test('is a serial device at the end of a line of its own making', async (t) =>
   });
   t.teardown(() => child.stop());
   await new Promise<void>((resolve) => {
-    const device = new SerialDevice(
-      {
-        line: () => undefined,
-        online: async () => undefined,
-        welcomed: () => undefined,
-        offline: async () => undefined,
-        telemetry: async () => resolve(),
-        reported: async () => undefined,
-        response: async () => undefined,
-        jobStatus: async () => undefined,
-        image: async () => Buffer.alloc(0),
-        failed: () => undefined,
-        desired: async () => ({ state: {}, version: 0 }),
-        time: () => ({ ts: 0, trusted: false }),
-      },
-      { path: link, deviceId: 'pump-1', retryDelayMs: () => 20 },
+    const handlers = {
+      online: async () => undefined,
+      welcomed: () => undefined,
+      offline: async () => undefined,
+      telemetry: async () => resolve(),
+      reported: async () => undefined,
+      response: async () => undefined,
+      jobStatus: async () => undefined,
+      image: async () => Buffer.alloc(0),
+      failed: () => undefined,
+      desired: async () => ({ state: {}, version: 0 }),
+      time: () => ({ ts: 0, trusted: false }),
+    };
+    const driven = driveLine(
+      { driver: jsonLines, devices: [{ id: 'pump-1', handlers, settings: undefined }] },
+      { name: 'pump-1', address: { path: link }, retryDelayMs: () => 20 },
     );
-    t.teardown(() => device.close());
-    device.open();
+    t.teardown(() => driven.close());
+    driven.open();
   });
   t.match(await child.stop(), { code: 0 });
 });

@@ -1,12 +1,14 @@
 /**
- * What every driver of a serial line is to the gateway: one line with one device, told as the same few events whatever is spoken on it,
- * and the few things that there are to tell the device. A driver knows its protocol and nothing else.
+ * What every driver of a serial line is to the gateway: the devices of one line, told as the same few events whatever is spoken on it, and
+ * the few things that there are to tell a device. A driver knows its protocol and nothing else: the line is opened, found again, counted
+ * and lent to others without it.
  *
- * `serial-driver-contract.ts` is what each must do; `serial-drivers.ts` knows them by name.
+ * `serial-driver-contract.ts` is what each must do; `serial-drivers.ts` knows them by name; `DRIVERS.md` is how a site brings its own.
  */
 import type { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import type { TelemetryPoint } from '@holdfast/protos/mqtt/telemetry-payload';
+import type * as v from 'valibot';
 import type {
   DownFrame,
   FetchFrame,
@@ -15,26 +17,40 @@ import type {
   JobStatusFrame,
   ResponseFrame,
 } from './frames.js';
-import type { FramingCounts } from './line-framer.js';
-import type { SerialLineOptions } from './serial-line.js';
+import type { DriverPort } from './port/driver-port.js';
 
-export interface SerialDriver {
+export interface SerialDriver<Options = unknown> {
   /** As the configuration names it. */
   readonly name: string;
-  /** Opens nothing yet. */
-  readonly line: (handlers: SerialHandlers, options: DriverLineOptions) => DriverLine;
+  /** What a line says under `options`; undefined where it says nothing. */
+  readonly options: v.GenericSchema<unknown, Options>;
+  /**
+   * Serves the devices of a line from when it comes up. Gives one `DriverLine` for each, in their order. CONFIGURATION_INVALID for more
+   * devices than it can serve, or settings that it can't use.
+   */
+  attach(
+    line: DriverPort,
+    devices: readonly DriverDevice[],
+    options: Options,
+  ): readonly DriverLine[];
+}
+
+/** A device of a line, as its driver is told of it. */
+export interface DriverDevice {
+  readonly id: string;
+  readonly handlers: SerialHandlers;
+  /** What the configuration says of this device, for the driver to parse. */
+  readonly settings: unknown;
 }
 
 /**
- * Errors of what is sent: SERIAL_LINE_DOWN, SERIAL_LINE_BUSY, REQUEST_TOO_LARGE. That it was sent says nothing of its arrival: what has to
+ * Errors of what is sent: SERIAL_LINE_DOWN, SERIAL_LINE_BUSY (or somebody else has the line), REQUEST_TOO_LARGE. That it was sent says nothing of its arrival: what has to
  * arrive is sent again until the device has answered it.
  */
 export interface DriverLine {
   readonly isOnline: boolean;
   readonly counts: DriverLineCounts;
-  /** Begins to keep the line open; one that is away is waited for. Idempotent. */
-  open(): void;
-  /** Resolves when the line is closed and `offline` told. Idempotent. */
+  /** After the line was closed: resolves when `offline` is told. Idempotent. */
   close(): Promise<void>;
   sendCommand(command: SerialCommand): Promise<void>;
   /** What is desired and not reported yet. */
@@ -50,15 +66,13 @@ export type SerialHello = Pick<Hello, 'id' | 'model' | 'version' | 'boot' | 'ser
 
 /** Each handler of what a device says resolves after its commit, and only then is it acknowledged. */
 export interface SerialHandlers {
-  /** The line itself came or went. */
-  readonly line: (isUp: boolean, reason: string) => void;
   /** Whether this line may speak for the device that says hello; without it, for its own alone. */
   readonly accepts?: (device: string) => boolean;
   /** The device said hello: the line came up, or it restarted (another `boot`). A rejection refuses it: it stays offline. */
   readonly online: (hello: SerialHello) => Promise<void>;
   /** It was told so: what waits for it can be sent. */
   readonly welcomed: () => void;
-  /** It was online, and its line or it is gone. */
+  /** It was online, and its line or it is gone, or somebody else has the line. */
   readonly offline: (reason: string) => Promise<void>;
   readonly telemetry: (series: string, points: readonly TelemetryPoint[]) => Promise<void>;
   readonly reported: (state: JsonObject) => Promise<void>;
@@ -80,15 +94,12 @@ export type SerialJobStatus = Omit<JobStatusFrame, 't'>;
 export type SerialFetch = Omit<FetchFrame, 't'>;
 export type SerialCommand = Omit<Extract<DownFrame, { t: 'command' }>, 't'>;
 
-export interface DriverLineOptions extends SerialLineOptions {
-  readonly deviceId: string;
-  /** Silence after which the device is asked whether it is there. */
-  readonly pingAfterMs?: number;
-  /** Silence after which it counts as offline. */
-  readonly offlineAfterMs?: number;
-}
-
-export interface DriverLineCounts extends FramingCounts {
-  /** Lines that were no frame, or not to be taken from this device. */
-  readonly refusedLines: number;
+/** What was not taken of a device, and whatever else its driver counts. */
+export interface DriverLineCounts {
+  /** Frames that were none, too long, or not to be taken from this device. */
+  readonly droppedFrames: number;
+  /** Bytes that were noise. */
+  readonly discardedBytes: number;
+  /** By what they are called in lists: `timeouts`. */
+  readonly others?: Readonly<Record<string, number>>;
 }

@@ -1,7 +1,6 @@
 import t from 'tap';
 import { SimulatedSerialDevice } from '../simulator/simulated-serial-device.js';
-import type { PseudoTerminal } from './pseudo-terminal.js';
-import { jsonLines } from './serial-device.js';
+import { jsonLines } from './json-lines/json-lines.js';
 import { checkSerialDriver } from './serial-driver-contract.js';
 import { defaultSerialDriver, serialDriver, serialDriverNames } from './serial-drivers.js';
 
@@ -17,12 +16,16 @@ t.test('drivers are known by their names, and only by them', async (t) => {
 
 checkSerialDriver({
   driver: jsonLines,
+  devices: [{ id: 'pump-1' }],
+  refusedDevices: [{ id: 'pump-1' }, { id: 'pump-2' }],
   command: { type: 'ping', payload: null },
-  farEnd: (id) => {
+  desired: { any: 1 },
+  farEnd: ([first]) => {
     let device: SimulatedSerialDevice | undefined;
     return {
-      attach: (line: PseudoTerminal) => {
+      attach: (line) => {
         if (device !== undefined) return device.attach(line);
+        const id = first?.id ?? '';
         device = new SimulatedSerialDevice({ line }, { id, telemetryIntervalMs: 20 });
         device.open();
       },

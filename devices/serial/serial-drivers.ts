@@ -1,9 +1,9 @@
 /** The drivers of serial lines, by the names that a configuration knows them by. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import { jsonLines } from './serial-device.js';
+import { jsonLines } from './json-lines/json-lines.js';
 import type { SerialDriver } from './serial-driver.js';
 
-const drivers = [jsonLines] as const satisfies readonly SerialDriver[];
+const drivers: readonly SerialDriver[] = [jsonLines];
 
 export const serialDriverNames: readonly string[] = drivers.map(({ name }) => name);
 

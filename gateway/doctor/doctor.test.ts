@@ -5,6 +5,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { createServer as createTlsServer } from 'node:tls';
+import type { PortAddress } from '@holdfast/devices/serial/port/port-settings';
 import { writeKeyFile } from '@holdfast/provisioning/pki/keys';
 import { createTestFleet } from '@holdfast/provisioning/pki/test-fleet';
 
@@ -182,36 +183,60 @@ t.test('ports: free, taken by whom, served by this gateway, not ours to have', a
 });
 
 t.test('serial: what is missing, wrong, busy, forbidden or named unsteadily', async (t) => {
-  const folder = t.testdir({ file: '' });
-  await symlink('/dev/null', join(folder, 'by-id'));
+  const folder = t.testdir({ file: '', sys: {} });
+  const device = join(folder, 'sys/devices/usb1/1-2/1-2:1.0');
+  await mkdir(join(device, 'ttyUSB0'), { recursive: true });
+  await mkdir(join(folder, 'sys/class/tty/zero'), { recursive: true });
+  await symlink(join(device, 'ttyUSB0'), join(folder, 'sys/class/tty/zero/device'));
+  const attributes = { idVendor: '2341', idProduct: '0043', serial: 'A1' };
+  for (const [name, text] of Object.entries(attributes)) {
+    await writeFile(join(folder, 'sys/devices/usb1/1-2', name), `${text}\n`);
+  }
   const deps = {
     holderOf: async () => undefined,
+    terminalHolderOf: async () => null,
     isRunning: async () => false,
-    listPorts: async () => [join(folder, 'by-id'), '/dev/zero'],
+    roots: { sysfs: join(folder, 'sys'), dev: '/dev' },
   };
-  const check = (path: string, more: object = {}) =>
+  const check = (address: PortAddress, more: object = {}) =>
     checkSerialPorts(
       { ...deps, ...more },
-      { lines: [{ device: 'press-1', path }], user: undefined, gatewayPid: 1 },
+      { lines: [{ name: 'press-1', address }], user: undefined, gatewayPid: 1 },
     );
-  t.match(await check(join(folder, 'none')), [
-    { severity: 'failure', text: /not there/, next: /there are .*by-id/ },
+  t.match(await check({ path: join(folder, 'none') }), [
+    { severity: 'failure', text: /not there/, next: /there are usb 2341:0043:A1/ },
     { severity: 'ok', text: /not used/ },
   ]);
-  t.match(await check(join(folder, 'file')), [{ severity: 'failure', text: /no serial port/ }, {}]);
-  t.match(await check(join(folder, 'by-id')), [
-    { severity: 'ok' },
-    { data: { unused: ['/dev/zero'] } },
+  t.match(await check({ path: join(folder, 'file') }), [
+    { severity: 'failure', text: /no serial port/ },
+    {},
   ]);
-  t.match(await check('/dev/null', { holderOf: async () => ({ pid: 7, name: 'minicom' }) }), [
+  t.match(await check({ path: '/dev/null' }), [
+    { severity: 'ok' },
+    { data: { unused: ['usb 2341:0043:A1'] } },
+  ]);
+  t.match(await check({ path: '/dev/zero' }), [
+    { severity: 'warning', text: /another port/, next: /usb: 2341:0043:A1/ },
+  ]);
+  t.match(await check({ usb: '2341:0043' }), [{ severity: 'ok' }]);
+  t.match(await check({ usb: '2341:0044' }), [
+    { severity: 'failure', text: /no port has the USB id/ },
+    {},
+  ]);
+  const null0 = { path: '/dev/null' };
+  t.match(await check(null0, { holderOf: async () => ({ pid: 7, name: 'minicom' }) }), [
     { severity: 'failure', text: /in use by minicom/ },
     {},
   ]);
-  t.match(await check('/dev/null', { holderOf: async () => ({ pid: 1, name: 'node' }) }), [
+  t.match(await check(null0, { holderOf: async () => ({ pid: 1, name: 'node' }) }), [
     { severity: 'ok' },
     {},
   ]);
-  t.match(await check('/dev/null', { isRunning: async () => true }), [
+  t.match(await check(null0, { terminalHolderOf: async () => ({ pid: 7, name: 'agetty' }) }), [
+    { severity: 'failure', text: /terminal of agetty/, next: /serial-getty@null/ },
+    {},
+  ]);
+  t.match(await check(null0, { isRunning: async () => true }), [
     {},
     { severity: 'warning', text: /ModemManager/, next: /systemctl disable/ },
     {},

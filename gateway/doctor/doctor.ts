@@ -12,6 +12,7 @@ import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { machineTime } from '@holdfast/provisioning/time/machine-time';
 import { connectThrough, readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { type GatewayConfiguration, tokenOf } from '../configuration.js';
+import { namedLines } from '../doors/serial/serial-configuration.js';
 import { readRunning } from '../site-file/running-record.js';
 import { type GatewayRecord, openGatewayRecord } from '../trust/gateway-identity.js';
 import { checkCertificates } from './certificates.js';
@@ -153,7 +154,10 @@ const machineChecks = async (
   ];
   return [
     ['ports', () => checkListenPorts(systemPorts, { wanted, gatewayPid })],
-    ['serial', () => checkSerialPorts(systemSerial, { lines: serial.lines, user, gatewayPid })],
+    [
+      'serial',
+      () => checkSerialPorts(systemSerial, { lines: namedLines(serial.lines), user, gatewayPid }),
+    ],
     ['gpio', () => checkGpioChips({ lines: gpio.lines, user })],
   ];
 };

@@ -1,6 +1,18 @@
 /** Whether the serial lines of the configuration are there and may be used by the gateway, and what else disturbs them. */
 import { access, constants, readdir, readFile, realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import {
+  groupName,
+  type TerminalHolder,
+  terminalHolder,
+  whatGivesRights,
+} from '@holdfast/devices/serial/port/explain-port';
+import { findPort, nameOf } from '@holdfast/devices/serial/port/find-port';
+import { addressText, type PortAddress } from '@holdfast/devices/serial/port/port-settings';
+import {
+  listSystemPorts,
+  type SystemPort,
+  type SystemPortRoots,
+} from '@holdfast/devices/serial/port/system-ports';
 import { fileHolder, type PortHolder } from '@holdfast/provisioning/program/port-holder';
 import { type Finding, findingsOf } from './finding.js';
 import { mayUse } from './may-use.js';
@@ -8,14 +20,15 @@ import type { ServiceUser } from './service-user.js';
 
 export interface SerialDependencies {
   readonly holderOf: (path: string) => Promise<PortHolder | undefined>;
+  /** Whose terminal it is, as a getty's. */
+  readonly terminalHolderOf: (path: string) => Promise<TerminalHolder | null>;
   /** Whether a program of this name runs. */
   readonly isRunning: (name: string) => Promise<boolean>;
-  /** Every serial port of the machine, by the name that stays the same (`/dev/serial/by-id/…`) where it has one. */
-  readonly listPorts: () => Promise<readonly string[]>;
+  readonly roots: SystemPortRoots;
 }
 
 export interface SerialOptions {
-  readonly lines: readonly { readonly device: string; readonly path: string }[];
+  readonly lines: readonly { readonly name: string; readonly address: PortAddress }[];
   /** Whose rights count; undefined: those of whoever asks. */
   readonly user: ServiceUser | undefined;
   readonly gatewayPid: number | undefined;
@@ -28,12 +41,15 @@ export const checkSerialPorts = async (
   options: SerialOptions,
 ): Promise<Finding[]> => {
   const { lines } = options;
-  const ports = await deps.listPorts();
-  const found = await Promise.all(lines.map((line) => checkLine(deps, line, ports, options)));
-  const real = await Promise.all(lines.map(({ path }) => realpath(path).catch(() => path)));
-  const unused = await without(ports, real);
+  const ports = await listSystemPorts(deps.roots);
+  const looks = await Promise.all(lines.map((line) => checkLine(deps, line, ports, options)));
+  const used = await Promise.all(looks.map(({ path }) => realName(path)));
+  const real = await Promise.all(ports.map(({ path }) => realName(path)));
+  const unused = ports
+    .filter((_, index) => !used.includes(real[index] ?? ''))
+    .map((port) => nameOf(port, ports));
   return [
-    ...found,
+    ...looks.map(({ finding }) => finding),
     ...(lines.length > 0 && (await deps.isRunning('ModemManager'))
       ? [
           warning(
@@ -47,49 +63,65 @@ export const checkSerialPorts = async (
   ];
 };
 
+interface Look {
+  readonly finding: Finding;
+  /** Where it leads; undefined where nowhere. */
+  readonly path?: string;
+}
+
 const checkLine = async (
   deps: SerialDependencies,
-  { device, path }: { readonly device: string; readonly path: string },
-  ports: readonly string[],
+  { name, address }: SerialOptions['lines'][number],
+  ports: readonly SystemPort[],
   { user, gatewayPid }: SerialOptions,
-): Promise<Finding> => {
-  const line = `line ${device}: ${path}`;
-  const there = await stat(path).catch(() => undefined);
-  if (there === undefined) {
-    const seen =
-      ports.length === 0 ? 'no serial port is there at all' : `there are ${ports.join(', ')}`;
-    return failure(`${line} is not there`, `plug it in, or name another in serial.lines: ${seen}`);
+): Promise<Look> => {
+  const line = `line ${name}: ${addressText(address)}`;
+  const found = await findPort(address, deps.roots);
+  if ('reason' in found) {
+    const { reason, next = 'look at serial.lines' } = found;
+    return { finding: failure(`line ${name}: ${reason}`, next) };
   }
-  if (!there.isCharacterDevice()) {
-    return failure(
-      `${line} is no serial port`,
-      'name a device such as /dev/ttyUSB0 in serial.lines',
-    );
-  }
+  const { path } = found;
+  const look = (finding: Finding): Look => ({ path, finding });
+  const there = await stat(path);
   if (!(await isUsable(path, there, user))) {
-    const who = user?.name ?? 'this user';
-    return failure(
-      `${line} may not be used by ${who}`,
-      `sudo usermod -aG ${await groupName(there.gid)} ${user?.name ?? '$USER'}, then log in again (a service: restart it)`,
+    const who = user?.name ?? '$USER';
+    return look(
+      failure(
+        `${line} may not be used by ${user?.name ?? 'this user'}`,
+        whatGivesRights(await groupName('/etc/group', there.gid), who),
+      ),
     );
   }
-  const holder = await deps.holderOf(await realpath(path));
+  const getty = await deps.terminalHolderOf(path);
+  if (getty !== null && getty.pid !== gatewayPid) {
+    return look(
+      failure(
+        `${line} is the terminal of ${getty.name} (process ${getty.pid}), which reads along`,
+        `sudo systemctl disable --now serial-getty@${path.replace('/dev/', '')}, and take console= of this port out of the kernel's command line`,
+      ),
+    );
+  }
+  const holder = await deps.holderOf(await realName(path));
   if (holder !== undefined && holder.pid !== gatewayPid) {
-    return failure(
-      `${line} is in use by ${holder.name} (process ${holder.pid})`,
-      'end that program',
+    return look(
+      failure(`${line} is in use by ${holder.name} (process ${holder.pid})`, 'end that program'),
     );
   }
-  if (/^\/dev\/tty(USB|ACM)\d+$/.test(path)) {
-    const stable = (await stableNames(ports)).get(path);
-    const next =
-      stable === undefined
-        ? 'name it by /dev/serial/by-path/… , which stays the same'
-        : `name it ${stable}, which stays the same`;
-    return warning(`${line} is there, but this name may be another port after a reboot`, next);
+  const port = ports.find((one) => one.path === path);
+  if ('path' in address && port !== undefined && port.usb !== null) {
+    return look(
+      warning(
+        `${line} is there, but this name may be another port after it was plugged in again`,
+        `name it ${nameOf(port, ports).replace(' ', ': ')}, which stays the same`,
+      ),
+    );
   }
-  return ok(`${line} is there`);
+  return look(ok(`${line} is there`));
 };
+
+const realName = async (path: string | undefined): Promise<string> =>
+  path === undefined ? '' : realpath(path).catch(() => path);
 
 const isUsable = (
   path: string,
@@ -103,26 +135,9 @@ const isUsable = (
       )
     : mayUse(there, user);
 
-const groupName = async (gid: number): Promise<string> => {
-  const groups = await readFile('/etc/group', 'utf8').catch(() => '');
-  return (
-    groups
-      .split('\n')
-      .find((line) => line.split(':')[2] === String(gid))
-      ?.split(':')[0] ?? String(gid)
-  );
-};
-
-const stableNames = async (ports: readonly string[]): Promise<ReadonlyMap<string, string>> =>
-  new Map(await Promise.all(ports.map(async (port) => [await realpath(port), port] as const)));
-
-const without = async (ports: readonly string[], used: readonly string[]): Promise<string[]> => {
-  const real = await Promise.all(ports.map((port) => realpath(port).catch(() => port)));
-  return ports.filter((_, index) => !used.includes(real[index] ?? ''));
-};
-
 export const systemSerial: SerialDependencies = {
   holderOf: (path) => fileHolder(path),
+  terminalHolderOf: (path) => terminalHolder(path),
   isRunning: async (name) => {
     const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
     const names = await Promise.all(
@@ -130,13 +145,5 @@ export const systemSerial: SerialDependencies = {
     );
     return names.some((comm) => comm.trim() === name);
   },
-  listPorts: async () => {
-    const folder = '/dev/serial/by-id';
-    const byId = (await readdir(folder).catch(() => [])).map((name) => join(folder, name));
-    const named = await Promise.all(byId.map((path) => realpath(path)));
-    const others = (await readdir('/dev').catch(() => []))
-      .filter((name) => /^tty(USB|ACM|AMA)\d+$/.test(name))
-      .map((name) => join('/dev', name));
-    return [...byId, ...others.filter((path) => !named.includes(path))];
-  },
+  roots: {},
 };

@@ -1,7 +1,7 @@
 /** What the local API says of the site as a whole (`GET /api/v1/status`). */
 import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
-import type { SerialLineStatus } from '../doors/serial/device-line.js';
-import type { SerialDoor } from '../doors/serial/serial-door.js';
+import { serialLineRow } from '../doors/serial/serial-line-row.js';
+import type { SerialLines } from '../doors/serial/serial-lines.js';
 import type { Link } from '../link/link.js';
 import type { Panel } from '../panel/panel.js';
 import type { GatewayRecord } from '../trust/gateway-identity.js';
@@ -17,7 +17,7 @@ export interface SiteStatusSources {
   readonly link: Pick<Link, 'status'>;
   readonly devices: { count(): { readonly total: number; readonly online: number } };
   readonly firmware: { readonly bytes: number; readonly problem: string | undefined };
-  readonly serial: Pick<SerialDoor, 'lines'>;
+  readonly serialLines: Pick<SerialLines, 'list'>;
   readonly trust: Pick<Trust, 'revocations' | 'revocationAge' | 'crl'>;
   readonly certificates: { states(): readonly CertificateState[] };
   readonly panel: Pick<Panel, 'states'>;
@@ -58,7 +58,7 @@ export const siteStatus = (sources: SiteStatusSources): object => {
       state,
     })),
     firmware: { bytes: firmware.bytes, problem: firmware.problem ?? null },
-    serial_lines: sources.serial.lines().map(lineView),
+    serial_lines: sources.serialLines.list().map(serialLineRow),
     emergency_stops: sources.updates.controls.emergencyStops(),
     windows: windowsView(sources.windows),
     gpio_lines: sources.panel.states(),
@@ -91,14 +91,4 @@ const windowsView = (windows: SiteStatusSources['windows']): object => ({
     opens_at: opensAt,
     closes_at: closesAt,
   })),
-});
-
-const lineView = (line: SerialLineStatus): object => ({
-  device: line.device,
-  path: line.path,
-  up: line.isUp,
-  since: line.since,
-  reason: line.reason || null,
-  device_online: line.isOnline,
-  dropped_frames: line.droppedFrames,
 });

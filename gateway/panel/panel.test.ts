@@ -152,13 +152,13 @@ t.test('contacts that bounce, or that are stuck, are no hold', async (t) => {
 t.test('what is wrong at the site is counted', async (t) => {
   const well = {
     isFenced: false,
-    lines: [{ path: '/dev/ttyUSB0', isUp: true }],
+    lines: [{ name: 'press-1', isUp: true }],
     certificates: [{ name: 'link', state: 'due' } as const],
     firmwareProblem: undefined,
   };
   t.same(faultsOf(well), []);
   t.equal(faultsOf({ ...well, isFenced: true }).length, 1);
-  t.match(faultsOf({ ...well, lines: [{ path: '/dev/x', isUp: false }] }), [/\/dev\/x is down/]);
+  t.match(faultsOf({ ...well, lines: [{ name: 'press-1', isUp: false }] }), [/press-1 is down/]);
   t.match(faultsOf({ ...well, certificates: [{ name: 'link', state: 'alarm' }] }), [/link/]);
   t.match(faultsOf({ ...well, firmwareProblem: 'the disk is full' }), [/full/]);
 });

@@ -19,7 +19,7 @@ export const gatewayUnit = (options: UnitOptions): string => {
   const { configuration, command, dataDir, user } = options;
   // What is of another kind is named.
   const others = configuration.serial.lines
-    .map(({ path }) => path)
+    .flatMap(({ path }) => path ?? [])
     .filter((path) => !/^\/dev\/(tty(USB|ACM|AMA|S)\d|serial\/)/.test(path));
   const state = stateDirectory(dataDir);
   return `${[

@@ -1,9 +1,9 @@
 /** Whether a gateway is as well with a new configuration as it was with the one before. */
-import type { SerialLineStatus } from '../doors/serial/device-line.js';
+import type { SerialLineStatus } from '../doors/serial/serial-lines.js';
 
 export interface GatewayHealth {
   readonly isLinkUp: boolean;
-  readonly lines: readonly Pick<SerialLineStatus, 'device' | 'path' | 'isUp'>[];
+  readonly lines: readonly Pick<SerialLineStatus, 'name' | 'isUp'>[];
 }
 
 /**
@@ -15,10 +15,10 @@ export const whatIsWorse = (
   now: GatewayHealth,
 ): string | undefined => {
   const silent = now.lines.filter(
-    ({ path, isUp }) => !isUp && before?.lines.some((line) => line.path === path && line.isUp),
+    ({ name, isUp }) => !isUp && before?.lines.some((line) => line.name === name && line.isUp),
   );
   if (silent.length > 0) {
-    return `the serial line ${silent.map(({ path }) => path).join(', ')} was up before and is down`;
+    return `the serial line ${silent.map(({ name }) => name).join(', ')} was up before and is down`;
   }
   if (before?.isLinkUp && !now.isLinkUp) return 'the link was up before and does not come up';
   return undefined;

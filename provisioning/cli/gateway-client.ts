@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import { type ErrorCode, errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type Role, type SignInAnswer, signInAnswer } from '@holdfast/protos/local/people';
+import { serialLineRow } from '@holdfast/protos/local/serial';
 import type { LifecycleAction } from '@holdfast/protos/semantics/lifecycle';
 import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import * as v from 'valibot';
@@ -68,17 +69,7 @@ const statusAnswer = v.looseObject({
     v.array(v.looseObject({ name: v.string(), role: v.string(), problem: v.nullable(v.string()) })),
     [],
   ),
-  serial_lines: v.optional(
-    v.array(
-      v.looseObject({
-        device: v.string(),
-        path: v.string(),
-        up: v.boolean(),
-        device_online: v.boolean(),
-      }),
-    ),
-    [],
-  ),
+  serial_lines: v.optional(v.array(serialLineRow), []),
 });
 export type GatewayStatus = v.InferOutput<typeof statusAnswer>;
 

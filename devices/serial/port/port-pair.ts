@@ -59,6 +59,10 @@ export class PortPair {
     onBytes: (listener: (bytes: Buffer) => void): void => {
       this.#listener = listener;
     },
+    /** The same, as a pseudo-terminal calls it: so that a simulated device can stand at either. */
+    onData: (listener: (bytes: Buffer) => void): void => {
+      this.#listener = listener;
+    },
     /** Told when the near end opens, and whenever it moves them. */
     onModemLines: (listener: (lines: Required<ModemLines>) => void): void => {
       this.#linesListener = listener;

@@ -12,6 +12,8 @@ import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error
 import { ByteBudget } from '../byte-budget.js';
 import type { BytePort, OpenPort, PortOpener } from './byte-port.js';
 import type { DriverPort, LineListener } from './driver-port.js';
+import { explainPort } from './explain-port.js';
+import { type FoundPort, findPort } from './find-port.js';
 import type { LineProgress, LineState, LineStatus, PortProblem } from './line-status.js';
 import { PortHold } from './port-hold.js';
 import {
@@ -33,10 +35,6 @@ export interface SerialLineDeps {
   readonly onState?: (status: LineStatus) => void;
   /** Epoch ms. */
   readonly now?: () => number;
-}
-
-export interface FoundPort {
-  readonly path: string;
 }
 
 export interface SerialLineOptions {
@@ -95,8 +93,8 @@ export class SerialLine implements DriverPort {
     this.name = options.name;
     this.#deps = {
       openPort: deps.openPort ?? openSystemPort,
-      findPort: deps.findPort ?? asNamed,
-      explain: deps.explain ?? asSaid,
+      findPort: deps.findPort ?? (deps.openPort === undefined ? findPort : asNamed),
+      explain: deps.explain ?? explainPort,
       onState: deps.onState ?? (() => undefined),
       now: deps.now ?? Date.now,
     };
@@ -327,14 +325,10 @@ const nobody: LineListener = {
 
 const reasonOf = (state: LineState): string => (state.state === 'up' ? '' : state.reason);
 
-/** Without a system to look into, as with a port that is none. */
+/** Where the opener is not the system's, names are its own. */
 const asNamed = async (address: PortAddress): Promise<FoundPort> => ({
   path: addressText(address),
 });
-const asSaid = async (_path: string, error: unknown): Promise<PortProblem> => ({
-  reason: messageOf(error),
-});
-
 /** Full jitter up to 5 s: a line that a person plugs in again should not make them wait. */
 const usualRetryDelayMs = (attempt: number): number =>
   Math.random() * Math.min(5_000, 100 * 2 ** Math.min(attempt, 10));

@@ -1,16 +1,14 @@
-/** One serial line with its device: its frames as device events, and what there is for the device as frames. No rules of its own. */
+/** One device of a line: what it says as device events, and what there is for it as what its driver sends. No rules of its own. */
 import type {
   DriverLine,
-  DriverLineOptions,
   SerialCommand,
   SerialFetch,
   SerialHandlers,
   SerialHello,
   SerialJobStatus,
 } from '@holdfast/devices/serial/serial-driver';
-import { serialDriver } from '@holdfast/devices/serial/serial-drivers';
 import { Unanswered } from '@holdfast/devices/serial/unanswered';
-import { type HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { CommandPayload } from '@holdfast/protos/mqtt/command-payload';
 import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
 import { parseUpdateDocument } from '@holdfast/protos/mqtt/update-document';
@@ -37,71 +35,45 @@ export interface DeviceLineDeps {
   readonly log: StoreLog;
 }
 
-export interface SerialLineConfiguration {
+export interface DeviceLineOptions {
   readonly device: string;
-  readonly path: string;
-  readonly baudRate: number;
-  /** One of `serialDriverNames`. */
-  readonly driver: string;
-}
-
-export interface DeviceLineOptions
-  extends SerialLineConfiguration,
-    Pick<DriverLineOptions, 'maxBytesPerSecond' | 'pingAfterMs' | 'offlineAfterMs'> {
-  readonly retryDelayMs?: (attempt: number) => number;
+  /** Where its line is, as the configuration names it. */
+  readonly port: string;
+  /** Through which it is a device of the site. */
+  readonly door: 'serial' | 'modbus';
   /** How long an answer to a command may take before it is sent again. */
   readonly resendAfterMs?: number;
-}
-
-/** A line as the local API shows it. */
-export interface SerialLineStatus {
-  readonly device: string;
-  readonly path: string;
-  readonly isUp: boolean;
-  /** Since when it is up or down, epoch ms. */
-  readonly since: number;
-  /** Why it is down, where something is known. */
-  readonly reason: string;
-  /** Whether its device said hello. */
-  readonly isOnline: boolean;
-  /** Lines that were no frame, too long, or not to be taken from this device. */
-  readonly droppedFrames: number;
-  readonly discardedBytes: number;
 }
 
 /** A line that brings the same trouble with every frame fills no log. */
 const complainEveryMs = 60_000;
 
 export class DeviceLine {
+  /** What its driver tells. */
+  readonly handlers: SerialHandlers;
   readonly #deps: DeviceLineDeps;
   readonly #device: string;
-  readonly #path: string;
-  readonly #serial: DriverLine;
+  readonly #port: string;
+  readonly #door: DeviceLineOptions['door'];
   readonly #unanswered: Unanswered;
+  #serial: DriverLine | undefined;
   /** The run of the device that is connected: the boot id of its hello. */
   #boot: string | undefined;
   #version: string | undefined;
-  #isUp = false;
-  #since: number;
-  #reason = '';
   #complainedAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: DeviceLineDeps, options: DeviceLineOptions) {
-    const { device, path, driver, resendAfterMs = 5_000, ...line } = options;
+    const { device, port, door, resendAfterMs = 5_000 } = options;
     this.#deps = deps;
     this.#device = device;
-    this.#path = path;
-    this.#since = deps.clock.now();
-    this.#serial = serialDriver(driver).line(this.#handlers(), {
-      ...line,
-      path,
-      deviceId: device,
-    });
+    this.#port = port;
+    this.#door = door;
+    this.handlers = this.#handlers();
     this.#unanswered = new Unanswered(
       {
         sendCommand: (command) => this.#sendCommand(command),
         offerAgain: () => this.#offerAgain(),
-        sendDelta: (state, version) => this.#serial.sendDelta(state, version),
+        sendDelta: (state, version) => this.#driver.sendDelta(state, version),
         isOver: (at) => deps.clock.trusted && at <= deps.clock.now(),
         failed: (error) => this.#complain(error),
       },
@@ -109,33 +81,19 @@ export class DeviceLine {
     );
   }
 
-  get status(): SerialLineStatus {
-    const { discardedBytes, overlongLines, refusedLines } = this.#serial.counts;
-    return {
-      device: this.#device,
-      path: this.#path,
-      isUp: this.#isUp,
-      since: this.#since,
-      reason: this.#reason,
-      isOnline: this.#serial.isOnline,
-      droppedFrames: overlongLines + refusedLines,
-      discardedBytes,
-    };
+  /** By whom it is spoken to; nothing is said before. */
+  attach(serial: DriverLine): void {
+    this.#serial = serial;
   }
 
-  open(): void {
-    this.#serial.open();
-  }
-
-  /** Resolves when the line is closed and the device told as gone. Idempotent. */
-  async close(): Promise<void> {
-    await this.#serial.close();
+  /** After its line was closed. Idempotent. */
+  close(): void {
     this.#unanswered.forget();
   }
 
   /** Whether it arrives is for the answer to say; one that is away gets it after its next hello. */
   async command(command: string, { type, payload, expires_at }: CommandPayload): Promise<void> {
-    if (!this.#serial.isOnline) return;
+    if (!this.#isOnline) return;
     const optional = payload === undefined ? {} : { payload };
     await this.#whileUp(
       this.#unanswered.command({ command_id: command, type, ...optional, expires_at }),
@@ -144,30 +102,38 @@ export class DeviceLine {
 
   /** Tells the device of an update. */
   async offer(job: JobExecutionPayload): Promise<void> {
-    if (!this.#serial.isOnline || !isOpenJob(job)) return;
+    if (!this.#isOnline || !isOpenJob(job)) return;
     const document = parseUpdateDocument(job.document);
     if (!document.ok) return;
     const { version, size_bytes: size, sha256 } = document.value;
     if (job.status === 'offered') this.#unanswered.offered();
-    await this.#whileUp(this.#serial.sendJob({ job_id: job.job_id, version, size, sha256 }));
+    await this.#whileUp(this.#driver.sendJob({ job_id: job.job_id, version, size, sha256 }));
   }
 
   /** What is desired and not reported, if anything. */
   async tell({ delta, version }: ShadowChange | ShadowView): Promise<void> {
-    if (!this.#serial.isOnline) return;
+    if (!this.#isOnline) return;
     await this.#whileUp(this.#unanswered.delta(delta?.state, version));
   }
 
   /** This gateway does not own its site any more, or the device is out of service. */
   refuse(error: HoldfastError): void {
-    this.#serial.refuse(error);
+    this.#serial?.refuse(error);
+  }
+
+  get #isOnline(): boolean {
+    return this.#serial?.isOnline ?? false;
+  }
+
+  get #driver(): DriverLine {
+    if (this.#serial !== undefined) return this.#serial;
+    throw new HoldfastError('SERIAL_LINE_DOWN', 'The line has no driver yet');
   }
 
   #handlers(): SerialHandlers {
     const { dispatch, shadows, clock } = this.#deps;
     const device = this.#device;
     return {
-      line: (isUp, reason) => this.#lineChanged(isUp, reason),
       accepts: (id) => this.#mayBe(id),
       online: (hello) => this.#arrive(hello),
       welcomed: () => void this.#sendWhatWaits().catch((error) => this.#complain(error)),
@@ -198,7 +164,7 @@ export class DeviceLine {
 
   /** Whether this line may speak for a device. */
   #mayBe(id: string): boolean {
-    const who = { kind: 'line', device: this.#device, path: this.#path } as const;
+    const who = { kind: 'line', device: this.#device, path: this.#port } as const;
     const decision = authorise(who, 'speak', id);
     if (!decision.allowed) {
       this.#deps.onRefused?.({ who, verb: 'speak', what: id, reason: decision.reason });
@@ -226,7 +192,7 @@ export class DeviceLine {
       device,
       connected: true,
       session: boot,
-      door: 'serial',
+      door: this.#door,
       model,
       ...(serial_no === undefined ? {} : { serialNo: serial_no }),
       firmwareVersion: version,
@@ -252,7 +218,7 @@ export class DeviceLine {
     await this.#unanswered.again();
     const view = await shadows.get({ device, name: classicShadow });
     if (view !== undefined) await this.tell(view);
-    const next = await dispatch({ type: 'job_asked', device, job: null, door: 'serial' });
+    const next = await dispatch({ type: 'job_asked', device, job: null, door: this.#door });
     if (next.accepted && next.execution !== null) await this.offer(next.execution);
   }
 
@@ -262,7 +228,7 @@ export class DeviceLine {
       type: 'job_asked',
       device,
       job: null,
-      door: 'serial',
+      door: this.#door,
     });
     if (!next.accepted || next.execution?.status !== 'offered') return false;
     await this.offer(next.execution);
@@ -282,7 +248,7 @@ export class DeviceLine {
       device: this.#device,
       job,
       update: { ...update, ...run },
-      door: 'serial',
+      door: this.#door,
     });
     if (!answer.accepted) throw refusalOf(answer);
   }
@@ -291,13 +257,13 @@ export class DeviceLine {
     this.#check();
     const { dispatch, firmware } = this.#deps;
     const device = this.#device;
-    const answer = await dispatch({ type: 'job_asked', device, job, door: 'serial' });
+    const answer = await dispatch({ type: 'job_asked', device, job, door: this.#door });
     return readImage(firmware, updateOf(answer), { offset, length });
   }
 
   async #sendCommand(command: SerialCommand): Promise<void> {
     try {
-      await this.#serial.sendCommand(command);
+      await this.#driver.sendCommand(command);
     } catch (error) {
       if (!isHoldfastError(error, 'REQUEST_TOO_LARGE')) throw error;
       // The device will never be able to say so itself.
@@ -321,22 +287,12 @@ export class DeviceLine {
     }
   }
 
-  #lineChanged(isUp: boolean, reason: string): void {
-    this.#isUp = isUp;
-    this.#since = this.#deps.clock.now();
-    this.#reason = reason;
-    const { log } = this.#deps;
-    const line = { device: this.#device, path: this.#path };
-    if (isUp) log.info(line, 'a serial line is up');
-    else log.warn({ ...line, reason }, 'a serial line is down');
-  }
-
   #complain(error: unknown): void {
     const now = this.#deps.clock.monotonic();
     if (now - this.#complainedAt < complainEveryMs) return;
     this.#complainedAt = now;
     this.#deps.log.warn(
-      { err: error, device: this.#device, path: this.#path },
+      { err: error, device: this.#device, path: this.#port },
       'something could not be taken from a serial device, or not be sent to it; it is tried again',
     );
   }

@@ -45,7 +45,9 @@ t.test('a device on a line is a device of the site from its hello on', async (t)
   const folder = await folderOf(t);
   const link = join(folder, 'tty');
   const site = await openSerialSite(t, folder, [{ device: pump, path: link }]);
-  t.match(site.door.lines(), [{ device: pump, path: link, isUp: false, isOnline: false }]);
+  t.match(site.lines(), [
+    { name: pump, isUp: false, devices: [{ device: pump, isOnline: false }] },
+  ]);
   await simulated(t, link);
   await online(site);
   t.match(site.devices.get(pump), {
@@ -54,7 +56,9 @@ t.test('a device on a line is a device of the site from its hello on', async (t)
     firmwareVersion: '1.0.0',
     certificateSerial: null,
   });
-  t.match(site.door.lines(), [{ isUp: true, isOnline: true, droppedFrames: 0 }]);
+  t.match(site.lines(), [
+    { path: link, isUp: true, devices: [{ isOnline: true, counts: { droppedFrames: 0 } }] },
+  ]);
   await Promise.all([site.door.close(), site.door.close()]);
   t.equal(site.devices.get(pump)?.session, null, 'gone with its line');
 });
@@ -108,12 +112,16 @@ t.test('garbage and floods of one line cost the others nothing', async (t) => {
   await site.until(async () => ((await site.points()).length > count + 100 ? true : undefined));
   t.ok((await site.points()).every(({ device }) => device === pump));
   await site.until(() => {
-    const line = site.door.lines().find(({ device }) => device === 'noise');
-    return line !== undefined && line.discardedBytes > 10_000 ? true : undefined;
+    const line = site.lines().find(({ name }) => name === 'noise');
+    const discarded = line?.devices[0]?.counts.discardedBytes ?? 0;
+    return discarded > 10_000 ? true : undefined;
   });
-  const [pumpLine, , absent] = site.door.lines();
-  t.match(pumpLine, { isUp: true, isOnline: true, droppedFrames: 0, discardedBytes: 0 });
-  t.match(absent, { isUp: false });
+  const [pumpLine, , absent] = site.lines();
+  t.match(pumpLine, {
+    isUp: true,
+    devices: [{ isOnline: true, counts: { droppedFrames: 0, discardedBytes: 0 } }],
+  });
+  t.match(absent, { isUp: false, state: { reason: /absent is not there/ } });
 });
 
 t.test('a line that said nothing but noise serves its device after it', async (t) => {

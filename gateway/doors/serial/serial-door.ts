@@ -2,48 +2,83 @@
  * Devices on serial lines as devices of the site like any other. Each line stands for itself: its garbage, its floods and its absence
  * are nobody else's.
  */
+import type { DrivenLine } from '@holdfast/devices/serial/driven-line';
+import { addressText } from '@holdfast/devices/serial/port/port-settings';
+import { serialDriver } from '@holdfast/devices/serial/serial-drivers';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { CommandPayload } from '@holdfast/protos/mqtt/command-payload';
 import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import type { ShadowChange } from '../../shadows/shadow-change.js';
 import type { ShadowListener } from '../../shadows/shadow-effects.js';
+import { DeviceLine, type DeviceLineDeps } from './device-line.js';
 import {
-  DeviceLine,
-  type DeviceLineDeps,
-  type DeviceLineOptions,
+  addressOf,
+  devicesOf,
+  lineNameOf,
   type SerialLineConfiguration,
-  type SerialLineStatus,
-} from './device-line.js';
+  settingsOf,
+} from './serial-configuration.js';
+import type { SerialLines } from './serial-lines.js';
 
 export interface SerialDoorDeps extends DeviceLineDeps {
+  readonly lines: SerialLines;
   readonly fence: DeviceLineDeps['fence'] & {
     onRaised(listener: (reason: { readonly message: string }) => void): () => void;
   };
 }
 
-export interface SerialDoorOptions extends Omit<DeviceLineOptions, keyof SerialLineConfiguration> {
+export interface SerialDoorOptions {
   readonly lines: readonly SerialLineConfiguration[];
+  readonly retryDelayMs?: (attempt: number) => number;
+  readonly resendAfterMs?: number;
 }
 
 export class SerialDoor implements ShadowListener {
   readonly #deps: SerialDoorDeps;
-  readonly #lines = new Map<string, DeviceLine>();
+  readonly #lines: DrivenLine[] = [];
+  readonly #devices = new Map<string, DeviceLine>();
   #stop: (() => void) | undefined;
 
-  /** CONFIGURATION_INVALID when two lines have one device, or two devices one line. */
-  constructor(deps: SerialDoorDeps, { lines, ...options }: SerialDoorOptions) {
+  /** CONFIGURATION_INVALID when a device, a port or a line is named twice, or a driver can't serve its line. */
+  constructor(deps: SerialDoorDeps, { lines, retryDelayMs, resendAfterMs }: SerialDoorOptions) {
     this.#deps = deps;
-    const paths = new Set<string>();
-    for (const line of lines) {
-      if (this.#lines.has(line.device) || paths.has(line.path)) {
-        throw new HoldfastError(
-          'CONFIGURATION_INVALID',
-          `serial.lines: ${line.device} or ${line.path} is named twice`,
-        );
+    for (const configuration of lines) {
+      const address = addressOf(configuration);
+      if (address === null) {
+        throw new HoldfastError('CONFIGURATION_INVALID', 'a serial line has either path or usb');
       }
-      paths.add(line.path);
-      this.#lines.set(line.device, new DeviceLine(deps, { ...options, ...line }));
+      const port = addressText(address);
+      const devices = devicesOf(configuration).map(({ device, settings }) => {
+        const line = new DeviceLine(deps, {
+          ...{ device, port, door: 'serial' },
+          ...(resendAfterMs !== undefined && { resendAfterMs }),
+        });
+        if (this.#devices.has(device)) {
+          throw new HoldfastError(
+            'CONFIGURATION_INVALID',
+            `serial.lines: ${device} is named twice`,
+          );
+        }
+        this.#devices.set(device, line);
+        return { line, served: { id: device, handlers: line.handlers, settings } };
+      });
+      const driven = deps.lines.drive(
+        {
+          driver: serialDriver(configuration.driver),
+          devices: devices.map(({ served }) => served),
+        },
+        {
+          ...{ name: lineNameOf(configuration), address, settings: settingsOf(configuration) },
+          driverOptions: configuration.options,
+          ...(retryDelayMs && { retryDelayMs }),
+        },
+      );
+      for (const [index, { line }] of devices.entries()) {
+        const serial = driven.devices[index];
+        if (serial !== undefined) line.attach(serial);
+      }
+      this.#lines.push(driven);
     }
   }
 
@@ -51,25 +86,21 @@ export class SerialDoor implements ShadowListener {
   open(): void {
     this.#stop ??= this.#deps.fence.onRaised(({ message }) => {
       const error = new HoldfastError('GATEWAY_FENCED', message);
-      for (const line of this.#lines.values()) line.refuse(error);
+      for (const device of this.#devices.values()) device.refuse(error);
     });
-    for (const line of this.#lines.values()) line.open();
+    for (const line of this.#lines) line.open();
   }
 
-  /** Resolves when every line is closed and its device told as gone. Idempotent. */
+  /** Resolves when every line is closed and its devices told as gone. Idempotent. */
   async close(): Promise<void> {
     this.#stop?.();
-    await Promise.all([...this.#lines.values()].map((line) => line.close()));
+    await Promise.all(this.#lines.map((line) => line.close()));
+    for (const device of this.#devices.values()) device.close();
   }
 
   /** Takes nothing more of the device, should it be on a line, until its next hello. */
   refuse(device: string, error: HoldfastError): void {
-    this.#lines.get(device)?.refuse(error);
-  }
-
-  /** Every line, as the local API shows it. */
-  lines(): SerialLineStatus[] {
-    return [...this.#lines.values()].map(({ status }) => status);
+    this.#devices.get(device)?.refuse(error);
   }
 
   /** `sendOnLine` of the commands. */
@@ -77,14 +108,14 @@ export class SerialDoor implements ShadowListener {
     device: string,
     command: string,
     payload: CommandPayload,
-  ): Promise<void> => this.#lines.get(device)?.command(command, payload);
+  ): Promise<void> => this.#devices.get(device)?.command(command, payload);
 
   /** `offerOnLine` of the updates. */
   readonly offer = async (device: string, job: JobExecutionPayload): Promise<void> =>
-    this.#lines.get(device)?.offer(job);
+    this.#devices.get(device)?.offer(job);
 
   async shadowChanged(change: ShadowChange): Promise<void> {
     // The protocol knows one shadow a device.
-    if (change.name === classicShadow) await this.#lines.get(change.device)?.tell(change);
+    if (change.name === classicShadow) await this.#devices.get(change.device)?.tell(change);
   }
 }

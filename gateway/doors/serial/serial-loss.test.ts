@@ -49,11 +49,12 @@ const lossy = (line: DeviceLine): DeviceLine & { readonly lost: () => number } =
 t.test('a line that loses a fifth of everything only takes longer', async (t) => {
   const folder = await folderOf(t);
   const link = join(folder, 'tty');
-  const site = await openSerialSite(t, folder, [{ device: pump, path: link }], {
-    firmware: [{ version: '2.0.0', image: randomBytes(40_000) }],
-    pingAfterMs: 300,
-    offlineAfterMs: 5_000,
-  });
+  const site = await openSerialSite(
+    t,
+    folder,
+    [{ device: pump, path: link, options: { pingAfterMs: 300, offlineAfterMs: 5_000 } }],
+    { firmware: [{ version: '2.0.0', image: randomBytes(40_000) }] },
+  );
   const pty = await openPseudoTerminal({ link });
   const line = lossy(pty);
   const directory = join(folder, 'flash');

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { usualSettings } from '@holdfast/devices/serial/port/port-settings';
 import { everyDevice, onePhase, plainCare } from '@holdfast/protos/link/campaign-document';
 import type {
   CampaignBody,
@@ -29,13 +30,17 @@ import type { AccessRefusal } from '../../trust/access-log.js';
 import { Revocations } from '../../trust/revocations.js';
 import { Updates } from '../../updates/updates.js';
 import { everythingTrusted } from '../../updates/updates-fixture.js';
-import type { SerialLineConfiguration } from './device-line.js';
 import { SerialDoor, type SerialDoorOptions } from './serial-door.js';
+import { SerialLines } from './serial-lines.js';
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
-const baudRate = 115_200;
+const usual = { ...usualSettings, driver: 'json-lines' };
 
-export type TestLine = Omit<SerialLineConfiguration, 'baudRate' | 'driver'>;
+export interface TestLine {
+  readonly device: string;
+  readonly path: string;
+  readonly options?: unknown;
+}
 export type SerialSite = Awaited<ReturnType<typeof openSerialSite>>;
 
 export interface TestFirmware {
@@ -125,13 +130,15 @@ export const openSerialSite = async (
   const inner = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
   const dispatch: DispatchDeviceEvent = (event) => inner(event).finally(() => setImmediate(note));
   const refused: AccessRefusal[] = [];
+  const serialLines = new SerialLines({ now: () => clock.now(), log });
   const door = new SerialDoor(
     {
+      lines: serialLines,
       ...{ dispatch, shadows, firmware, fence, lifecycles, clock, log },
       onRefused: (refusal) => refused.push(refusal),
     },
     {
-      lines: lines.map((line) => ({ ...line, baudRate, driver: 'json-lines' })),
+      lines: lines.map((line) => ({ ...line, ...usual })),
       retryDelayMs: () => 20,
       resendAfterMs: 100,
       ...options,
@@ -156,6 +163,8 @@ export const openSerialSite = async (
   t.teardown(close);
   return {
     door,
+    /** Every line as the status shows it. */
+    lines: () => serialLines.list(),
     refused,
     devices,
     shadows,

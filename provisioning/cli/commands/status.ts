@@ -5,6 +5,7 @@ import type { CommandContext } from '../context.js';
 import type { GatewayStatus } from '../gateway-client.js';
 import { ago } from '../terminal.js';
 import { stopLines } from './campaign/at-site.js';
+import { lineText } from './serial/line-text.js';
 import { listSites, showSites } from './sites.js';
 
 export const addStatusCommand = (program: Command, context: () => CommandContext): void => {
@@ -32,13 +33,7 @@ export const addStatusCommand = (program: Command, context: () => CommandContext
         ...status.gpio_lines.map(
           ({ name, role, problem }) => [`gpio ${name}`, `${role} ${problem ?? 'works'}`] as const,
         ),
-        ...status.serial_lines.map(
-          ({ device, path, up, device_online }) =>
-            [
-              `line ${device}`,
-              `${path} ${up ? (device_online ? 'up' : 'up, the device is silent') : 'down'}`,
-            ] as const,
-        ),
+        ...status.serial_lines.map((line) => [`line ${line.name}`, lineText(line)] as const),
       ]);
     });
 };

@@ -1,5 +1,5 @@
 import type { TelemetryPoint } from '@holdfast/protos/mqtt/telemetry-payload';
-import type { TelemetryFrame } from './frames.js';
+import type { TelemetryFrame } from '../frames.js';
 
 /** The points of a frame: what a value does not say itself, its frame or the device's hello says; a batch's `seq` counts up. */
 export const telemetryPoints = (

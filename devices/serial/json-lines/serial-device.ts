@@ -8,7 +8,7 @@
 import { errorCodes } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
-import { type Checksum, isAsPromised } from './checksum.js';
+import { type Checksum, isAsPromised } from '../checksum.js';
 import {
   type DownFrame,
   encodeFrame,
@@ -18,26 +18,36 @@ import {
   type ReceivedFrame,
   type TelemetryFrame,
   type UpFrame,
-} from './frames.js';
+} from '../frames.js';
+import { type FramingCounts, LineFramer } from '../line-framer.js';
+import type { BytePort } from '../port/byte-port.js';
+import type { LineListener } from '../port/driver-port.js';
 import type {
   DriverLine,
   DriverLineCounts,
-  DriverLineOptions,
   SerialCommand,
-  SerialDriver,
   SerialHandlers,
   SerialJob,
   SerialJobStatus,
-} from './serial-driver.js';
-import { SerialLine } from './serial-line.js';
+} from '../serial-driver.js';
 import { telemetryPoints } from './telemetry-points.js';
 
-export class SerialDevice implements DriverLine {
+export interface SerialDeviceOptions {
+  readonly deviceId: string;
+  readonly maxLineBytes: number;
+  /** Silence after which the device is asked whether it is there. */
+  readonly pingAfterMs: number;
+  /** Silence after which it counts as offline. */
+  readonly offlineAfterMs: number;
+}
+
+export class SerialDevice implements DriverLine, LineListener {
   readonly #handlers: SerialHandlers;
-  readonly #line: SerialLine;
-  readonly #deviceId: string;
-  readonly #pingAfterMs: number;
-  readonly #offlineAfterMs: number;
+  readonly #options: SerialDeviceOptions;
+  readonly #framer: LineFramer;
+  #port: BytePort | null = null;
+  /** Why there is no port. */
+  #awayError = new HoldfastError('SERIAL_LINE_DOWN', 'The line was never up');
   #hello: Hello | null = null;
   #heardAt = 0;
   #askedAt = Number.NEGATIVE_INFINITY;
@@ -46,26 +56,10 @@ export class SerialDevice implements DriverLine {
   /** Presence is told in order, one after the other. */
   #presence: Promise<void> = Promise.resolve();
 
-  constructor(handlers: SerialHandlers, options: DriverLineOptions) {
+  constructor(handlers: SerialHandlers, options: SerialDeviceOptions) {
     this.#handlers = handlers;
-    this.#deviceId = options.deviceId;
-    this.#pingAfterMs = options.pingAfterMs ?? 15_000;
-    this.#offlineAfterMs = options.offlineAfterMs ?? 45_000;
-    this.#line = new SerialLine(
-      {
-        up: () => {
-          this.#askedAt = Number.NEGATIVE_INFINITY;
-          this.#handlers.line(true, '');
-          this.#ask();
-        },
-        down: (reason) => {
-          this.#handlers.line(false, reason);
-          this.#leave(reason);
-        },
-        line: (text) => this.#receive(text),
-      },
-      options,
-    );
+    this.#options = options;
+    this.#framer = new LineFramer({ maxLineBytes: options.maxLineBytes });
   }
 
   get isOnline(): boolean {
@@ -73,18 +67,28 @@ export class SerialDevice implements DriverLine {
   }
 
   get counts(): DriverLineCounts {
-    return { ...this.#line.counts, refusedLines: this.#refusedLines };
+    const { overlongLines, discardedBytes }: FramingCounts = this.#framer.counts;
+    return { droppedFrames: overlongLines + this.#refusedLines, discardedBytes };
   }
 
-  open(): void {
-    this.#watch ??= setInterval(() => this.#look(), this.#pingAfterMs / 3);
-    this.#line.open();
+  up(port: BytePort): void {
+    this.#port = port;
+    this.#framer.reset();
+    port.onBytes((bytes) => this.#take(port, bytes));
+    this.#watch ??= setInterval(() => this.#look(), this.#options.pingAfterMs / 3);
+    this.#askedAt = Number.NEGATIVE_INFINITY;
+    this.#ask();
+  }
+
+  down(reason: string): void {
+    this.#lose(new HoldfastError('SERIAL_LINE_DOWN', `The line is away: ${reason}`), reason);
+  }
+
+  suspended(reason: string): void {
+    this.#lose(new HoldfastError('SERIAL_LINE_BUSY', `The line is in use: ${reason}`), reason);
   }
 
   async close(): Promise<void> {
-    if (this.#watch !== null) clearInterval(this.#watch);
-    this.#watch = null;
-    await this.#line.close();
     await this.#presence;
   }
 
@@ -110,6 +114,28 @@ export class SerialDevice implements DriverLine {
     this.#leave(error.message);
   }
 
+  #lose(error: HoldfastError, reason: string): void {
+    this.#port = null;
+    this.#awayError = error;
+    if (this.#watch !== null) clearInterval(this.#watch);
+    this.#watch = null;
+    this.#leave(reason);
+  }
+
+  /** One line after the other; nothing to wait for where none was completed. */
+  #take(port: BytePort, bytes: Buffer): Promise<void> | undefined {
+    const lines = this.#framer.push(bytes);
+    return lines.length === 0 ? undefined : this.#receiveAll(port, lines);
+  }
+
+  async #receiveAll(port: BytePort, lines: readonly string[]): Promise<void> {
+    for (const line of lines) {
+      // What a line said before it went is of another connection.
+      if (this.#port !== port) return;
+      await this.#receive(line);
+    }
+  }
+
   async #receive(line: string): Promise<void> {
     const received = parseUpFrame(line);
     if (received === null || !this.#isProtected(received)) {
@@ -132,9 +158,9 @@ export class SerialDevice implements DriverLine {
   }
 
   async #welcome(hello: Hello): Promise<void> {
-    if (!(this.#handlers.accepts?.(hello.id) ?? hello.id === this.#deviceId)) {
+    if (!(this.#handlers.accepts?.(hello.id) ?? hello.id === this.#options.deviceId)) {
       this.#refusedLines += 1;
-      const message = `This line belongs to ${this.#deviceId}`;
+      const message = `This line belongs to ${this.#options.deviceId}`;
       this.#reply({ t: 'nack', code: 'NOT_AUTHORISED', message }, hello.crc);
       return;
     }
@@ -245,7 +271,8 @@ export class SerialDevice implements DriverLine {
         `The device takes lines of ${String(maxLine)} bytes`,
       );
     }
-    await this.#line.write(text);
+    if (this.#port === null) throw this.#awayError;
+    await this.#port.write(Buffer.from(text));
   }
 
   #ask(): void {
@@ -257,11 +284,10 @@ export class SerialDevice implements DriverLine {
   }
 
   #look(): void {
-    if (!this.#line.isUp) return;
     const silentMs = performance.now() - this.#heardAt;
     if (this.#hello === null) this.#ask();
-    else if (silentMs >= this.#offlineAfterMs) this.#leave('it is silent');
-    else if (silentMs >= this.#pingAfterMs) this.#reply({ t: 'ping' });
+    else if (silentMs >= this.#options.offlineAfterMs) this.#leave('it is silent');
+    else if (silentMs >= this.#options.pingAfterMs) this.#reply({ t: 'ping' });
   }
 
   #leave(reason: string): void {
@@ -276,11 +302,6 @@ export class SerialDevice implements DriverLine {
     return told;
   }
 }
-
-export const jsonLines: SerialDriver = {
-  name: 'json-lines',
-  line: (handlers, options) => new SerialDevice(handlers, options),
-};
 
 type FrameKey =
   | { seq: number }

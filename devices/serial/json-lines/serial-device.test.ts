@@ -4,11 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import t, { type Test } from 'tap';
-import { SimulatedSerialDevice } from '../simulator/simulated-serial-device.js';
-import { encodeFrame, parseDownFrame, type UpFrame } from './frames.js';
-import { openPseudoTerminal, type PseudoTerminal } from './pseudo-terminal.js';
-import { SerialDevice } from './serial-device.js';
-import type { DriverLineOptions, SerialHandlers } from './serial-driver.js';
+import { SimulatedSerialDevice } from '../../simulator/simulated-serial-device.js';
+import { driveLine } from '../driven-line.js';
+import { encodeFrame, parseDownFrame, type UpFrame } from '../frames.js';
+import { PortPair } from '../port/port-pair.js';
+import { openPseudoTerminal } from '../pseudo-terminal.js';
+import type { SerialHandlers } from '../serial-driver.js';
+import { jsonLines } from './json-lines.js';
 
 /** What the gateway was told, to be waited for. */
 class Told {
@@ -28,38 +30,59 @@ class Told {
 
 const image = randomBytes(10_000);
 
+interface LineEnd {
+  readonly write: (bytes: string | Uint8Array) => void;
+  readonly onData: (listener: (chunk: Buffer) => void) => void;
+}
+
+interface NearOptions {
+  readonly maxBytesPerSecond?: number;
+  readonly driverOptions?: object;
+}
+
+/** On a pair in memory, or on the terminal that the path names. */
 const gatewayEnd = (
   t: Test,
-  path: string,
+  near: PortPair | string,
   handlers: Partial<SerialHandlers> = {},
-  options: Partial<DriverLineOptions> = {},
+  options: NearOptions = {},
 ) => {
   const told = new Told();
-  const device = new SerialDevice(
+  const all: SerialHandlers = {
+    online: async (hello) => told.add(`online ${hello.id} ${hello.boot}`),
+    welcomed: () => told.add('welcomed'),
+    jobStatus: async (status) => told.add(`job_status ${JSON.stringify(status)}`),
+    image: async ({ offset, length }) => image.subarray(offset, offset + length),
+    offline: async () => told.add('offline'),
+    telemetry: async (series, points) => told.add(`telemetry ${series} ${JSON.stringify(points)}`),
+    reported: async (state) => told.add(`reported ${JSON.stringify(state)}`),
+    response: async (response) => told.add(`response ${JSON.stringify(response)}`),
+    desired: async () => ({ state: { interval_s: 5 }, version: 3 }),
+    failed: () => told.add('failed'),
+    time: () => ({ ts: 1_000, trusted: true }),
+    ...handlers,
+  };
+  const driven = driveLine(
     {
-      line: (isUp) => told.add(`line ${isUp ? 'up' : 'down'}`),
-      online: async (hello) => told.add(`online ${hello.id} ${hello.boot}`),
-      welcomed: () => told.add('welcomed'),
-      jobStatus: async (status) => told.add(`job_status ${JSON.stringify(status)}`),
-      image: async ({ offset, length }) => image.subarray(offset, offset + length),
-      offline: async () => told.add('offline'),
-      telemetry: async (series, points) =>
-        told.add(`telemetry ${series} ${JSON.stringify(points)}`),
-      reported: async (state) => told.add(`reported ${JSON.stringify(state)}`),
-      response: async (response) => told.add(`response ${JSON.stringify(response)}`),
-      desired: async () => ({ state: { interval_s: 5 }, version: 3 }),
-      failed: () => told.add('failed'),
-      time: () => ({ ts: 1_000, trusted: true }),
-      ...handlers,
+      driver: jsonLines,
+      devices: [{ id: 'pump-1', handlers: all, settings: undefined }],
+      ...(typeof near === 'string' ? {} : { openPort: near.openPort }),
     },
-    { path, deviceId: 'pump-1', retryDelayMs: () => 20, ...options },
+    {
+      name: 'pump-1',
+      address: { path: typeof near === 'string' ? near : 'memory' },
+      retryDelayMs: () => 20,
+      ...options,
+    },
   );
-  t.teardown(() => device.close());
-  return { device, told };
+  t.teardown(() => driven.close());
+  const [device] = driven.devices;
+  if (device === undefined) throw new Error('no device');
+  return { driven, device, told };
 };
 
 /** A device's end in the test's own hands. */
-const deviceEnd = (pty: PseudoTerminal) => {
+const deviceEnd = (pty: LineEnd) => {
   const lines: string[] = [];
   let rest = '';
   let wake: () => void = () => undefined;
@@ -87,7 +110,7 @@ const deviceEnd = (pty: PseudoTerminal) => {
 };
 
 /** The first that arrives raw from now on, frames unread. */
-const once = (pty: PseudoTerminal, isWanted: (text: string) => boolean): Promise<string> =>
+const once = (pty: LineEnd, isWanted: (text: string) => boolean): Promise<string> =>
   new Promise((resolve) => {
     pty.onData((chunk) => {
       if (isWanted(chunk.toString())) resolve(chunk.toString());
@@ -99,17 +122,17 @@ const hello = { t: 'hello', id: 'pump-1', model: 'pump', version: '1.0', boot: '
 const connected = async (
   t: Test,
   handlers: Partial<SerialHandlers> = {},
-  options: Partial<DriverLineOptions> = {},
+  options: NearOptions = {},
 ) => {
-  const pty = await openPseudoTerminal();
-  t.teardown(() => pty.close());
+  const pair = new PortPair();
+  const pty = pair.far;
   const far = deviceEnd(pty);
-  const near = gatewayEnd(t, pty.path, handlers, options);
-  near.device.open();
+  const near = gatewayEnd(t, pair, handlers, options);
+  near.driven.open();
   await far.next('who');
   far.say(hello);
   t.match(await far.next('welcome'), { id: 'pump-1', ts: 1_000, trusted: true });
-  return { pty, ...far, ...near };
+  return { pair, pty, ...far, ...near };
 };
 
 t.test('acknowledges telemetry after it was taken, and names its points', async (t) => {
@@ -160,26 +183,25 @@ t.test('passes commands and deltas down, reported state and responses up', async
   t.match(await next('delta'), { state: { interval_s: 9 }, version: 4 });
   say({ t: 'reported', state: { interval_s: 9 }, ref: 1 });
   t.match(await next('ack'), { ref: 1 });
-  t.same(told.events.slice(3), [
+  t.same(told.events.slice(2), [
     'response {"command_id":"c1","status":"succeeded"}',
     'reported {"interval_s":9}',
   ]);
 });
 
 t.test('refuses the hello of another device, and what was said without one', async (t) => {
-  const pty = await openPseudoTerminal();
-  t.teardown(() => pty.close());
-  const { next, say } = deviceEnd(pty);
-  const { device, told } = gatewayEnd(t, pty.path);
-  device.open();
+  const pair = new PortPair();
+  const { next, say } = deviceEnd(pair.far);
+  const { driven, device, told } = gatewayEnd(t, pair);
+  driven.open();
   await next('who');
   say({ ...hello, id: 'pump-2' });
   t.match(await next('nack'), { code: 'NOT_AUTHORISED' });
   say({ t: 'telemetry', series: 'flow', value: 1, seq: 1 });
   say(hello);
   await next('welcome');
-  t.same(told.events, ['line up', 'online pump-1 b1', 'welcomed']);
-  t.equal(device.counts.refusedLines, 2);
+  t.same(told.events, ['online pump-1 b1', 'welcomed']);
+  t.equal(device.counts.droppedFrames, 2);
 });
 
 t.test('finds its way after garbage and a flood', async (t) => {
@@ -218,7 +240,7 @@ t.test('a device that promises CRC-32 is held to it from its hello on, and gets 
   for (const weak of [false, true]) pty.write(encodeFrame(strong, weak));
   pty.write(encodeFrame(strong, 32));
   await next('welcome');
-  t.equal(device.counts.refusedLines, 2);
+  t.equal(device.counts.droppedFrames, 2);
   const point = { t: 'telemetry', series: 'flow', value: 1 } as const;
   say({ ...point, seq: 1 });
   pty.write(encodeFrame({ ...point, seq: 2 }, true));
@@ -230,7 +252,11 @@ t.test('a device that promises CRC-32 is held to it from its hello on, and gets 
 
 t.test('a silent device is pinged, then offline, and back with its next hello', async (t) => {
   // Far apart: on a busy machine the silence must not outrun the ping.
-  const { say, next, told } = await connected(t, {}, { pingAfterMs: 60, offlineAfterMs: 1_500 });
+  const { say, next, told } = await connected(
+    t,
+    {},
+    { driverOptions: { pingAfterMs: 60, offlineAfterMs: 1_500 } },
+  );
   const offline = told.next('offline');
   await next('ping');
   say({ t: 'pong' });
@@ -245,8 +271,8 @@ t.test('a vanished line is offline, and online when it is back', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'holdfast-serial-'));
   t.teardown(() => rm(directory, { recursive: true }));
   const link = join(directory, 'tty');
-  const { device, told } = gatewayEnd(t, link);
-  device.open();
+  const { driven, device, told } = gatewayEnd(t, link);
+  driven.open();
   const first = await openPseudoTerminal({ link });
   const firstOnline = told.next('online');
   const one = new SimulatedSerialDevice({ line: first }, { id: 'pump-1', telemetryIntervalMs: 10 });
@@ -271,7 +297,7 @@ t.test('the simulated device keeps what was not acknowledged', async (t) => {
   const wanted = Array.from({ length: 20 }, (_, seq) => seq);
   let frames = 0;
   const done = new Promise<void>((resolve) => {
-    const { device } = gatewayEnd(t, pty.path, {
+    const { driven } = gatewayEnd(t, pty.path, {
       desired: async () => ({ state: { interval_s: 0.005 }, version: 1 }),
       telemetry: async (_series, points) => {
         frames += 1;
@@ -281,7 +307,7 @@ t.test('the simulated device keeps what was not acknowledged', async (t) => {
         if (wanted.every((seq) => seen.has(seq))) resolve();
       },
     });
-    device.open();
+    driven.open();
   });
   const far = new SimulatedSerialDevice(
     { line: pty },
@@ -294,9 +320,9 @@ t.test('the simulated device keeps what was not acknowledged', async (t) => {
 });
 
 t.test('two closes are one, and a line that was never there closes too', async (t) => {
-  const { device } = gatewayEnd(t, '/dev/holdfast-no-such-port');
-  device.open();
-  await Promise.all([device.close(), device.close()]);
+  const { driven, device } = gatewayEnd(t, '/dev/holdfast-no-such-port');
+  driven.open();
+  await Promise.all([driven.close(), driven.close()]);
   t.notOk(device.isOnline);
 });
 
@@ -345,15 +371,14 @@ t.test('a nack ends a job, silence does not', async (t) => {
 
 t.test('a hello that cannot be taken is not welcome, and says why if it is final', async (t) => {
   let failure: Error | undefined = new HoldfastError('GATEWAY_FENCED', 'g2 owns this site');
-  const pty = await openPseudoTerminal();
-  t.teardown(() => pty.close());
-  const { next, say } = deviceEnd(pty);
-  const { device, told } = gatewayEnd(t, pty.path, {
+  const pair = new PortPair();
+  const { next, say } = deviceEnd(pair.far);
+  const { driven, device, told } = gatewayEnd(t, pair, {
     online: async () => {
       if (failure !== undefined) throw failure;
     },
   });
-  device.open();
+  driven.open();
   await next('who');
   say(hello);
   t.match(await next('nack'), { code: 'GATEWAY_FENCED', message: 'g2 owns this site' });

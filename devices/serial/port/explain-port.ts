@@ -1,0 +1,94 @@
+/** Why a port can't be opened, in words for whoever stands in front of it, with what to do about it. */
+import { access, constants, readdir, readFile, stat } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import type { PortProblem } from './line-status.js';
+
+export interface ExplainRoots {
+  readonly proc?: string;
+  readonly groupFile?: string;
+  /** Who we are. */
+  readonly user?: string;
+}
+
+export const explainPort = async (
+  path: string,
+  error: unknown,
+  { proc = '/proc', groupFile = '/etc/group', user = userInfo().username }: ExplainRoots = {},
+): Promise<PortProblem> => {
+  const message = messageOf(error);
+  const there = await stat(path).catch(() => null);
+  if (there === null) return { reason: `${path} is not there any more` };
+  const isAllowed = await access(path, constants.R_OK | constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+  if (!isAllowed) {
+    const group = await groupName(groupFile, there.gid);
+    return {
+      reason: `${path} may not be used by ${user}: it belongs to the group ${group}`,
+      next: whatGivesRights(group, user),
+    };
+  }
+  if (/Operation not permitted/.test(message)) {
+    return {
+      reason: `${path} is of a kind of devices that this service is kept from`,
+      next: `allow it: systemctl edit the service, and under [Service] say DeviceAllow=${path} rw`,
+    };
+  }
+  if (/Inappropriate ioctl/.test(message)) {
+    return { reason: `${path} is no serial port`, next: 'name a device such as /dev/ttyUSB0' };
+  }
+  if (/temporarily unavailable|busy|EBUSY/i.test(message)) {
+    return {
+      reason: `${path} is in use by ${await holderText(path, proc)}`,
+      next: 'end that program',
+    };
+  }
+  return {
+    reason: `${path}: ${message.replace(/^Error:? /, '').replace(/, cannot open .*$/, '')}`,
+  };
+};
+
+/** Groups are read once, when a program begins. */
+export const whatGivesRights = (group: string, user: string): string =>
+  `sudo usermod -aG ${group} ${user}, then start it anew (a service: sudo systemctl restart; you: log in again)`;
+
+export const groupName = async (file: string, gid: number): Promise<string> => {
+  const groups = await readFile(file, 'utf8').catch(() => '');
+  const found = groups.split('\n').find((line) => line.split(':')[2] === String(gid));
+  return found?.split(':')[0] ?? String(gid);
+};
+
+/** Who has it as its terminal, which everybody may see; what else programs of others have open, only root may. */
+const holderText = async (path: string, proc: string): Promise<string> => {
+  const holder = await terminalHolder(path, proc);
+  return holder === null ? 'another program' : `${holder.name} (process ${String(holder.pid)})`;
+};
+
+export interface TerminalHolder {
+  readonly pid: number;
+  /** As `agetty`. */
+  readonly name: string;
+}
+
+/** The process whose controlling terminal a port is, as that of a getty; null where there is none. */
+export const terminalHolder = async (
+  path: string,
+  proc = '/proc',
+): Promise<TerminalHolder | null> => {
+  const there = await stat(path).catch(() => null);
+  if (there === null) return null;
+  for (const pid of await readdir(proc).catch(() => [])) {
+    if (!/^\d+$/.test(pid)) continue;
+    const line = await readFile(join(proc, pid, 'stat'), 'utf8').catch(() => '');
+    // The name stands in parentheses and may hold any; what follows is separated by spaces.
+    const end = line.lastIndexOf(')');
+    const terminal = Number(line.slice(end + 2).split(' ')[4]);
+    if (terminal === there.rdev) {
+      return { pid: Number(pid), name: line.slice(line.indexOf('(') + 1, end) };
+    }
+  }
+  return null;
+};

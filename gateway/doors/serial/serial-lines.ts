@@ -1,0 +1,154 @@
+/**
+ * Every serial line of the gateway, whoever speaks on it: made here, so that no two have one name or one port, told to the log as they
+ * come and go, and found for the status, the monitor and whoever flashes a board.
+ */
+import { realpath } from 'node:fs/promises';
+import {
+  type DrivenLine,
+  type DrivenLineOptions,
+  driveLine,
+} from '@holdfast/devices/serial/driven-line';
+import { type FoundPort, findPort } from '@holdfast/devices/serial/port/find-port';
+import type { LineStatus, PortProblem } from '@holdfast/devices/serial/port/line-status';
+import { addressText, type PortAddress } from '@holdfast/devices/serial/port/port-settings';
+import type { SerialLine, SerialLineDeps } from '@holdfast/devices/serial/port/serial-line';
+import type {
+  DriverDevice,
+  DriverLineCounts,
+  SerialDriver,
+} from '@holdfast/devices/serial/serial-driver';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
+
+export interface SerialLinesDeps extends Pick<SerialLineDeps, 'openPort' | 'findPort' | 'explain'> {
+  readonly now: () => number;
+  readonly log: StoreLog;
+}
+
+/** A line as the local API and the log show it. */
+export interface SerialLineStatus extends LineStatus {
+  /** As `serial.lines` calls it: `json-lines`, `modbus`, … */
+  readonly driver: string;
+  /** Whether its port is open, were it for somebody else. */
+  readonly isUp: boolean;
+  readonly devices: readonly LineDeviceStatus[];
+}
+
+export interface LineDeviceStatus {
+  readonly device: string;
+  readonly isOnline: boolean;
+  readonly counts: DriverLineCounts;
+}
+
+interface Entry extends DrivenLine {
+  readonly driver: string;
+  readonly ids: readonly string[];
+}
+
+export interface LineWish {
+  readonly driver: SerialDriver;
+  readonly devices: readonly DriverDevice[];
+  readonly onState?: (status: LineStatus) => void;
+}
+
+export class SerialLines {
+  readonly #deps: SerialLinesDeps;
+  readonly #lines = new Map<string, Entry>();
+  /** Which line has a port open, by the name that the kernel has for it. */
+  readonly #open = new Map<string, string>();
+
+  constructor(deps: SerialLinesDeps) {
+    this.#deps = deps;
+  }
+
+  /** A line with its driver; whoever asks for it opens and closes it. CONFIGURATION_INVALID when its name or its address is taken. */
+  drive({ driver, devices, onState }: LineWish, options: DrivenLineOptions): DrivenLine {
+    const { name, address } = options;
+    const wanted = addressText(address);
+    for (const { line } of this.#lines.values()) {
+      const { status } = line;
+      if (status.name === name || addressText(status.address) === wanted) {
+        throw new HoldfastError(
+          'CONFIGURATION_INVALID',
+          `serial lines: ${name} or ${wanted} is named twice`,
+        );
+      }
+    }
+    const { now, openPort, explain } = this.#deps;
+    const driven = driveLine(
+      {
+        driver,
+        devices,
+        now,
+        onState: (status) => this.#changed(status, onState),
+        findPort: (asked) => this.#findFree(name, asked),
+        ...(openPort && { openPort }),
+        ...(explain && { explain }),
+      },
+      options,
+    );
+    this.#lines.set(name, {
+      ...driven,
+      driver: driver.name,
+      ids: devices.map(({ id }) => id),
+    });
+    return driven;
+  }
+
+  /** By its name, or by a device on it. */
+  find(name: string): SerialLine | undefined {
+    const entry =
+      this.#lines.get(name) ?? [...this.#lines.values()].find(({ ids }) => ids.includes(name));
+    return entry?.line;
+  }
+
+  /** Every line, in the order of the configuration. */
+  list(): SerialLineStatus[] {
+    return [...this.#lines.values()].map(({ line, driver, ids, devices }) => {
+      const { status } = line;
+      return {
+        ...status,
+        driver,
+        isUp: status.state.state !== 'down',
+        devices: devices.map(({ isOnline, counts }, index) => ({
+          device: ids[index] ?? '',
+          isOnline,
+          counts,
+        })),
+      };
+    });
+  }
+
+  /** A port that another line has open is not opened twice: the lock of a port is known only after its settings were changed. */
+  async #findFree(name: string, address: PortAddress): Promise<FoundPort | PortProblem> {
+    const found = await (this.#deps.findPort ?? findPort)(address);
+    if ('reason' in found) return found;
+    const owner = this.#open.get(await realName(found.path));
+    if (owner === undefined || owner === name) return found;
+    return {
+      reason: `${found.path} is the port of the line ${owner}`,
+      next: 'name another port for one of the two',
+    };
+  }
+
+  #changed(status: LineStatus, onState: LineWish['onState']): void {
+    const { name, path, state } = status;
+    const { log } = this.#deps;
+    for (const [port, owner] of this.#open) if (owner === name) this.#open.delete(port);
+    if (state.state !== 'down' && path !== null) {
+      void realName(path).then((port) => {
+        if (this.find(name)?.status.state.state !== 'down') this.#open.set(port, name);
+      });
+    }
+    if (state.state === 'up') log.info({ line: name, path }, 'a serial line is up');
+    else if (state.state === 'suspended') {
+      log.info({ line: name, path, reason: state.reason }, 'a serial line is used otherwise');
+    } else {
+      const { reason, next } = state;
+      log.warn({ line: name, path, reason, next }, 'a serial line is down');
+    }
+    onState?.(status);
+  }
+}
+
+const realName = (path: string): Promise<string> => realpath(path).catch(() => path);
