@@ -208,7 +208,7 @@ t.test('never takes a late answer for another, not even one that looks alike', a
   }
   const { lateReplies } = bus.statistics.counts;
   t.ok(lateReplies > 20, `${lateReplies} late answers`);
-  t.ok(of('telemetry').length >= 3);
+  t.ok(of('telemetry').length >= 2);
 });
 
 t.test(
