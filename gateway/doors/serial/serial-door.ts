@@ -2,7 +2,7 @@
  * Devices on serial lines as devices of the site like any other. Each line stands for itself: its garbage, its floods and its absence
  * are nobody else's.
  */
-import type { DrivenLine } from '@holdfast/devices/serial/driven-line';
+import type { DrivenLine, DrivenLineOptions } from '@holdfast/devices/serial/driven-line';
 import { addressText } from '@holdfast/devices/serial/port/port-settings';
 import { serialDriver } from '@holdfast/devices/serial/serial-drivers';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
@@ -11,7 +11,7 @@ import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import type { ShadowChange } from '../../shadows/shadow-change.js';
 import type { ShadowListener } from '../../shadows/shadow-effects.js';
-import { DeviceLine, type DeviceLineDeps } from './device-line.js';
+import { DeviceLine, type DeviceLineDeps, type DeviceLineOptions } from './device-line.js';
 import {
   addressOf,
   devicesOf,
@@ -19,7 +19,7 @@ import {
   type SerialLineConfiguration,
   settingsOf,
 } from './serial-configuration.js';
-import type { SerialLines } from './serial-lines.js';
+import type { LineWish, SerialLines } from './serial-lines.js';
 
 export interface SerialDoorDeps extends DeviceLineDeps {
   readonly lines: SerialLines;
@@ -28,8 +28,19 @@ export interface SerialDoorDeps extends DeviceLineDeps {
   };
 }
 
+/** A line of whatever door, with what is spoken on it and the devices that stand on it. */
+export interface WiredLine extends Pick<LineWish, 'driver' | 'port'>, WiredLineOptions {
+  readonly door: DeviceLineOptions['door'];
+  readonly devices: readonly { readonly device: string; readonly settings?: unknown }[];
+}
+
+type WiredLineOptions = Pick<DrivenLineOptions, 'name' | 'address' | 'maxBytesPerSecond'> &
+  Required<Pick<DrivenLineOptions, 'settings'>> & { readonly driverOptions: unknown };
+
 export interface SerialDoorOptions {
   readonly lines: readonly SerialLineConfiguration[];
+  /** Of other doors, whose devices are served as those of serial lines. */
+  readonly wired?: readonly WiredLine[];
   readonly retryDelayMs?: (attempt: number) => number;
   readonly resendAfterMs?: number;
 }
@@ -41,40 +52,32 @@ export class SerialDoor implements ShadowListener {
   #stop: (() => void) | undefined;
 
   /** CONFIGURATION_INVALID when a device, a port or a line is named twice, or a driver can't serve its line. */
-  constructor(deps: SerialDoorDeps, { lines, retryDelayMs, resendAfterMs }: SerialDoorOptions) {
+  constructor(deps: SerialDoorDeps, options: SerialDoorOptions) {
     this.#deps = deps;
-    for (const configuration of lines) {
-      const address = addressOf(configuration);
-      if (address === null) {
-        throw new HoldfastError('CONFIGURATION_INVALID', 'a serial line has either path or usb');
-      }
+    const { lines, wired = [], retryDelayMs, resendAfterMs } = options;
+    for (const one of [...lines.map(wiredLine), ...wired]) {
+      const { door, address, devices, name, driver } = one;
       const port = addressText(address);
-      const devices = devicesOf(configuration).map(({ device, settings }) => {
+      const ends = devices.map(({ device, settings }) => {
         const line = new DeviceLine(deps, {
-          ...{ device, port, door: 'serial' },
+          ...{ device, port, door },
           ...(resendAfterMs !== undefined && { resendAfterMs }),
         });
         if (this.#devices.has(device)) {
-          throw new HoldfastError(
-            'CONFIGURATION_INVALID',
-            `serial.lines: ${device} is named twice`,
-          );
+          throw new HoldfastError('CONFIGURATION_INVALID', `${name}: ${device} is named twice`);
         }
         this.#devices.set(device, line);
         return { line, served: { id: device, handlers: line.handlers, settings } };
       });
       const driven = deps.lines.drive(
+        { driver, devices: ends.map(({ served }) => served), ...(one.port && { port: one.port }) },
         {
-          driver: serialDriver(configuration.driver),
-          devices: devices.map(({ served }) => served),
-        },
-        {
-          ...{ name: lineNameOf(configuration), address, settings: settingsOf(configuration) },
-          driverOptions: configuration.options,
+          ...{ name, address, settings: one.settings, driverOptions: one.driverOptions },
+          ...(one.maxBytesPerSecond && { maxBytesPerSecond: one.maxBytesPerSecond }),
           ...(retryDelayMs && { retryDelayMs }),
         },
       );
-      for (const [index, { line }] of devices.entries()) {
+      for (const [index, { line }] of ends.entries()) {
         const serial = driven.devices[index];
         if (serial !== undefined) line.attach(serial);
       }
@@ -119,3 +122,19 @@ export class SerialDoor implements ShadowListener {
     if (change.name === classicShadow) await this.#devices.get(change.device)?.tell(change);
   }
 }
+
+const wiredLine = (configuration: SerialLineConfiguration): WiredLine => {
+  const address = addressOf(configuration);
+  if (address === null) {
+    throw new HoldfastError('CONFIGURATION_INVALID', 'a serial line has either path or usb');
+  }
+  return {
+    door: 'serial',
+    name: lineNameOf(configuration),
+    address,
+    settings: settingsOf(configuration),
+    driver: serialDriver(configuration.driver),
+    driverOptions: configuration.options,
+    devices: devicesOf(configuration),
+  };
+};

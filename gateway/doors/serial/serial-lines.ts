@@ -49,6 +49,8 @@ export interface LineWish {
   readonly driver: SerialDriver;
   readonly devices: readonly DriverDevice[];
   readonly onState?: (status: LineStatus) => void;
+  /** Where its port is, and how it is opened, where that is no serial port of this machine. */
+  readonly port?: Pick<SerialLineDeps, 'openPort' | 'findPort' | 'explain'>;
 }
 
 export class SerialLines {
@@ -62,7 +64,7 @@ export class SerialLines {
   }
 
   /** A line with its driver; whoever asks for it opens and closes it. CONFIGURATION_INVALID when its name or its address is taken. */
-  drive({ driver, devices, onState }: LineWish, options: DrivenLineOptions): DrivenLine {
+  drive({ driver, devices, onState, port }: LineWish, options: DrivenLineOptions): DrivenLine {
     const { name, address } = options;
     const wanted = addressText(address);
     for (const { line } of this.#lines.values()) {
@@ -84,6 +86,7 @@ export class SerialLines {
         findPort: (asked) => this.#findFree(name, asked),
         ...(openPort && { openPort }),
         ...(explain && { explain }),
+        ...port,
       },
       options,
     );
