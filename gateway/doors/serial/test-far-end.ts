@@ -42,6 +42,8 @@ export const farEnd = async (t: Test, link: string) => {
     next,
     say,
     sayHello,
+    /** Whatever it is. */
+    raw: line.write,
     close: line.close,
     hello: async (other: object = {}) => {
       // What is said before the port is open is lost.
