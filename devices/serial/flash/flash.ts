@@ -2,6 +2,7 @@
  * Writes an image into a microcontroller through its boot loader: reset, sync, identify, compare, write, verify, leave. It may be cut at
  * any point, by either end, and be begun again: what runs is never half an image (README.md says where a loader can't promise it).
  */
+import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { BytePort } from '../port/byte-port.js';
 import type { FlashImage } from './flash-image.js';
 import { knock } from './knock.js';
@@ -55,16 +56,24 @@ export const flash = async (
     onProgress?.({ stage, doneBytes, totalBytes: imageBytes });
   await port.change({ baudRate, dataBits: 8, parity: 'none', stopBits: 1 });
   const onReset = () => say('reset');
-  const opened = await knock({ port, reset }, { loader, part }, { signal, attempts, onReset });
-  try {
-    say('identify');
-    const identity = await opened.identify(image, signal);
-    const transferred = await opened.transfer(image, { signal, onProgress });
-    say('leave', imageBytes);
-    await opened.leave(signal);
-    const durationMs = Math.round(performance.now() - startedMs);
-    return { ...identity, ...transferred, imageBytes, durationMs };
-  } finally {
-    opened.close();
+  for (let begun = 1; ; begun += 1) {
+    const opened = await knock({ port, reset }, { loader, part }, { signal, attempts, onReset });
+    try {
+      say('identify');
+      const identity = await opened.identify(image, signal);
+      const transferred = await opened.transfer(image, { signal, onProgress });
+      say('leave', imageBytes);
+      await opened.leave(signal);
+      const durationMs = Math.round(performance.now() - startedMs);
+      return { ...identity, ...transferred, imageBytes, durationMs };
+    } catch (error) {
+      // It went silent in between, as after a garbled byte: it is met again after a reset, and what it has is compared first.
+      if (!isHoldfastError(error, 'FLASH_NO_BOOT_LOADER') || begun === mostBegun) throw error;
+    } finally {
+      opened.close();
+    }
   }
 };
+
+/** How often a loader may fall silent in one flash. */
+const mostBegun = 5;
