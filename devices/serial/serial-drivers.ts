@@ -1,9 +1,10 @@
 /** The drivers of serial lines, by the names that a configuration knows them by. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { modbus } from '../modbus/modbus-driver.js';
 import { jsonLines } from './json-lines/json-lines.js';
 import type { SerialDriver } from './serial-driver.js';
 
-const drivers: readonly SerialDriver[] = [jsonLines];
+const drivers: readonly SerialDriver[] = [jsonLines, modbus];
 
 export const serialDriverNames: readonly string[] = drivers.map(({ name }) => name);
 

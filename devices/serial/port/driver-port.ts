@@ -1,9 +1,12 @@
 /** A line as its driver sees it: a port that comes and goes, and that others may need for themselves for a while. */
 import type { BytePort } from './byte-port.js';
+import type { PortSettings } from './port-settings.js';
 
 export interface DriverPort {
   /** As the configuration names it, for messages. */
   readonly name: string;
+  /** Of its port, where it is one. */
+  readonly settings: PortSettings;
   /** Called once, in `attach`; from then on the listener is told, one thing after the other. */
   listen(listener: LineListener): void;
 }

@@ -119,6 +119,10 @@ export class SerialLine implements DriverPort {
     };
   }
 
+  get settings(): PortSettings {
+    return this.#settings;
+  }
+
   listen(listener: LineListener): void {
     this.#listener = listener;
   }
