@@ -21,7 +21,7 @@ import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
 import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { openMqttDoors } from './doors/open-mqtt-doors.js';
-import { SerialDoor } from './doors/serial/serial-door.js';
+import { openSerialDoor } from './doors/serial/serial-door.js';
 import { SerialLines } from './doors/serial/serial-lines.js';
 import { openFirmware } from './firmware/open-firmware.js';
 import { openFirmwareUrls } from './firmware/signed-url.js';
@@ -69,6 +69,8 @@ export interface GatewayDependencies {
 export interface GatewayOptions {
   readonly dataDir: string;
   readonly configuration: GatewayConfiguration;
+  /** What the files that it names are relative to; by default the data folder. */
+  readonly configurationFolder?: string;
   readonly version: string;
 }
 
@@ -83,7 +85,7 @@ export interface OpenedGateway {
 /** Starts what works without a network first, and the link last; resolves when it serves. */
 export const openGateway = async (
   deps: GatewayDependencies,
-  { configuration, dataDir, version }: GatewayOptions,
+  { configuration, dataDir, configurationFolder = dataDir, version }: GatewayOptions,
 ): Promise<OpenedGateway> => {
   const { log, onClose, schedule = cronSchedule } = deps;
   const { listen, services } = configuration;
@@ -210,7 +212,7 @@ export const openGateway = async (
     isSpoken: (device) => devices.get(device)?.door === 'aws',
   });
   const serialLines = new SerialLines({ now: () => clock.now(), log });
-  const serial = new SerialDoor(
+  const serial = await openSerialDoor(
     {
       lines: serialLines,
       dispatch,
@@ -222,7 +224,7 @@ export const openGateway = async (
       clock,
       log,
     },
-    configuration.serial,
+    { ...configuration.serial, folder: configurationFolder },
   );
   outbox.register(
     shadowChanged,

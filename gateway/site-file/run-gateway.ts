@@ -1,5 +1,6 @@
 /** The gateway as a program: where its configuration comes from, and its lives with it. */
 
+import { dirname, resolve } from 'node:path';
 import { type LoadOptions, loadConfiguration } from '@holdfast/provisioning/program/configuration';
 import { LogStream } from '@holdfast/provisioning/program/log-stream';
 import { createLogger, type Logger } from '@holdfast/provisioning/program/logger';
@@ -39,6 +40,8 @@ export const runGateway = async (
   const notifier = openServiceNotifier({ log, env: commandLine.env });
   context.onClose('service notifier', () => notifier.close());
   signal.addEventListener('abort', () => notifier.stopping(), { once: true });
+  // What was applied lies in the data folder.
+  const configurationFolder = configFile === undefined ? dataDir : dirname(resolve(configFile));
   const nextHangup = hangups(log, signal);
   await serveSite(
     {
@@ -57,7 +60,10 @@ export const runGateway = async (
       },
       open: (configuration, life) =>
         openingPorts(portSettings(configuration), () =>
-          openGateway({ log, ...life, beginAnew }, { configuration, dataDir, version }),
+          openGateway(
+            { log, ...life, beginAnew },
+            { configuration, configurationFolder, dataDir, version },
+          ),
         ),
       onServing: async (configuration, ports) => {
         await writeRunning({ log }, dataDir, {

@@ -7,6 +7,7 @@ import {
 } from '@holdfast/devices/serial/port/port-settings';
 import { parseUsbAddress } from '@holdfast/devices/serial/port/usb-address';
 import { defaultSerialDriver, serialDriverNames } from '@holdfast/devices/serial/serial-drivers';
+import { isDriverFile } from '@holdfast/devices/serial/site-driver';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
 import * as v from 'valibot';
 
@@ -58,9 +59,6 @@ export const settingsOf = ({ baudRate, dataBits, parity, stopBits }: NamedPort):
   parity,
   stopBits,
 });
-
-/** A site's own driver is named by its file. */
-export const isDriverFile = (name: string): boolean => /^(\.{0,2}\/).*\.m?js$/.test(name);
 
 export const serialLine = v.pipe(
   v.strictObject({

@@ -4,7 +4,9 @@
  */
 import type { DrivenLine, DrivenLineOptions } from '@holdfast/devices/serial/driven-line';
 import { addressText } from '@holdfast/devices/serial/port/port-settings';
+import type { SerialDriver } from '@holdfast/devices/serial/serial-driver';
 import { serialDriver } from '@holdfast/devices/serial/serial-drivers';
+import { isDriverFile, loadSiteDriver } from '@holdfast/devices/serial/site-driver';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { CommandPayload } from '@holdfast/protos/mqtt/command-payload';
 import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
@@ -23,6 +25,8 @@ import type { LineWish, SerialLines } from './serial-lines.js';
 
 export interface SerialDoorDeps extends DeviceLineDeps {
   readonly lines: SerialLines;
+  /** Those of the site, by their files. */
+  readonly drivers?: ReadonlyMap<string, SerialDriver>;
   readonly fence: DeviceLineDeps['fence'] & {
     onRaised(listener: (reason: { readonly message: string }) => void): () => void;
   };
@@ -45,6 +49,22 @@ export interface SerialDoorOptions {
   readonly resendAfterMs?: number;
 }
 
+export interface OpenSerialDoorOptions extends SerialDoorOptions {
+  /** What the files of drivers are relative to. */
+  readonly folder: string;
+}
+
+/** Loads the drivers that the site brings, and opens nothing else yet. CONFIGURATION_INVALID. */
+export const openSerialDoor = async (
+  deps: SerialDoorDeps,
+  { folder, ...options }: OpenSerialDoorOptions,
+): Promise<SerialDoor> => {
+  const files = options.lines.map(({ driver }) => driver).filter(isDriverFile);
+  const drivers = new Map<string, SerialDriver>();
+  for (const file of new Set(files)) drivers.set(file, await loadSiteDriver(file, { folder }));
+  return new SerialDoor({ ...deps, drivers }, options);
+};
+
 export class SerialDoor implements ShadowListener {
   readonly #deps: SerialDoorDeps;
   readonly #lines: DrivenLine[] = [];
@@ -55,7 +75,8 @@ export class SerialDoor implements ShadowListener {
   constructor(deps: SerialDoorDeps, options: SerialDoorOptions) {
     this.#deps = deps;
     const { lines, wired = [], retryDelayMs, resendAfterMs } = options;
-    for (const one of [...lines.map(wiredLine), ...wired]) {
+    const own = lines.map((line) => wiredLine(line, deps.drivers?.get(line.driver)));
+    for (const one of [...own, ...wired]) {
       const { door, address, devices, name, driver } = one;
       const port = addressText(address);
       const ends = devices.map(({ device, settings }) => {
@@ -123,7 +144,10 @@ export class SerialDoor implements ShadowListener {
   }
 }
 
-const wiredLine = (configuration: SerialLineConfiguration): WiredLine => {
+const wiredLine = (
+  configuration: SerialLineConfiguration,
+  siteDriver: SerialDriver | undefined,
+): WiredLine => {
   const address = addressOf(configuration);
   if (address === null) {
     throw new HoldfastError('CONFIGURATION_INVALID', 'a serial line has either path or usb');
@@ -133,7 +157,7 @@ const wiredLine = (configuration: SerialLineConfiguration): WiredLine => {
     name: lineNameOf(configuration),
     address,
     settings: settingsOf(configuration),
-    driver: serialDriver(configuration.driver),
+    driver: siteDriver ?? serialDriver(configuration.driver),
     driverOptions: configuration.options,
     devices: devicesOf(configuration),
   };
