@@ -1,7 +1,14 @@
 /** The Pi agent: a device that measures its machine's health, and installs firmware with the installer it is configured with. */
 import type { TrustedState } from '@holdfast/provisioning/firmware/trusted-state';
+import { type AttachedSection, attachedParts } from './attached/open-attached.js';
 import type { JobHandler } from './configuration.js';
-import { type Device, type DeviceUpdates, openDevice, type UpdatesContext } from './device.js';
+import {
+  type Device,
+  type DeviceDeps,
+  type DeviceUpdates,
+  openDevice,
+  type UpdatesContext,
+} from './device.js';
 import { readHealth } from './health.js';
 import type { Credentials } from './identity.js';
 import { openJobHandlers } from './job-command.js';
@@ -19,6 +26,8 @@ export interface AgentOptions {
   readonly askAgainMs?: number;
   /** Another installer than `slots`. */
   readonly update?: InstallerSettings;
+  /** The device is a microcontroller behind this machine. */
+  readonly attached?: AttachedSection;
   /** The revision of the hardware. */
   readonly hardware?: string;
   /** The root of the firmware's metadata to begin with, where it is not the first that the plan names. */
@@ -34,17 +43,13 @@ interface AgentDeps {
 
 export const openAgent = async (deps: AgentDeps, options: AgentOptions): Promise<Device> => {
   const { credentials, log } = deps;
-  const { dataDir, healthIntervalS, askAgainMs, jobHandlers: handlers = [], update } = options;
+  const { dataDir, healthIntervalS, askAgainMs, jobHandlers: handlers = [] } = options;
   const { hardware, firstRoot } = options;
   return openDevice(
     {
       credentials,
       log,
-      measure: () => readHealth(dataDir),
-      openUpdates: (context) =>
-        update === undefined || update.installer === 'slots'
-          ? openSlots(deps, options, context)
-          : openOther(deps, options, update, context),
+      ...(await partsOf(deps, options)),
       jobs: await openJobHandlers({ log }, { handlers, owner: `${dataDir}#jobs` }),
     },
     {
@@ -56,6 +61,24 @@ export const openAgent = async (deps: AgentDeps, options: AgentOptions): Promise
       ...(firstRoot !== undefined && { firstRoot }),
     },
   );
+};
+
+const partsOf = async (
+  deps: AgentDeps,
+  options: AgentOptions,
+): Promise<Pick<DeviceDeps, 'attach' | 'measure' | 'openUpdates'>> => {
+  const { dataDir, attached, update } = options;
+  if (attached !== undefined) {
+    const { deadlineS = 30, maxStarts = 3 } = update ?? {};
+    return attachedParts(deps, { ...attached, dataDir, deadlineMs: deadlineS * 1_000, maxStarts });
+  }
+  return {
+    measure: () => readHealth(dataDir),
+    openUpdates: (context) =>
+      update === undefined || update.installer === 'slots'
+        ? openSlots(deps, options, context)
+        : openOther(deps, options, update, context),
+  };
 };
 
 const environmentOf = ({ identity }: Credentials, dataDir: string) => ({

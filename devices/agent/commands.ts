@@ -18,6 +18,18 @@ import type { DeviceSession } from './session.js';
 /** Does a command; what it gives is the result. */
 export type CommandHandler = (payload: JsonValue) => Promise<JsonValue>;
 
+/** What a device does with commands: this machine itself, or a microcontroller behind it. */
+export interface DeviceCommands {
+  /** At the start of this process. */
+  started(): Promise<void>;
+  /** What is the device to others was started again. */
+  relaunched(): Promise<void>;
+  connected(): void;
+  receive(id: string, payload: Uint8Array): Promise<void>;
+  /** When the session has ended. */
+  close(): Promise<void>;
+}
+
 export interface CommandsDeps {
   readonly session: Pick<DeviceSession, 'publish'>;
   readonly log: Log;
@@ -43,7 +55,7 @@ const maxEntries = 200;
 
 export const commandFilter = (device: string): string => `dt/${device}/commands/+`;
 
-export class Commands {
+export class Commands implements DeviceCommands {
   readonly #deps: CommandsDeps;
   readonly #device: string;
   readonly #record: StoredRecord<readonly Entry[]>;

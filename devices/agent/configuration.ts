@@ -9,6 +9,7 @@ import {
   text,
 } from '@holdfast/provisioning/program/settings';
 import * as v from 'valibot';
+import { attachedSection } from './attached/attached-configuration.js';
 import { installerNames } from './update/installer.js';
 
 const jobHandler = v.strictObject({
@@ -34,10 +35,12 @@ export const deviceConfiguration = configuration({
       description: 'Its serial number; without one, the name of the machine.',
     }),
   }),
+  attached: attachedSection,
   update: section('How it installs firmware (README.md, "An update").', {
     installer: choice(installerNames, {
       default: 'slots',
-      description: 'What installs; firmware that is made for another is refused.',
+      description:
+        'What installs; firmware that is made for another is refused. With `attached` it is flash.',
     }),
     askAgainS: integer({
       default: 60,
@@ -60,7 +63,7 @@ export const deviceConfiguration = configuration({
       max: 86_400,
       unit: 's',
       description:
-        'From the start of new firmware until it has to be healthy. rauc, swupdate, script.',
+        'From the start of new firmware until it has to be healthy. rauc, swupdate, script, flash.',
     }),
     stableS: integer({
       default: 0,
@@ -73,7 +76,7 @@ export const deviceConfiguration = configuration({
       min: 2,
       max: 20,
       description:
-        'Starts of this agent, the one before the restart among them, until it goes back. rauc, swupdate, script.',
+        'Starts of this agent, the one before the restart among them, until it goes back. rauc, swupdate, script, flash.',
     }),
     versionCommand: command('Prints the version that runs. swupdate.'),
     bootHandler: text({

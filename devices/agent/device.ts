@@ -10,9 +10,10 @@ import { buildTopic, parseTopic } from '@holdfast/protos/mqtt/topics';
 import type { TrustedState } from '@holdfast/provisioning/firmware/trusted-state';
 import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { systemClock } from '@holdfast/provisioning/time/clock';
+import type { AttachContext, AttachedDevice } from './attached/attached-device.js';
 import { Boot } from './boot.js';
 import { CertificateRenewal } from './certificate-renewal.js';
-import { type CommandHandler, Commands, commandFilter } from './commands.js';
+import { type CommandHandler, Commands, commandFilter, type DeviceCommands } from './commands.js';
 import { DeviceKeys } from './device-keys.js';
 import { openFirmwareRecord } from './firmware-record.js';
 import { FirmwareTrust } from './firmware-trust.js';
@@ -39,6 +40,8 @@ export interface DeviceDeps {
   readonly log: Log;
   readonly measure: () => Promise<HealthReading>;
   readonly openUpdates: (context: UpdatesContext) => Promise<DeviceUpdates>;
+  /** The device is a microcontroller that this process speaks for, not this machine. */
+  readonly attach?: (context: AttachContext) => Promise<AttachedDevice>;
   /** What jobs may tell it to do, by their operation. */
   readonly jobs?: ReadonlyMap<string, JobWork>;
 }
@@ -155,33 +158,46 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
       if (telemetry.dropped > 0) shadow.report();
     },
   });
-  const settings = await openSettings(
-    { log, apply: ({ health_interval_s }) => health.setInterval(health_interval_s * 1_000) },
-    {
-      dataDir,
-      defaults: {
-        health_interval_s: options.intervalS ?? defaultAgentSettings.health_interval_s,
+  const attached =
+    (await deps.attach?.({ session, telemetry, time, log, report: () => shadow.report() })) ?? null;
+  const openOwnSettings = () =>
+    openSettings(
+      { log, apply: ({ health_interval_s }) => health.setInterval(health_interval_s * 1_000) },
+      {
+        dataDir,
+        defaults: {
+          health_interval_s: options.intervalS ?? defaultAgentSettings.health_interval_s,
+        },
       },
-    },
-  );
-  const facts = (): JsonObject => ({
-    firmware: { version: updates.updater.version ?? 'none' },
-    device: {
-      model: identity.model,
-      ...(identity.serialNo !== null && { serial_no: identity.serialNo }),
-      ...(options.hardware !== undefined && { hardware: options.hardware }),
-    },
-    agent: { boot: boot.id, telemetry_dropped: telemetry.dropped },
-  });
+    );
+  const settings = attached?.settings ?? (await openOwnSettings());
+  const model = () => attached?.hello?.model ?? identity.model;
+  const bootId = () => (attached === null ? boot.id : (attached.hello?.boot ?? 'unknown'));
+  const facts = (): JsonObject => {
+    const serialNo = attached?.hello?.serial_no ?? identity.serialNo;
+    return {
+      firmware: { version: attached?.hello?.version ?? updates.updater.version ?? 'none' },
+      device: {
+        model: model(),
+        ...(serialNo !== null && { serial_no: serialNo }),
+        ...(options.hardware !== undefined && { hardware: options.hardware }),
+      },
+      agent: {
+        boot: bootId(),
+        telemetry_dropped: telemetry.dropped,
+        ...(attached !== null && { attached: attached.facts }),
+      },
+    };
+  };
   const shadow = new ShadowClient({ session, settings, log, facts }, { device, askAgainMs: 5_000 });
   const reporting = {
     session,
     log,
-    bootId: () => boot.id,
+    bootId,
     phase: () => updates.updater.state.update.phase,
     dispatch: (event: UpdateEvent) => updates.updater.dispatch(event),
   };
-  const about = { device, model: identity.model };
+  const about = { device, model };
   const { askAgainMs = 60_000 } = options;
   const jobs =
     options.door === 'jobs'
@@ -201,7 +217,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
             reboot: () => void reboot(),
             onSettings: () => shadow.report(),
           },
-          { ...about, serialNo: identity.serialNo ?? device },
+          { device, model: identity.model, serialNo: identity.serialNo ?? device },
         )
       : null;
   const gateway = { baseUrl: () => httpsAddress(session), agent: () => trust.httpsAgent() };
@@ -217,6 +233,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     },
     {
       identity,
+      model,
       hardware: options.hardware ?? null,
       ...(options.firstRoot && { firstRoot: options.firstRoot }),
     },
@@ -244,22 +261,24 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     await commands.relaunched();
     session.reconnect();
   };
-  const commands = await Commands.open(
-    {
-      session,
-      log,
-      bootId: () => boot.id,
-      // Nothing has expired by a time that nobody knows.
-      now: () => (time.isKnown ? time.now() : 0),
-      reboot,
-      handlers: new Map<string, CommandHandler>([
-        ['ping', async () => ({ boot: boot.id, uptime_s: Math.round(process.uptime()) })],
-        ['collect_health', () => deps.measure()],
-        ['restart_application', async () => ({ restarted: updates.restart() })],
-      ]),
-    },
-    { device, dataDir },
-  );
+  const openOwnCommands = () =>
+    Commands.open(
+      {
+        session,
+        log,
+        bootId: () => boot.id,
+        // Nothing has expired by a time that nobody knows.
+        now: () => (time.isKnown ? time.now() : 0),
+        reboot,
+        handlers: new Map<string, CommandHandler>([
+          ['ping', async () => ({ boot: boot.id, uptime_s: Math.round(process.uptime()) })],
+          ['collect_health', () => deps.measure()],
+          ['restart_application', async () => ({ restarted: updates.restart() })],
+        ]),
+      },
+      { device, dataDir },
+    );
+  const commands: DeviceCommands = attached?.commands ?? (await openOwnCommands());
 
   const receive = async (text: string, payload: Uint8Array): Promise<void> => {
     const topic = parseTopic(text);
@@ -289,8 +308,9 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
   await telemetry.open();
   await commands.started();
   await updates.updater.open();
-  health.open();
+  if (attached === null) health.open();
   session.open();
+  attached?.open();
   renewal.open();
 
   return {
@@ -306,6 +326,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
       older?.close();
       await plainJobs.close();
       await updates.close();
+      await attached?.close();
       await renewal.close();
       await session.close();
       await commands.close();

@@ -34,7 +34,9 @@ export interface FirmwareTrustDeps {
 }
 
 export interface FirmwareTrustOptions {
-  readonly identity: Pick<DeviceIdentity, 'root' | 'fleet' | 'site' | 'model'>;
+  readonly identity: Pick<DeviceIdentity, 'root' | 'fleet' | 'site'>;
+  /** What this device is now: a microcontroller says it itself. */
+  readonly model: () => string;
   /** The revision of this device's hardware; null where nobody has said it. */
   readonly hardware: string | null;
   /** The root of the metadata to begin with; without one the first that the plan names is taken, and kept. */
@@ -100,7 +102,8 @@ export class FirmwareTrust {
   }
 
   #judge(job: UpdateJob, moment: CheckMoment, { head, documents }: ReadPlan): Release {
-    const { model, hardware } = { ...this.#options.identity, ...this.#options };
+    const { hardware } = this.#options;
+    const model = this.#options.model();
     const id = `${job.model}@${job.version}`;
     const firmware = documents.find((one) => one.kind === 'firmware' && one.id === id);
     if (firmware?.kind !== 'firmware') {
@@ -161,8 +164,9 @@ const filesOf = (documents: readonly PlanDocument[]) =>
 const refused = ({ code, message }: { readonly code: ErrorCode; readonly message: string }) =>
   new HoldfastError(code, message);
 
-const releaseOf = ({ installer, security_counter, steps }: FirmwareManifest): Release => ({
+const releaseOf = ({ installer, security_counter, steps, part }: FirmwareManifest): Release => ({
   installer,
   securityCounter: security_counter,
   steps: steps.map(({ name, file, timeout_ms }) => ({ name, file, timeoutMs: timeout_ms })),
+  ...(part !== undefined && { part }),
 });

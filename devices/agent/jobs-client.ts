@@ -30,7 +30,7 @@ export interface JobsClientDeps {
 
 export interface JobsClientOptions {
   readonly device: string;
-  readonly model: string;
+  readonly model: () => string;
   /** After which it is asked again what may not begin yet. */
   readonly askAgainMs: number;
 }
@@ -120,7 +120,7 @@ export class JobsClient implements UpdateReporter {
     const { campaign_id, version, model, url, sha256, size_bytes, deltas } = document.value;
     await this.#deps.dispatch({
       type: 'offered',
-      deviceModel: this.#options.model,
+      deviceModel: this.#options.model(),
       job: {
         id: execution.job_id,
         campaignId: campaign_id,

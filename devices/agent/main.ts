@@ -13,6 +13,7 @@ import type * as v from 'valibot';
 import { openSerialSimulator } from '../simulator/serial-simulator.js';
 import { openSimulation } from '../simulator/simulate.js';
 import { openAgent } from './agent.js';
+import { attachedOf } from './attached/attached-configuration.js';
 import { deviceConfiguration } from './configuration.js';
 import { type EnrolOptions, enrol } from './enrol.js';
 import { readFirstRoot } from './first-root.js';
@@ -82,6 +83,7 @@ const run: Command = async (context) => {
   const { initial } = configuration.application;
   const { root } = configuration.firmware;
   const { hardware } = configuration.device;
+  const attached = attachedOf(configuration.attached);
   const agent = await openAgent(
     { credentials, log },
     {
@@ -91,6 +93,7 @@ const run: Command = async (context) => {
       askAgainMs: configuration.update.askAgainS * 1_000,
       update: configuration.update,
       jobHandlers: configuration.jobs.handlers,
+      ...(attached !== null && { attached }),
       ...(hardware !== undefined && { hardware }),
       ...(root !== undefined && { firstRoot: await readFirstRoot(root) }),
       ...(initial !== undefined && { initialApp: resolve(initial) }),

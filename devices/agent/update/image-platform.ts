@@ -45,7 +45,7 @@ export interface ImagePlatformDeps {
 }
 
 /** Whole systems are large, and compressed inside: a delta of two of them is worth nothing, and the room is. */
-const keptBy: readonly string[] = ['slots', 'script'];
+const keptBy: readonly string[] = ['slots', 'script', 'flash'];
 
 export class ImagePlatform implements UpdatePlatform {
   readonly #deps: ImagePlatformDeps;

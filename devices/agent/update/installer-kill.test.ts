@@ -3,7 +3,7 @@ import { installerNames } from './installer.js';
 import { finishAfterKills, prepareKillRun } from './kill-run.js';
 
 // A few points for each; `installer-kill.faults.test.ts` takes every one.
-const points = { slots: [9, 18, 26], rauc: [20], swupdate: [27], script: [18] };
+const points = { slots: [9, 18, 26], rauc: [20], swupdate: [27], script: [18], flash: [20] };
 
 // A busy machine takes its time.
 t.setTimeout(300_000);

@@ -7,6 +7,7 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StoredRecord } from '@holdfast/provisioning/storage/record';
 import { create } from 'tar';
+import { flashWorld } from '../attached/flash-world.js';
 import { silentLog } from '../log.js';
 import { CopiesInstaller } from './copies-installer.js';
 import type { ReleaseCheck } from './image-platform.js';
@@ -238,4 +239,5 @@ export const worlds: Readonly<Record<InstallerName, World>> = {
   rauc: copies('rauc'),
   swupdate: copies('swupdate'),
   script,
+  flash: flashWorld,
 };

@@ -1,4 +1,4 @@
-/** What installs a whole, verified image: `slots`, `rauc`, `swupdate` or `script`. Every part may be asked for again after a break. */
+/** What installs a whole, verified image: `slots`, `rauc`, `swupdate`, `script` or `flash`. Every part may be asked for again after a break. */
 import type {
   InstalledApp,
   Installing,
@@ -11,7 +11,7 @@ import type {
 } from './update-state.js';
 import type { Found, InstallContext } from './updater.js';
 
-export const installerNames = ['slots', 'rauc', 'swupdate', 'script'] as const;
+export const installerNames = ['slots', 'rauc', 'swupdate', 'script', 'flash'] as const;
 export type InstallerName = (typeof installerNames)[number];
 
 /** What it tells of itself while something runs or is on trial. */

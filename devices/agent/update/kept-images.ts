@@ -2,7 +2,7 @@
  * The images that were installed last, kept for the deltas of the next ones. They are links to what was downloaded where there are links,
  * so that keeping one takes no time and writes nothing.
  */
-import { copyFile, link, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, link, mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 
@@ -32,6 +32,20 @@ export class KeptImages {
     return stat(path).then(
       () => path,
       () => undefined,
+    );
+  }
+
+  /** As `find`; from now on it is the newest, and the last to be forgotten. */
+  async touch(sha256: string): Promise<string | undefined> {
+    const path = await this.find(sha256);
+    const now = new Date();
+    // One that is gone meanwhile is not there.
+    return (
+      path &&
+      utimes(path, now, now).then(
+        () => path,
+        () => undefined,
+      )
     );
   }
 

@@ -3,7 +3,7 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { Log } from '../log.js';
 import { openBootHandler } from './boot-handler.js';
 import { CopiesInstaller } from './copies-installer.js';
-import type { Installer, TellUpdate } from './installer.js';
+import type { Installer, InstallerName, TellUpdate } from './installer.js';
 import { openMachine } from './machine.js';
 import { Rauc } from './rauc.js';
 import { ScriptInstaller } from './script-installer.js';
@@ -11,7 +11,7 @@ import { openSwupdate } from './swupdate.js';
 
 /** As configured; empty text is what is not there. */
 export interface InstallerSettings {
-  readonly installer: 'slots' | 'rauc' | 'swupdate' | 'script';
+  readonly installer: InstallerName;
   readonly restartCommand: string;
   readonly healthCommand: string;
   readonly deadlineS: number;
@@ -38,6 +38,9 @@ export const openInstaller = async (
   { directory, settings, model, hardware, environment }: OpenInstallerOptions,
 ): Promise<Installer> => {
   const { installer, restartCommand, healthCommand, deadlineS, stableS, maxStarts } = settings;
+  if (installer === 'flash') {
+    throw invalid('update.installer is flash, and attached names no microcontroller');
+  }
   const machine = openMachine({ restartCommand });
   const deps = { machine, tell, log };
   const options = {

@@ -27,6 +27,7 @@ const release = v.optional(
     installer: text,
     securityCounter: count,
     steps: v.array(v.object({ name: text, file: text, timeoutMs: count })),
+    part: v.exactOptional(text),
   }),
   // As written before releases were signed.
   { installer: 'slots', securityCounter: 0, steps: [] },

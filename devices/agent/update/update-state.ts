@@ -38,6 +38,8 @@ export interface Release {
   readonly securityCounter: number;
   /** Of the script installer; one named `undo` is not run but on the way back. */
   readonly steps: readonly ReleaseStep[];
+  /** Of the flash installer: the microcontroller that it is for. */
+  readonly part?: string;
 }
 
 export interface ReleaseStep {

@@ -34,8 +34,9 @@ export const failInstall = (
   return undo(state, { job, release, target, previous, outcome: 'failed', error });
 };
 
+/** By the archive's own step, or by flashing what ran before. */
 const canUndo = ({ installer, steps }: Release): boolean =>
-  installer === 'script' && steps.some(({ name }) => name === undoStep);
+  installer === 'flash' || (installer === 'script' && steps.some(({ name }) => name === undoStep));
 
 /** Only the slots go back by what this agent runs; whole systems by their boot loader and a restart. */
 const goesBackByRestart = ({ installer }: Release): boolean =>

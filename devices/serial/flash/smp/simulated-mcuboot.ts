@@ -66,7 +66,7 @@ const notSupported = 8;
 export class SimulatedMcuboot {
   readonly #deps: SimulatedMcubootDeps;
   readonly #options: Required<Omit<SimulatedMcubootOptions, 'publicKey'>> & SimulatedMcubootOptions;
-  readonly #slot: SimulatedSlot;
+  readonly slot: SimulatedSlot;
   #lines: RecoveryLines;
   #running: Running = { what: 'nothing' };
   #window: NodeJS.Timeout | undefined;
@@ -84,7 +84,7 @@ export class SimulatedMcuboot {
       ...{ listsHashes: true, knowsParameters: true, knowsSlots: true },
       ...options,
     };
-    this.#slot = deps.flash ?? newSlot(this.#options.slotBytes);
+    this.slot = deps.flash ?? newSlot(this.#options.slotBytes);
     this.#lines = new RecoveryLines(this.#options.receiveBytes);
   }
 
@@ -99,7 +99,7 @@ export class SimulatedMcuboot {
 
   /** As by a programmer. */
   burn(image: Buffer): void {
-    this.#slot.bytes.fill(0xff).set(image);
+    this.slot.bytes.fill(0xff).set(image);
   }
 
   /** The reset pin, or power that comes back. */
@@ -142,10 +142,10 @@ export class SimulatedMcuboot {
 
   #image(): { readonly version: string; readonly hash: Buffer } | null {
     try {
-      const image = readMcubootImage(this.#slot.bytes);
+      const image = readMcubootImage(this.slot.bytes);
       const { publicKey } = this.#options;
       if (publicKey === undefined) return image;
-      const signature = signatureIn(this.#slot.bytes);
+      const signature = signatureIn(this.slot.bytes);
       return signature !== null && verify(null, image.hash, publicKey, signature) ? image : null;
     } catch {
       return null;
@@ -204,13 +204,13 @@ export class SimulatedMcuboot {
   }
 
   #slots(): Record<string, unknown>[] {
-    return [{ image: 0, slots: [{ slot: 0, size: this.#slot.bytes.length, upload_image_id: 0 }] }];
+    return [{ image: 0, slots: [{ slot: 0, size: this.slot.bytes.length, upload_image_id: 0 }] }];
   }
 
   #upload(payload: Buffer): Record<string, unknown> {
     const { off, data, len } = readMap(payload);
     if (typeof off !== 'number' || !(data instanceof Uint8Array)) return { rc: invalidValue };
-    const { bytes, changed } = this.#slot;
+    const { bytes, changed } = this.slot;
     if (off === 0) {
       this.#expected = 0;
       if (typeof len !== 'number' || len > bytes.length) return { rc: invalidValue };
