@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import * as v from 'valibot';
+import { usualSettings } from './port/port-settings.js';
 import { checkSerialDriver, type FarLine } from './serial-driver-contract.js';
 import { isDriverFile, loadSiteDriver } from './site-driver.js';
 
@@ -78,7 +79,7 @@ t.test('what a driver gives is looked at before the first command', async (t) =>
     await writeFile(join(folder, name), `export const driver = { name: 'x', attach: ${attach} };`);
     return loadSiteDriver(`./${name}`, { folder });
   };
-  const line = { name: 'line-1', listen: () => undefined };
+  const line = { name: 'line-1', settings: usualSettings, listen: () => undefined };
   const devices = [{ id: 'a', handlers: {} as never, settings: undefined }];
   const attach = (driver: Awaited<ReturnType<typeof loadSiteDriver>>) => () =>
     driver.attach(line, devices, undefined);
