@@ -1,11 +1,14 @@
 /** Why a port can't be opened, in words for whoever stands in front of it, with what to do about it. */
-import { access, constants, readdir, readFile, stat } from 'node:fs/promises';
+import { access, constants, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { fileHolder } from '@holdfast/provisioning/program/port-holder';
 import type { PortProblem } from './line-status.js';
 
 export interface ExplainRoots {
+  /** Whether we may read and write a file. */
+  readonly mayUse?: (path: string) => Promise<boolean>;
   readonly proc?: string;
   readonly groupFile?: string;
   /** Who we are. */
@@ -15,16 +18,17 @@ export interface ExplainRoots {
 export const explainPort = async (
   path: string,
   error: unknown,
-  { proc = '/proc', groupFile = '/etc/group', user = userInfo().username }: ExplainRoots = {},
+  {
+    mayUse = isOurs,
+    proc = '/proc',
+    groupFile = '/etc/group',
+    user = userInfo().username,
+  }: ExplainRoots = {},
 ): Promise<PortProblem> => {
   const message = messageOf(error);
   const there = await stat(path).catch(() => null);
   if (there === null) return { reason: `${path} is not there any more` };
-  const isAllowed = await access(path, constants.R_OK | constants.W_OK).then(
-    () => true,
-    () => false,
-  );
-  if (!isAllowed) {
+  if (!(await mayUse(path))) {
     const group = await groupName(groupFile, there.gid);
     return {
       reason: `${path} may not be used by ${user}: it belongs to the group ${group}`,
@@ -51,6 +55,12 @@ export const explainPort = async (
   };
 };
 
+const isOurs = (path: string): Promise<boolean> =>
+  access(path, constants.R_OK | constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+
 /** Groups are read once, when a program begins. */
 export const whatGivesRights = (group: string, user: string): string =>
   `sudo usermod -aG ${group} ${user}, then start it anew (a service: sudo systemctl restart; you: log in again)`;
@@ -61,10 +71,14 @@ export const groupName = async (file: string, gid: number): Promise<string> => {
   return found?.split(':')[0] ?? String(gid);
 };
 
-/** Who has it as its terminal, which everybody may see; what else programs of others have open, only root may. */
+/** Who has it as its terminal, which everybody may see, or open, which root may. */
 const holderText = async (path: string, proc: string): Promise<string> => {
-  const holder = await terminalHolder(path, proc);
-  return holder === null ? 'another program' : `${holder.name} (process ${String(holder.pid)})`;
+  const holder =
+    (await terminalHolder(path, proc)) ??
+    (await fileHolder(await realpath(path).catch(() => path), proc).catch(() => undefined));
+  return holder === undefined
+    ? 'another program'
+    : `${holder.name} (process ${String(holder.pid)})`;
 };
 
 export interface TerminalHolder {
@@ -79,7 +93,8 @@ export const terminalHolder = async (
   proc = '/proc',
 ): Promise<TerminalHolder | null> => {
   const there = await stat(path).catch(() => null);
-  if (there === null) return null;
+  // Of what is no device, as of those who have no terminal.
+  if (there === null || there.rdev === 0) return null;
   for (const pid of await readdir(proc).catch(() => [])) {
     if (!/^\d+$/.test(pid)) continue;
     const line = await readFile(join(proc, pid, 'stat'), 'utf8').catch(() => '');

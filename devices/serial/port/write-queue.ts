@@ -12,6 +12,8 @@ export interface WriteQueueDeps {
   readonly fail: (reason: string) => void;
   /** How long so many bytes are on the wire at least. */
   readonly wireMs: (bytes: number) => number;
+  /** How much longer than that the port may take. */
+  readonly patienceMs?: number;
 }
 
 interface Waiting {
@@ -23,7 +25,7 @@ interface Waiting {
 const maxPendingBytes = 65_536;
 /** Pieces that gathered go together, as far as they fit into this. */
 const maxBatchBytes = 4_096;
-const patienceMs = 5_000;
+const usualPatienceMs = 5_000;
 
 export class WriteQueue {
   readonly #deps: WriteQueueDeps;
@@ -108,7 +110,7 @@ export class WriteQueue {
       const batch = this.#nextBatch();
       this.#taking = batch;
       const bytes = joined(batch);
-      const { take, fail, wireMs } = this.#deps;
+      const { take, fail, wireMs, patienceMs = usualPatienceMs } = this.#deps;
       const deadline = patienceMs + wireMs(bytes.length);
       const timer = setTimeout(() => fail('it took no bytes in time'), deadline);
       try {
