@@ -20,6 +20,7 @@ import {
 } from '@holdfast/provisioning/program/settings';
 import { isTimeZone, longestMinutes, whyNoStart } from '@holdfast/provisioning/time/opening-times';
 import * as v from 'valibot';
+import { modbusSection } from './doors/modbus/modbus-configuration.js';
 import { serialLine } from './doors/serial/serial-configuration.js';
 import { panelRoles } from './panel/panel.js';
 import { usualUses, windowUses } from './updates/site-windows.js';
@@ -161,6 +162,7 @@ export const gatewayConfiguration = configuration({
       description: `device, path or usb (the USB id, as \`2341:0043:SERIAL\`), baudRate (115200), dataBits (8), parity (none), stopBits (1), driver (${serialDriverNames.join(', ')}, or the file of one as \`./drivers/scale.js\`), its options, and flash (how the gateway flashes the device) of each line. Where several devices share a line: devices (device, settings) and name`,
     }),
   }),
+  modbus: modbusSection,
   gpio: section('GPIO lines of this machine that the gateway is given (needs the package gpiod).', {
     lines: list(gpioLine, {
       description:

@@ -19,6 +19,7 @@ import { type GatewayConfiguration, tokenOf } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
+import { modbusLines } from './doors/modbus/modbus-lines.js';
 import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { openMqttDoors } from './doors/open-mqtt-doors.js';
 import { openSerialDoor } from './doors/serial/serial-door.js';
@@ -211,6 +212,7 @@ export const openGateway = async (
     deltasOf: (sha256) => firmware.deltasOf(sha256),
     isSpoken: (device) => devices.get(device)?.door === 'aws',
   });
+  const modbus = modbusLines(configuration.modbus);
   const serialLines = new SerialLines({ now: () => clock.now(), log });
   const serial = await openSerialDoor(
     {
@@ -224,7 +226,7 @@ export const openGateway = async (
       clock,
       log,
     },
-    { ...configuration.serial, folder: configurationFolder },
+    { ...configuration.serial, wired: modbus.wired, folder: configurationFolder },
   );
   outbox.register(
     shadowChanged,

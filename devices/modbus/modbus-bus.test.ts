@@ -6,7 +6,7 @@ import { rtuFraming } from './framing.js';
 import { ModbusBus } from './modbus-bus.js';
 import { ModbusClient } from './modbus-client.js';
 import { ModbusUnit, type UnitHandlers } from './modbus-unit.js';
-import { type RegisterMapInput, registerMapSchema } from './register-map.js';
+import { type RegisterMapInput, readMap, registerMapSchema } from './register-map.js';
 import { SimulatedUnit, type SimulatedUnitOptions } from './simulated-unit.js';
 import { VirtualTime, VirtualWire } from './virtual-wire.js';
 
@@ -26,7 +26,7 @@ class Far extends SimulatedUnit {
 type Registers = RegisterMapInput['registers'];
 
 const mapOf = (registers: Registers, options: Partial<RegisterMapInput> = {}) =>
-  v.parse(registerMapSchema, { name: 'm', model: 'M1', registers, ...options });
+  readMap(v.parse(registerMapSchema, { name: 'm', model: 'M1', registers, ...options }));
 
 interface Wanted extends Partial<SimulatedUnitOptions> {
   readonly registers?: Registers;

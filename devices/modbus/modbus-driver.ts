@@ -17,7 +17,7 @@ import { type Framing, rtuFraming, TcpFraming } from './framing.js';
 import { ModbusBus } from './modbus-bus.js';
 import { ModbusClient } from './modbus-client.js';
 import { ModbusUnit } from './modbus-unit.js';
-import { registerMapSchema } from './register-map.js';
+import { type RegisterMap, readMap, registerMapSchema } from './register-map.js';
 import { systemTimers, type Timers } from './timers.js';
 
 export const modbusTimeoutMs = v.pipe(v.number(), v.integer(), v.minValue(20), v.maxValue(60_000));
@@ -100,9 +100,9 @@ export const modbus: SerialDriver<ModbusOptions> = createModbusDriver();
 const settingsOf = (
   { id, settings }: DriverDevice,
   wrong: (message: string) => HoldfastError,
-): v.InferOutput<typeof unitSettings> => {
+): { readonly unit: number; readonly map: RegisterMap } => {
   const given = v.safeParse(unitSettings, settings);
-  if (given.success) return given.output;
+  if (given.success) return { unit: given.output.unit, map: readMap(given.output.map) };
   const [issue] = given.issues;
   const where = v.getDotPath(issue);
   throw wrong(`settings${where === null ? '' : `.${where}`} of ${id}: ${issue.message}`);

@@ -1,7 +1,7 @@
 /** What a model's registers mean: the maps of a site's configuration, as an installer copies them from the meter's manual. */
 import { isSensorName } from '@holdfast/protos/mqtt/device-id';
 import * as v from 'valibot';
-import { byteOrderNames, byteOrders } from './byte-order.js';
+import { type ByteOrder, byteOrderNames, byteOrders } from './byte-order.js';
 
 export const registerKinds = ['coil', 'discrete', 'holding', 'input'] as const;
 export type RegisterKind = (typeof registerKinds)[number];
@@ -61,13 +61,9 @@ const registerEntries = v.strictObject({
   /** Of a text: how many registers it takes. */
   registers: v.exactOptional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100))),
   byteOrder: v.optional(
-    v.pipe(
-      v.picklist(
-        [...byteOrders, ...byteOrderNames.keys()],
-        `must be one of ${[...byteOrders, ...byteOrderNames.keys()].join(', ')}`,
-      ),
-      // Either it is an order or it has a name, as the list says.
-      v.transform((name) => byteOrderNames.get(name) ?? (name as (typeof byteOrders)[number])),
+    v.picklist(
+      [...byteOrders, ...byteOrderNames.keys()],
+      `must be one of ${[...byteOrders, ...byteOrderNames.keys()].join(', ')}`,
     ),
     'ABCD',
   ),
@@ -102,8 +98,10 @@ const registerEntries = v.strictObject({
 type RegisterEntries = v.InferOutput<typeof registerEntries>;
 
 /** A register of a map, with what it does not say filled in. */
-export interface Register extends Omit<RegisterEntries, 'type' | 'bit' | 'registers'> {
+export interface Register
+  extends Omit<RegisterEntries, 'type' | 'bit' | 'registers' | 'byteOrder'> {
   readonly type: RegisterType;
+  readonly byteOrder: ByteOrder;
   readonly bit: number;
   /** How many coils or registers it takes. */
   readonly count: number;
@@ -161,10 +159,6 @@ export const registerSchema = v.pipe(
     (register) => whyWrong(register) === undefined,
     ({ input }) => whyWrong(input as RegisterEntries) ?? '',
   ),
-  v.transform((entries): Register => {
-    const { type: _type, bit, registers: _registers, ...rest } = entries;
-    return { ...rest, type: typeOf(entries), bit: bit ?? 0, count: countOf(entries) };
-  }),
 );
 
 export const registerMapSchema = v.strictObject({
@@ -187,5 +181,20 @@ export const registerMapSchema = v.strictObject({
   mostRegisters: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(125)), 125),
 });
 
-export type RegisterMap = v.InferOutput<typeof registerMapSchema>;
+/** As a configuration has it. */
+export type RegisterMapEntries = v.InferOutput<typeof registerMapSchema>;
 export type RegisterMapInput = v.InferInput<typeof registerMapSchema>;
+
+export interface RegisterMap extends Omit<RegisterMapEntries, 'registers'> {
+  readonly registers: readonly Register[];
+}
+
+export const readMap = ({ registers, ...map }: RegisterMapEntries): RegisterMap => ({
+  ...map,
+  registers: registers.map((entries): Register => {
+    const { type: _type, bit = 0, registers: _registers, byteOrder, ...rest } = entries;
+    // Either it has a name or it is one, as the schema says.
+    const order = byteOrderNames.get(byteOrder) ?? (byteOrder as ByteOrder);
+    return { ...rest, byteOrder: order, type: typeOf(entries), bit, count: countOf(entries) };
+  }),
+});

@@ -1,22 +1,24 @@
 import t from 'tap';
 import * as v from 'valibot';
 import { planBlocks, splitBlock } from './read-block.js';
-import { type RegisterMapInput, registerMapSchema } from './register-map.js';
+import { type RegisterMapInput, readMap, registerMapSchema } from './register-map.js';
 import { decode, encode } from './register-value.js';
 
 type Entry = Partial<RegisterMapInput['registers'][number]>;
 
 const mapOf = (...registers: Entry[]) =>
-  v.parse(registerMapSchema, {
-    name: 'm',
-    model: 'M',
-    registers: registers.map((entry, index) => ({
-      name: `r${index}`,
-      kind: 'holding',
-      address: index * 10,
-      ...entry,
-    })),
-  });
+  readMap(
+    v.parse(registerMapSchema, {
+      name: 'm',
+      model: 'M',
+      registers: registers.map((entry, index) => ({
+        name: `r${index}`,
+        kind: 'holding',
+        address: index * 10,
+        ...entry,
+      })),
+    }),
+  );
 
 const registerOf = (entry: Entry) => {
   const [register] = mapOf(entry).registers;

@@ -18,7 +18,7 @@ export const serviceName = 'holdfast-gateway.service';
 export const gatewayUnit = (options: UnitOptions): string => {
   const { configuration, command, dataDir, user } = options;
   // What is of another kind is named.
-  const others = configuration.serial.lines
+  const others = [...configuration.serial.lines, ...configuration.modbus.buses]
     .flatMap(({ path }) => path ?? [])
     .filter((path) => !/^\/dev\/(tty(USB|ACM|AMA|S)\d|serial\/)/.test(path));
   const state = stateDirectory(dataDir);

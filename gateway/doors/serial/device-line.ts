@@ -195,7 +195,8 @@ export class DeviceLine {
       door: this.#door,
       model,
       ...(serial_no === undefined ? {} : { serialNo: serial_no }),
-      firmwareVersion: version,
+      // A unit of a Modbus says nothing of what it runs.
+      ...(version === '' ? {} : { firmwareVersion: version }),
     });
     if (before !== undefined && before !== boot) {
       await dispatch({ type: 'session', device, connected: false, session: before });
