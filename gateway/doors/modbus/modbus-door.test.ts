@@ -1,0 +1,150 @@
+import { serveSimulatedUnits } from '@holdfast/devices/modbus/simulated-tcp-unit';
+import { SimulatedUnit } from '@holdfast/devices/modbus/simulated-unit';
+import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
+import t, { type Test } from 'tap';
+import * as v from 'valibot';
+import { folderOf, openSerialSite, type SerialSite } from '../serial/test-serial-site.js';
+import { modbusSection } from './modbus-configuration.js';
+import { modbusLines } from './modbus-lines.js';
+
+const maps = [
+  {
+    name: 'heat-pump',
+    model: 'HP-7',
+    registers: [
+      { name: 'flow', kind: 'input', address: 0, type: 'float32', pollS: 0.1, unit: '°C' },
+      {
+        ...{ name: 'setpoint', kind: 'holding', address: 10, type: 'int16', scale: 0.5 },
+        ...{ pollS: 0.1, writable: true, minimum: 20, maximum: 60 },
+      },
+    ],
+  },
+];
+
+const meter = 'heat-pump-1';
+const key = { device: meter, name: classicShadow };
+
+const simulated = async (t: Test, framing: 'tcp' | 'rtu') => {
+  const unit = new SimulatedUnit({ unit: 3 });
+  unit.input.set([0x4203, 0x3333]);
+  unit.holding[10] = 70;
+  const server = await serveSimulatedUnits([unit], { framing });
+  t.teardown(() => server.close());
+  return { unit, server };
+};
+
+const open = async (t: Test, port: number, framing: 'tcp' | 'rtu' = 'tcp') => {
+  const configuration = v.parse(modbusSection, {
+    maps,
+    buses: [
+      {
+        ...{ name: 'cellar', tcp: `127.0.0.1:${port}`, framing, timeoutMs: 300 },
+        units: [{ device: meter, unit: 3, map: 'heat-pump' }],
+      },
+    ],
+  });
+  const modbus = modbusLines(configuration);
+  return { modbus, site: await openSerialSite(t, await folderOf(t), [], { wired: modbus.wired }) };
+};
+
+const online = (site: SerialSite, isOnline = true) =>
+  site.until(() => ((site.devices.get(meter)?.session ?? null) !== null) === isOnline || undefined);
+
+const reported = (site: SerialSite, leaf: string, value: unknown) =>
+  site.until(async () => {
+    const view = await site.shadows.get(key);
+    const found = view?.state.reported?.[leaf];
+    return JSON.stringify(found) === JSON.stringify(value) ? view : undefined;
+  });
+
+for (const framing of ['tcp', 'rtu'] as const) {
+  t.test(`a unit is a device of the site, by ${framing} through TCP`, async (t) => {
+    const { unit, server } = await simulated(t, framing);
+    const { site } = await open(t, server.port, framing);
+    await online(site);
+    t.match(site.devices.get(meter), { door: 'modbus', model: 'HP-7', certificateSerial: null });
+    await reported(site, 'setpoint', 35);
+    const points = await site.until(async () => {
+      const all = await site.points();
+      return all.length >= 2 ? all : undefined;
+    });
+    t.match(points.map(({ device, series, value }) => [device, series, value]).sort(), [
+      [meter, 'flow', 32.8],
+      [meter, 'setpoint', 35],
+    ]);
+    await site.shadows.request({
+      ...{ ...key, type: 'update', writer: 'site:ann' },
+      patch: { desired: { setpoint: 42.5 } },
+    });
+    const view = await reported(site, 'setpoint', 42.5);
+    t.equal(view.delta, undefined);
+    t.equal(unit.holding[10], 85);
+  });
+}
+
+t.test('what can not be written is explained where admins look', async (t) => {
+  const { unit, server } = await simulated(t, 'tcp');
+  const { site } = await open(t, server.port);
+  await online(site);
+  await site.shadows.request({
+    ...{ ...key, type: 'update', writer: 'site:ann' },
+    patch: { desired: { setpoint: 90, flow: 3 } },
+  });
+  await reported(site, 'modbus_refused', {
+    flow: 'it is not writable',
+    setpoint: '90 is out of range: 20 to 60',
+  });
+  t.equal(unit.holding[10], 70);
+});
+
+t.test('a command is answered for it, since it has none', async (t) => {
+  const { server } = await simulated(t, 'tcp');
+  const { site } = await open(t, server.port);
+  await online(site);
+  await site.commands.create({
+    ...{ device: meter, command: 'c1', type: 'reboot', payload: {} },
+    expiresAt: Date.now() + 60_000,
+  });
+  const view = await site.until(async () => {
+    const found = await site.commands.get(meter, 'c1');
+    return found?.state === 'delivered' ? undefined : found;
+  });
+  t.match(view, { state: 'failed', error: /has no commands/ });
+});
+
+t.test('is offline while nobody is at its address, and back', async (t) => {
+  const { unit, server } = await simulated(t, 'tcp');
+  const { site, modbus } = await open(t, server.port);
+  await online(site);
+  await server.close();
+  await online(site, false);
+  t.match(site.lines(), [{ name: 'cellar', driver: 'modbus', isUp: false }]);
+  const again = await serveSimulatedUnits([unit], { port: server.port });
+  t.teardown(() => again.close());
+  await online(site);
+  const [line] = modbus.lines();
+  t.ok((line?.bus.statistics.counts.answers ?? 0) > 0);
+});
+
+t.test('what is wrong in a configuration is said before anything is opened', async (t) => {
+  const parse = (bus: object): string => {
+    const base = { name: 'b', units: [{ device: 'd', unit: 1, map: 'm' }] };
+    return (
+      v.safeParse(modbusSection, { buses: [{ ...base, ...bus }] }).issues?.[0]?.message ?? 'nothing'
+    );
+  };
+  t.match(parse({}), /one of path, usb and tcp/);
+  t.match(parse({ path: '/dev/ttyUSB0', tcp: '10.0.0.2' }), /one of path, usb and tcp/);
+  t.match(parse({ path: '/dev/ttyUSB0', framing: 'tcp' }), /framing goes with tcp/);
+  t.match(parse({ tcp: '10.0.0.2:70000' }), /must be an address/);
+  t.match(parse({ tcp: '10.0.0.2', units: [] }), /must name a unit/);
+  t.equal(parse({ tcp: '10.0.0.2' }), 'nothing');
+  const wrong = v.parse(modbusSection, {
+    maps,
+    buses: [{ name: 'b', tcp: '10.0.0.2', units: [{ device: 'd', unit: 1, map: 'm' }] }],
+  });
+  t.throws(() => modbusLines(wrong), {
+    code: 'CONFIGURATION_INVALID',
+    message: /wants the map m; there are heat-pump/,
+  });
+});
