@@ -14,7 +14,7 @@ import * as v from 'valibot';
 import type { Figure } from '../../shadows/bench/figures.js';
 import { measureLoading } from './measure-loading.js';
 import { cpuSecondsOf, peakMiB } from './process-figures.js';
-import { openPublishProbe, type PublishProbe } from './publish-probe.js';
+import { connectProbe, openPublishProbe, type PublishProbe } from './publish-probe.js';
 
 export interface SiteBenchOptions {
   readonly devices: number;
@@ -39,7 +39,7 @@ export const measureSite = async (
   });
   try {
     const credentials = await enrolProbe(fleet, join(folder, 'probe'));
-    const probe = await openPublishProbe(credentials);
+    const probe = openPublishProbe(await connectProbe(credentials), 'probe');
     try {
       const image = join(folder, 'image.bin');
       const bytes = randomBytes(imageBytes);

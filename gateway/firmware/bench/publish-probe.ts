@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Credentials } from '@holdfast/devices/agent/identity';
-import { connectAsync } from 'mqtt';
+import { connectAsync, type MqttClient } from 'mqtt';
 import { percentile } from '../../shadows/bench/figures.js';
 
 export interface PublishProbe {
@@ -14,13 +14,18 @@ export interface PublishProbe {
 /** A connection is served in order, so that its messages are one commit each: more than a busy disk manages would measure their queue. */
 const perSecond = 20;
 
-export const openPublishProbe = async ({ identity, key }: Credentials): Promise<PublishProbe> => {
+/** The client of an agent's credentials. */
+export const connectProbe = ({ identity, key }: Credentials): Promise<MqttClient> => {
   const [{ host, mqtts: port } = { host: '', mqtts: 0 }] = identity.gateways;
-  const client = await connectAsync({
+  return connectAsync({
     ...{ protocol: 'mqtts', host, port, clientId: identity.deviceId },
     ...{ key, cert: `${identity.certificate}${identity.siteCa}`, ca: identity.root },
   });
-  const topic = `dt/${identity.deviceId}/telemetry/probe`;
+};
+
+/** The client is ended with it. */
+export const openPublishProbe = (client: MqttClient, device: string): PublishProbe => {
+  const topic = `dt/${device}/telemetry/probe`;
   let times: number[] = [];
   const end = new AbortController();
   const publishAll = async (): Promise<void> => {

@@ -1,0 +1,201 @@
+/** Sixteen serial lines at once through a gateway as it is shipped: what comes through, what it takes, and what the broker's clients feel of it. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { openPseudoTerminal } from '@holdfast/devices/serial/pseudo-terminal';
+import { cpuSecondsOf } from '../../../firmware/bench/process-figures.js';
+import { openPublishProbe, type PublishProbe } from '../../../firmware/bench/publish-probe.js';
+import type { Figure } from '../../../shadows/bench/figures.js';
+import { openSiteUnderTest, type SiteUnderTest } from '../../../trust/site-under-test.js';
+import { ahead, type FullLine, openFullLine } from './full-line.js';
+
+export interface LinesBenchOptions {
+  readonly seconds: number;
+}
+
+const lines = 16;
+const baudRate = 115_200;
+/** 8N1: ten bits a byte. */
+const wireBytesPerS = baudRate / 10;
+
+export const measureLines = async (
+  { say }: { readonly say: (text: string) => void },
+  { seconds }: LinesBenchOptions,
+): Promise<{ readonly lines: Figure[]; readonly broker: Figure[] }> => {
+  const folder = await mkdtemp(join(tmpdir(), 'bench-serial-'));
+  const path = (name: string): string => join(folder, name);
+  const wired = Array.from({ length: lines }, (_, at) => `full-${at + 1}`);
+  const settings = [...wired, 'flooding'].map((device) => ({
+    device,
+    path: path(device),
+    baudRate,
+  }));
+  const site = await openSiteUnderTest({ HOLDFAST_SERIAL__LINES: JSON.stringify(settings) });
+  try {
+    const credentials = await site.enrol('probe');
+    const client = site.connect(credentials);
+    const probe = openPublishProbe(client, 'probe');
+    try {
+      say('the broker at rest …');
+      await pause(2_000);
+      const rest = await feel(probe, seconds);
+      say('beside a line that is flooded …');
+      const flood = await openFlood(path('flooding'));
+      const flooded = await feel(probe, seconds).finally(() => flood.close());
+      say(`${lines} lines at ${baudRate} baud …`);
+      const paced = await runLines(site, probe, { wired, path, seconds, bytesPerS: wireBytesPerS });
+      say(`${lines} lines as fast as they are taken …`);
+      const fast = await runLines(site, probe, { wired, path, seconds, bytesPerS: undefined });
+      say(`${lines} MQTT clients as fast as they are taken …`);
+      const mqtt = await runClients(site, seconds);
+      return {
+        lines: [
+          {
+            what: `${lines} lines at ${baudRate.toLocaleString('en')} baud, all full: acknowledged`,
+            value: paced.perS,
+            unit: 'msg/s',
+            baseline: { what: 'what the wires carry', value: paced.offeredPerS },
+          },
+          { what: '  CPU of the gateway', value: paced.cpu * 100, unit: '%' },
+          {
+            what: `${lines} lines without a baud rate: acknowledged`,
+            value: fast.perS,
+            unit: 'msg/s',
+            baseline: { what: `${lines} devices over MQTT, QoS 1`, value: mqtt.perS },
+          },
+          {
+            what: '  CPU of the gateway a thousand messages',
+            value: (fast.cpu / fast.perS) * 1e6,
+            unit: 'ms',
+            baseline: { what: 'over MQTT', value: (mqtt.cpu / mqtt.perS) * 1e6 },
+          },
+        ],
+        broker: [
+          ...feltOf('beside a line that is flooded with garbage', flooded, rest),
+          ...feltOf(
+            `beside ${lines} full lines at ${baudRate.toLocaleString('en')} baud`,
+            paced.felt,
+            rest,
+          ),
+        ],
+      };
+    } finally {
+      await probe.close();
+    }
+  } finally {
+    await site.close();
+    await rm(folder, { recursive: true });
+  }
+};
+
+type Felt = ReturnType<PublishProbe['take']>;
+
+const feel = async (probe: PublishProbe, seconds: number): Promise<Felt> => {
+  probe.take();
+  await pause(seconds * 1_000);
+  return probe.take();
+};
+
+const feltOf = (beside: string, felt: Felt, rest: Felt): Figure[] => [
+  {
+    ...{ what: `publish to PUBACK ${beside}, p50`, value: felt.p50, unit: 'ms' },
+    baseline: { what: 'at rest', value: rest.p50 },
+  },
+  {
+    ...{ what: `  p99 (n = ${felt.count})`, value: felt.p99, unit: 'ms' },
+    baseline: { what: 'at rest', value: rest.p99 },
+  },
+];
+
+/** Garbage, as fast as the line takes it. */
+const openFlood = async (link: string): Promise<{ close(): Promise<void> }> => {
+  const line = await openPseudoTerminal({ link });
+  const garbage = Buffer.alloc(16_384, '{"t":"telemetry"\u0000\n');
+  const flooding = setInterval(() => line.write(garbage), 5);
+  return {
+    close: async () => {
+      clearInterval(flooding);
+      await line.close();
+    },
+  };
+};
+
+interface Run {
+  readonly perS: number;
+  /** Seconds of a processor a second. */
+  readonly cpu: number;
+}
+
+const runLines = async (
+  site: SiteUnderTest,
+  probe: PublishProbe,
+  {
+    wired,
+    path,
+    seconds,
+    bytesPerS,
+  }: {
+    readonly wired: readonly string[];
+    readonly path: (name: string) => string;
+    readonly seconds: number;
+    readonly bytesPerS: number | undefined;
+  },
+): Promise<Run & { readonly offeredPerS: number; readonly felt: Felt }> => {
+  const open = await Promise.all(
+    wired.map((device) => openFullLine({ device, link: path(device), bytesPerS })),
+  );
+  try {
+    await Promise.all(open.map(({ welcome }) => welcome));
+    for (const line of open) line.begin();
+    await pause(1_000);
+    sumOf(open);
+    const before = cpuSecondsOf(site.pid);
+    const begun = performance.now();
+    const felt = await feel(probe, seconds);
+    const { acknowledged, bytes, sent } = sumOf(open);
+    const elapsedS = (performance.now() - begun) / 1_000;
+    const cpu = (cpuSecondsOf(site.pid) - before) / elapsedS;
+    const offeredPerS = bytesPerS === undefined ? 0 : (wired.length * bytesPerS * sent) / bytes;
+    return { perS: acknowledged / elapsedS, cpu, offeredPerS, felt };
+  } finally {
+    await Promise.all(open.map((line) => line.close()));
+  }
+};
+
+const sumOf = (open: readonly FullLine[]) => {
+  const taken = open.map((line) => line.take());
+  const sum = (of: 'acknowledged' | 'bytes' | 'sent'): number =>
+    taken.reduce((all, one) => all + one[of], 0);
+  return { acknowledged: sum('acknowledged'), bytes: sum('bytes'), sent: sum('sent') };
+};
+
+/** The same telemetry over mutual TLS, each device as far ahead of its acknowledgements. */
+const runClients = async (site: SiteUnderTest, seconds: number): Promise<Run> => {
+  const names = Array.from({ length: lines }, (_, at) => `mqtt-${at + 1}`);
+  const clients = [];
+  for (const name of names) clients.push(site.connect(await site.enrol(name)));
+  let acknowledged = 0;
+  let isOver = false;
+  const publishing = clients.flatMap((client, at) =>
+    Array.from({ length: ahead }, async (_, turn) => {
+      for (let seq = turn; !isOver; seq += ahead) {
+        const point = { value: 20 + (seq % 100) / 10, ts: Date.now(), boot: 'bench', seq };
+        const topic = `dt/${names[at]}/telemetry/temperature`;
+        await client.publishAsync(topic, JSON.stringify(point), { qos: 1 });
+        acknowledged += 1;
+      }
+    }),
+  );
+  await pause(1_000);
+  acknowledged = 0;
+  const before = cpuSecondsOf(site.pid);
+  const begun = performance.now();
+  await pause(seconds * 1_000);
+  const perS = acknowledged / ((performance.now() - begun) / 1_000);
+  const cpu = (cpuSecondsOf(site.pid) - before) / ((performance.now() - begun) / 1_000);
+  isOver = true;
+  await Promise.all(publishing);
+  await Promise.all(clients.map((client) => client.endAsync()));
+  return { perS, cpu };
+};
