@@ -8,7 +8,7 @@
  * Errors: SERIAL_LINE_DOWN (it is away, or went), SERIAL_LINE_BUSY (somebody else has it, or its queue is full).
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { ByteBudget } from '../byte-budget.js';
 import type { BytePort, OpenPort, PortOpener } from './byte-port.js';
 import type { DriverPort, LineListener } from './driver-port.js';
@@ -202,6 +202,11 @@ export class SerialLine implements DriverPort {
     };
     try {
       return await Promise.race([work(hold, AbortSignal.any([signal, ended.signal]), show), gone]);
+    } catch (error) {
+      if (this.#port === port || isHoldfastError(error, 'SERIAL_LINE_DOWN')) throw error;
+      throw new HoldfastError('SERIAL_LINE_DOWN', `${this.name}: ${await port.gone}`, {
+        cause: error,
+      });
     } finally {
       hold.revoke(new HoldfastError('SERIAL_LINE_BUSY', 'The line was given back'));
       await this.#restore(port, hold);
