@@ -30,6 +30,8 @@ export interface FirmwareCacheDeps {
   readonly wait?: Wait;
   /** Without them nothing can be pinned. */
   readonly notes?: ImageNotes;
+  /** Whether something of the site itself may need it, whatever the plan says: it is not evicted. */
+  readonly isKept?: (sha256: string) => boolean;
   /** When firmware may be fetched; without them at any time. */
   readonly windows?: Pick<SiteWindows, 'closed'>;
 }
@@ -93,7 +95,7 @@ export class FirmwareCache {
       {
         images: this.#images,
         wants: this.#wants,
-        isPinned: (sha256) => this.#pinOf(sha256) !== null,
+        isPinned: (sha256) => this.#pinOf(sha256) !== null || deps.isKept?.(sha256) === true,
         onEvicted: (sha256) => {
           this.#tell(sha256);
           this.#deps.notes?.forget(sha256).catch((err: unknown) => this.#noteFailed(err));
@@ -255,7 +257,7 @@ export class FirmwareCache {
    */
   async pin(name: string, pin: Pin | null): Promise<FirmwareBody> {
     const { notes } = this.#deps;
-    const body = this.#find(name);
+    const body = this.find(name);
     if (body === undefined || notes === undefined) {
       throw new HoldfastError(
         'RESOURCE_NOT_FOUND',
@@ -280,7 +282,8 @@ export class FirmwareCache {
     return body;
   }
 
-  #find(name: string): FirmwareBody | undefined {
+  /** An image of the plan or of the notes: `{model}@{version}` or the beginning of its digest. */
+  find(name: string): FirmwareBody | undefined {
     const known = [
       ...this.#wants.inTurn().map(({ body }) => body),
       ...(this.#deps.notes?.all() ?? []).map(({ body }: ImageNote) => body),

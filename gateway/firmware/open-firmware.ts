@@ -21,6 +21,8 @@ export interface OpenFirmwareDeps {
   };
   readonly source: { readonly address: string; readonly agent: Agent };
   readonly windows: Pick<SiteWindows, 'closed'>;
+  /** What is not evicted, whatever the plan says. */
+  readonly isKept: (sha256: string) => boolean;
   readonly clock: Clock;
   readonly log: StoreLog;
   readonly onClose: (name: string, close: () => Promise<void> | void) => void;
@@ -35,7 +37,7 @@ export interface OpenFirmwareOptions {
 const lookAtStartsMs = 60_000;
 
 export const openFirmware = async (
-  { site, plan, source, windows, clock, log, onClose }: OpenFirmwareDeps,
+  { site, plan, source, windows, isKept, clock, log, onClose }: OpenFirmwareDeps,
   { dataDir, configuration }: OpenFirmwareOptions,
 ): Promise<{ readonly firmware: FirmwareCache; readonly images: ImageServer }> => {
   const notes = new ImageNotes(site);
@@ -44,7 +46,7 @@ export const openFirmware = async (
     plan.current()?.documents.policy.get('policy')?.body.wan_bytes_per_s ?? null;
   const firmware = new FirmwareCache(
     {
-      ...{ source, log, notes, windows },
+      ...{ source, log, notes, windows, isKept },
       now: () => clock.now(),
       monotonic: () => clock.monotonic(),
     },
