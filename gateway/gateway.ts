@@ -22,6 +22,8 @@ import { reportedFirmware } from './devices/reported-firmware.js';
 import { modbusLines } from './doors/modbus/modbus-lines.js';
 import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { openMqttDoors } from './doors/open-mqtt-doors.js';
+import { fittingLines } from './doors/serial/flash/fits-line.js';
+import { LineFlashing } from './doors/serial/flash/line-flashing.js';
 import { openSerialDoor } from './doors/serial/serial-door.js';
 import { SerialLines } from './doors/serial/serial-lines.js';
 import { openFirmware } from './firmware/open-firmware.js';
@@ -154,8 +156,11 @@ export const openGateway = async (
     address: record.https_address,
     agent: controlPlaneAgent({ identity, clock, via, isRevoked }),
   };
+  // It needs the updates, who need the firmware.
+  let flashing: LineFlashing | undefined;
+  const isKept = (sha256: string): boolean => flashing?.isKept(sha256) ?? false;
   const { firmware, images } = await openFirmware(
-    { site, plan, source, windows, clock, log, onClose },
+    { site, plan, source, windows, isKept, clock, log, onClose },
     { dataDir, configuration: configuration.firmware },
   );
   const urls = await openFirmwareUrls(
@@ -183,8 +188,13 @@ export const openGateway = async (
     firmware,
     publish,
     offerOnLine: (...offer) => serial.offer(...offer),
+    toldOnLine: (device) => flashing?.told(device) ?? false,
+    isReachable: (device) => flashing?.isReachable(device) ?? false,
     isFenced: () => fence.isFenced(),
-    verdicts: releases,
+    verdicts: fittingLines(releases, {
+      release: (image) => releases.release(image),
+      partOf: (device) => flashing?.partOf(device),
+    }),
     // As devices know it, who cannot know what their gateway heard since; the control plane issues heads anew twice a day.
     asOf: () => plan.current()?.head.issued_at ?? null,
     windows,
@@ -214,9 +224,13 @@ export const openGateway = async (
   });
   const modbus = modbusLines(configuration.modbus);
   const serialLines = new SerialLines({ now: () => clock.now(), log });
+  flashing = new LineFlashing({
+    ...{ site, updates, devices, firmware, releases, fence, lifecycles, clock, log },
+  });
   const serial = await openSerialDoor(
     {
       lines: serialLines,
+      flashing,
       dispatch,
       shadows,
       firmware,
@@ -240,6 +254,7 @@ export const openGateway = async (
   // Before the first device can say anything to them.
   await commands.open();
   onClose('commands', () => commands.close());
+  await flashing.load();
   await updates.open();
   onClose('updates', () => updates.close());
   clock.onCorrected((correction) => {

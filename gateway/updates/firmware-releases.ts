@@ -180,6 +180,21 @@ export class FirmwareReleases implements FirmwareVerdicts {
     });
   }
 
+  /** Why a person at the site may not have it flashed into this device: an older version may follow there, a lower counter may not. */
+  refusalByHand(
+    image: FirmwareBody,
+    { device, model, hardware }: Device,
+    labels: Readonly<Record<string, string>> = {},
+  ): FirmwareRefusal | undefined {
+    const release = this.release(image);
+    if (release === undefined) return this.refusal(image);
+    return refuseForDevice(release, {
+      model,
+      hardware: hardwareOf(hardware, labels) ?? undefined,
+      securityCounter: this.#counters.get(device) ?? 0,
+    });
+  }
+
   readonly runsOn: RunsOn = (image, { hardware }, labels) => {
     const wanted = this.release(image)?.manifest.hardware;
     if (wanted === undefined || wanted.length === 0) return wanted && true;

@@ -267,6 +267,11 @@ export class Updates implements DeviceExecutions {
     return run && execution && this.#parts.turns.refusalOf(run, device, execution);
   }
 
+  /** Why no update may begin at this site, in a sentence after "it"; undefined when it may. */
+  whyStopped(): string | undefined {
+    return this.#parts.stops.why();
+  }
+
   /** A device can be reached from now on, or no longer, whatever it says itself. */
   reachabilityChanged(device: string): void {
     this.#opened?.pass.deviceChanged(device);

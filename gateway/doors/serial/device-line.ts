@@ -20,6 +20,7 @@ import type { ShadowChange, ShadowView } from '../../shadows/shadow-change.js';
 import type { Shadows } from '../../shadows/shadows.js';
 import type { AccessRefusal } from '../../trust/access-log.js';
 import { authorise } from '../../trust/authorise.js';
+import type { LineFlashing } from './flash/line-flashing.js';
 import { type ImageSource, isOpenJob, readImage, refusalOf, updateOf } from './job-image.js';
 
 export interface DeviceLineDeps {
@@ -31,6 +32,8 @@ export interface DeviceLineDeps {
   /** Throws when the device is out of service. */
   readonly lifecycles: { check(device: string): void };
   readonly onRefused?: (refusal: AccessRefusal) => void;
+  /** Carries out the updates of the devices that this gateway flashes. */
+  readonly flashing?: Pick<LineFlashing, 'told' | 'hello' | 'partOf'> | undefined;
   readonly clock: Clock;
   readonly log: StoreLog;
 }
@@ -102,6 +105,7 @@ export class DeviceLine {
 
   /** Tells the device of an update. */
   async offer(job: JobExecutionPayload): Promise<void> {
+    if (this.#deps.flashing?.told(this.#device) === true) return;
     if (!this.#isOnline || !isOpenJob(job)) return;
     const document = parseUpdateDocument(job.document);
     if (!document.ok) return;
@@ -178,6 +182,12 @@ export class DeviceLine {
     this.#deps.lifecycles.check(this.#device);
   }
 
+  /** What this gateway flashes has no say in its update. */
+  #checkPulls(): void {
+    if (this.#deps.flashing?.partOf(this.#device) === undefined) return;
+    throw new HoldfastError('RESOURCE_CONFLICT', 'The gateway flashes this device');
+  }
+
   async #arrive({ boot, model, version, serial_no }: SerialHello): Promise<void> {
     const { dispatch } = this.#deps;
     this.#check();
@@ -201,6 +211,7 @@ export class DeviceLine {
     if (before !== undefined && before !== boot) {
       await dispatch({ type: 'session', device, connected: false, session: before });
     }
+    await this.#deps.flashing?.hello(device, version);
   }
 
   async #leave(): Promise<void> {
@@ -239,6 +250,7 @@ export class DeviceLine {
   async #takeJobStatus({ job_id: job, ...update }: SerialJobStatus): Promise<void> {
     const { dispatch } = this.#deps;
     this.#check();
+    this.#checkPulls();
     this.#unanswered.takenUp();
     const run = {
       ...(this.#boot === undefined ? {} : { boot_id: this.#boot }),
@@ -256,6 +268,7 @@ export class DeviceLine {
 
   async #image({ job_id: job, offset, length }: SerialFetch): Promise<Uint8Array> {
     this.#check();
+    this.#checkPulls();
     const { dispatch, firmware } = this.#deps;
     const device = this.#device;
     const answer = await dispatch({ type: 'job_asked', device, job, door: this.#door });

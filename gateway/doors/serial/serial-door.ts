@@ -3,7 +3,8 @@
  * are nobody else's.
  */
 import type { DrivenLine, DrivenLineOptions } from '@holdfast/devices/serial/driven-line';
-import { addressText } from '@holdfast/devices/serial/port/port-settings';
+import type { FlashSettings } from '@holdfast/devices/serial/flash/flash-settings';
+import { addressText, usualSettings } from '@holdfast/devices/serial/port/port-settings';
 import type { SerialDriver } from '@holdfast/devices/serial/serial-driver';
 import { serialDriver } from '@holdfast/devices/serial/serial-drivers';
 import { isDriverFile, loadSiteDriver } from '@holdfast/devices/serial/site-driver';
@@ -14,6 +15,7 @@ import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import type { ShadowChange } from '../../shadows/shadow-change.js';
 import type { ShadowListener } from '../../shadows/shadow-effects.js';
 import { DeviceLine, type DeviceLineDeps, type DeviceLineOptions } from './device-line.js';
+import type { LineFlashing } from './flash/line-flashing.js';
 import {
   addressOf,
   devicesOf,
@@ -27,6 +29,8 @@ export interface SerialDoorDeps extends DeviceLineDeps {
   readonly lines: SerialLines;
   /** Those of the site, by their files. */
   readonly drivers?: ReadonlyMap<string, SerialDriver>;
+  /** Without it no line is flashed. */
+  readonly flashing?: LineFlashing;
   readonly fence: DeviceLineDeps['fence'] & {
     onRaised(listener: (reason: { readonly message: string }) => void): () => void;
   };
@@ -36,6 +40,8 @@ export interface SerialDoorDeps extends DeviceLineDeps {
 export interface WiredLine extends Pick<LineWish, 'driver' | 'port'>, WiredLineOptions {
   readonly door: DeviceLineOptions['door'];
   readonly devices: readonly { readonly device: string; readonly settings?: unknown }[];
+  /** Where the gateway flashes its device. */
+  readonly flash?: FlashSettings;
 }
 
 type WiredLineOptions = Pick<DrivenLineOptions, 'name' | 'address' | 'maxBytesPerSecond'> &
@@ -91,7 +97,13 @@ export class SerialDoor implements ShadowListener {
         return { line, served: { id: device, handlers: line.handlers, settings } };
       });
       const driven = deps.lines.drive(
-        { driver, devices: ends.map(({ served }) => served), ...(one.port && { port: one.port }) },
+        {
+          ...{ driver, devices: ends.map(({ served }) => served) },
+          ...(one.port && { port: one.port }),
+          onState: ({ state }) => {
+            for (const { device } of devices) deps.flashing?.lineChanged(device, state);
+          },
+        },
         {
           ...{ name, address, settings: one.settings, driverOptions: one.driverOptions },
           ...(one.maxBytesPerSecond && { maxBytesPerSecond: one.maxBytesPerSecond }),
@@ -101,6 +113,13 @@ export class SerialDoor implements ShadowListener {
       for (const [index, { line }] of ends.entries()) {
         const serial = driven.devices[index];
         if (serial !== undefined) line.attach(serial);
+      }
+      const { flash } = one;
+      const { baudRate } = { ...usualSettings, ...one.settings };
+      if (flash !== undefined) {
+        for (const { device } of devices) {
+          deps.flashing?.add({ device, flash, baudRate }, driven.line);
+        }
       }
       this.#lines.push(driven);
     }
@@ -113,11 +132,13 @@ export class SerialDoor implements ShadowListener {
       for (const device of this.#devices.values()) device.refuse(error);
     });
     for (const line of this.#lines) line.open();
+    this.#deps.flashing?.open();
   }
 
   /** Resolves when every line is closed and its devices told as gone. Idempotent. */
   async close(): Promise<void> {
     this.#stop?.();
+    await this.#deps.flashing?.close();
     await Promise.all(this.#lines.map((line) => line.close()));
     for (const device of this.#devices.values()) device.close();
   }
@@ -160,5 +181,6 @@ const wiredLine = (
     driver: siteDriver ?? serialDriver(configuration.driver),
     driverOptions: configuration.options,
     devices: devicesOf(configuration),
+    ...(configuration.flash && { flash: configuration.flash }),
   };
 };

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { FlashSettings } from '@holdfast/devices/serial/flash/flash-settings';
 import { usualSettings } from '@holdfast/devices/serial/port/port-settings';
 import { everyDevice, onePhase, plainCare } from '@holdfast/protos/link/campaign-document';
 import type {
@@ -11,6 +12,8 @@ import type {
   FirmwareBody,
   PlanDocument,
 } from '@holdfast/protos/link/plan-documents';
+import type { FirmwareRelease } from '@holdfast/provisioning/firmware/manifest';
+import type { Write } from '@holdfast/provisioning/storage/write';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import type { Test } from 'tap';
 import type { DispatchDeviceEvent } from '../../devices/device-events.js';
@@ -28,10 +31,16 @@ import { openSite } from '../../store/site.js';
 import type { SiteStore } from '../../store/site-store.js';
 import type { AccessRefusal } from '../../trust/access-log.js';
 import { Revocations } from '../../trust/revocations.js';
-import { Updates } from '../../updates/updates.js';
+import { Updates, type UpdatesDeps } from '../../updates/updates.js';
 import { everythingTrusted } from '../../updates/updates-fixture.js';
+import { fittingLines } from './flash/fits-line.js';
+import {
+  LineFlashing,
+  type LineFlashingDeps,
+  type LineFlashingOptions,
+} from './flash/line-flashing.js';
 import { SerialDoor, type SerialDoorOptions } from './serial-door.js';
-import { SerialLines } from './serial-lines.js';
+import { SerialLines, type SerialLinesDeps } from './serial-lines.js';
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const usual = { ...usualSettings, driver: 'json-lines' };
@@ -40,12 +49,28 @@ export interface TestLine {
   readonly device: string;
   readonly path: string;
   readonly options?: unknown;
+  readonly flash?: FlashSettings;
 }
 export type SerialSite = Awaited<ReturnType<typeof openSerialSite>>;
 
 export interface TestFirmware {
   readonly version: string;
   readonly image: Buffer;
+  /** What the release is signed for, where a gateway flashes it. */
+  readonly part?: string;
+  /** The plan names it, and no campaign installs it. */
+  readonly isKnownOnly?: boolean;
+}
+
+export interface TestSiteOptions extends Partial<SerialDoorOptions> {
+  readonly firmware?: readonly TestFirmware[];
+  readonly policy?: Partial<CampaignBody['policy']>;
+  /** In place of the ports of this machine. */
+  readonly ports?: Pick<SerialLinesDeps, 'openPort' | 'findPort' | 'explain'>;
+  readonly flashing?: LineFlashingOptions & Pick<LineFlashingDeps, 'loader'>;
+  readonly windows?: UpdatesDeps['windows'];
+  /** Called with each write before it is committed: rejects where that may not be. */
+  readonly beforeCommit?: (write: Write) => Promise<void>;
 }
 
 export const folderOf = async (t: Test): Promise<string> => {
@@ -61,8 +86,13 @@ export const openSerialSite = async (
   lines: readonly TestLine[],
   {
     firmware: images = [],
+    policy = {},
+    ports = {},
+    flashing: flashingOptions = {},
+    windows,
+    beforeCommit = async () => undefined,
     ...options
-  }: Partial<SerialDoorOptions> & { readonly firmware?: readonly TestFirmware[] } = {},
+  }: TestSiteOptions = {},
 ) => {
   const clock = systemClock();
   const closers: (() => Promise<void>)[] = [];
@@ -84,7 +114,10 @@ export const openSerialSite = async (
   const site: SiteStore = {
     read: opened.site.read,
     // After those who committed have seen it.
-    commit: (write) => opened.site.commit(write).finally(() => setImmediate(note)),
+    commit: (write) =>
+      beforeCommit(write)
+        .then(() => opened.site.commit(write))
+        .finally(() => setImmediate(note)),
   };
   const fence = await openFence({ store: site, clock }, 1);
   const devices = await openDevices({ site, clock, log }, { writeAfterMs: 20 });
@@ -99,7 +132,8 @@ export const openSerialSite = async (
   onClose('shadows', () => shadows.close());
   const firmware = await openFirmware(join(dataDir, 'firmware'), images);
   onClose('firmware', () => firmware.close());
-  const plan = testPlan(images);
+  const plan = testPlan(images, policy);
+  const release = releasesOf(images);
   const nobody = async () => undefined;
   const commands = new Commands(
     {
@@ -122,18 +156,33 @@ export const openSerialSite = async (
     firmware,
     publish: nobody,
     offerOnLine: (...offer) => door.offer(...offer),
+    toldOnLine: (device) => flashing.told(device),
+    isReachable: (device) => flashing.isReachable(device),
     isFenced: () => fence.isFenced(),
-    verdicts: everythingTrusted,
+    verdicts: fittingLines(everythingTrusted, {
+      release,
+      partOf: (device) => flashing.partOf(device),
+    }),
+    ...(windows && { windows }),
     clock,
     log,
   });
   const inner = createDispatch({ devices, telemetry, shadows, updates, commands, clock });
   const dispatch: DispatchDeviceEvent = (event) => inner(event).finally(() => setImmediate(note));
   const refused: AccessRefusal[] = [];
-  const serialLines = new SerialLines({ now: () => clock.now(), log });
+  const serialLines = new SerialLines({ now: () => clock.now(), log, ...ports });
+  const { loader, ...ownTimes } = flashingOptions;
+  const flashing = new LineFlashing(
+    {
+      ...{ site, updates, devices, firmware, fence, lifecycles, clock, log },
+      releases: { release, refusal: () => undefined, refusalByHand: () => undefined },
+      ...(loader && { loader }),
+    },
+    ownTimes,
+  );
   const door = new SerialDoor(
     {
-      lines: serialLines,
+      ...{ lines: serialLines, flashing },
       ...{ dispatch, shadows, firmware, fence, lifecycles, clock, log },
       onRefused: (refusal) => refused.push(refusal),
     },
@@ -149,6 +198,7 @@ export const openSerialSite = async (
   onClose('outbox', () => outbox.close());
   await commands.open();
   onClose('commands', () => commands.close());
+  await flashing.load();
   await updates.open();
   onClose('updates', () => updates.close());
   door.open();
@@ -170,6 +220,8 @@ export const openSerialSite = async (
     shadows,
     commands,
     updates,
+    flashing,
+    firmware,
     fence,
     plan,
     close,
@@ -218,6 +270,11 @@ const openFirmware = async (folder: string, images: readonly TestFirmware[]) => 
     { folder, quotaBytes: 1 << 30 },
   );
   await cache.open();
+  cache.foresee(
+    images.map((image) => ({
+      ...{ body: firmwareBody(image), isUrgent: false, campaigns: [], bytesPerS: null },
+    })),
+  );
   return cache;
 };
 
@@ -232,7 +289,29 @@ const firmwareBody = ({ version, image }: TestFirmware): FirmwareBody => ({
   path: '/firmware/image.bin',
 });
 
-const campaignBody = (firmware: string, state: CampaignBody['state']): CampaignBody => ({
+/** Trusts what it is given, each for its part. */
+const releasesOf =
+  (images: readonly TestFirmware[]) =>
+  (body: FirmwareBody): FirmwareRelease | undefined => {
+    const known = images.find(({ image }) => sha256Of(image) === body.sha256);
+    if (known?.part === undefined) return undefined;
+    return {
+      target: `${model}/${body.version}/image.bin`,
+      manifest: {
+        ...{ model, version: body.version, hardware: [], source_versions: '' },
+        ...{ security_counter: 0, installer: 'flash', part: known.part },
+        ...{ steps: [], image_signatures: [] },
+      },
+      ...{ sizeBytes: body.size_bytes, sha256: body.sha256, sha1: '', md5: '' },
+      signedBy: 'targets',
+    };
+  };
+
+const campaignBody = (
+  firmware: string,
+  state: CampaignBody['state'],
+  policy: Partial<CampaignBody['policy']>,
+): CampaignBody => ({
   state,
   firmware: [firmware],
   document: null,
@@ -249,23 +328,26 @@ const campaignBody = (firmware: string, state: CampaignBody['state']): CampaignB
     install_timeout_ms: 120_000,
     confirm_timeout_ms: 120_000,
     ...plainCare,
+    ...policy,
   },
 });
 
 /** A plan with a running campaign named `c-VERSION` for each firmware. */
-const testPlan = (images: readonly TestFirmware[]) => {
+const testPlan = (images: readonly TestFirmware[], policy: Partial<CampaignBody['policy']>) => {
   let state: CampaignBody['state'] = 'running';
   const listeners = new Set<(change: PlanChange) => void>();
   const documents = (): PlanDocument[] =>
     images.flatMap((image): PlanDocument[] => {
       const id = `${model}@${image.version}`;
+      const firmware = { kind: 'firmware', id, revision: 1, body: firmwareBody(image) } as const;
+      if (image.isKnownOnly === true) return [firmware];
       return [
-        { kind: 'firmware', id, revision: 1, body: firmwareBody(image) },
+        firmware,
         {
           kind: 'campaign',
           id: `c-${image.version.replaceAll('.', '_')}`,
           revision: 1,
-          body: campaignBody(id, state),
+          body: campaignBody(id, state, policy),
         },
       ];
     });

@@ -1,0 +1,292 @@
+/** What is done for each state of a line's flashing: looking at the release, having the line, listening for the application, telling. */
+import { type FlashBoard, flash } from '@holdfast/devices/serial/flash/flash';
+import type { FlashImage } from '@holdfast/devices/serial/flash/flash-image';
+import type { FlashProgress, LoaderProtocol } from '@holdfast/devices/serial/flash/loader-protocol';
+import type { Part } from '@holdfast/devices/serial/flash/part';
+import type { BytePort } from '@holdfast/devices/serial/port/byte-port';
+import type { LineWork, TakeOverOptions } from '@holdfast/devices/serial/port/serial-line';
+import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { isTerminal } from '@holdfast/protos/link/execution-status';
+import { backoff } from '@holdfast/provisioning/time/backoff';
+import { wait } from '@holdfast/provisioning/time/wait';
+import type { Closed } from '../../../updates/site-windows.js';
+import type { FlashReports } from './flash-reports.js';
+import type { FlashEvent, FlashState, LineImage } from './flash-state.js';
+import { gatedLoader } from './gated-loader.js';
+import type { LineImages } from './line-images.js';
+import type { LineWatch } from './line-watch.js';
+
+export interface FlashTasksDeps {
+  readonly line: {
+    takeOver<T>(work: LineWork<T>, options: TakeOverOptions): Promise<T>;
+  };
+  readonly watch: LineWatch;
+  readonly reports: FlashReports;
+  readonly images: LineImages;
+  readonly loader: LoaderProtocol;
+  readonly reset: FlashBoard['reset'];
+  /** Why the device may not be given it now; undefined when it may. */
+  readonly refusal: (state: FlashState) => string | undefined;
+  /** Whether it may begin to change the device; what it is given it holds until `done`. Throws where nothing of the device is taken. */
+  readonly mayBegin: (
+    state: FlashState,
+  ) => { readonly closed: Closed } | { readonly done: () => void } | undefined;
+  /** What the device says it runs, as an image that is here and trusted. */
+  readonly running: () => LineImage | null;
+}
+
+export interface FlashTasksOptions {
+  readonly part: Part;
+  readonly baudRate: number;
+  /** How long the application has to say hello, on a line that is up. */
+  readonly proofTimeoutMs: (state: FlashState) => number;
+  /** How often it asks again whether it may begin. */
+  readonly askEveryMs?: number;
+}
+
+/** The state that is committed, and how it moves on. */
+export interface FlashOwner {
+  state(): FlashState;
+  apply(event: FlashEvent): Promise<FlashState>;
+}
+
+/** How far it is, for people. */
+export interface FlashStanding {
+  readonly stage: FlashProgress['stage'] | null;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  /** What is in the way; null while it goes on. */
+  readonly trouble: string | null;
+}
+
+const still: FlashStanding = { stage: null, doneBytes: 0, totalBytes: 0, trouble: null };
+
+/** Until a line that went is seen to be down. */
+const lineChangesMs = 100;
+
+/** An hour is what a report buys. */
+const sayAgainEveryMs = 600_000;
+
+export class FlashTasks {
+  readonly #deps: FlashTasksDeps;
+  readonly #options: FlashTasksOptions & { readonly askEveryMs: number };
+  #standing = still;
+
+  constructor(deps: FlashTasksDeps, options: FlashTasksOptions) {
+    this.#deps = deps;
+    this.#options = { askEveryMs: 60_000, ...options };
+  }
+
+  get standing(): FlashStanding {
+    return this.#standing;
+  }
+
+  troubled(trouble: string | null): void {
+    this.#standing = { ...this.#standing, trouble };
+  }
+
+  /** Looks at the release again, and at every byte of its image, before anything happens to the board. */
+  async check({ state, apply }: FlashOwner, signal: AbortSignal): Promise<void> {
+    const { flash: checking } = state();
+    if (checking.phase !== 'checking') return;
+    const { reports, images, refusal } = this.#deps;
+    this.#standing = still;
+    await reports.say(checking.run, { status: 'downloading' });
+    const refused = refusal(state());
+    if (refused !== undefined) {
+      await apply({ type: 'refused', error: refused });
+      return;
+    }
+    try {
+      await images.read(checking.image, this.#options.part, signal);
+    } catch (error) {
+      if (!isOfImage(error)) throw error;
+      await apply({ type: 'refused', error: described(error) });
+      return;
+    }
+    await reports.say(checking.run, { status: 'verifying' });
+    await apply({ type: 'checked' });
+  }
+
+  /** Has the line for itself until the board holds the image; goes on with what was begun, whoever wants it no more. */
+  async flash(owner: FlashOwner, signal: AbortSignal): Promise<void> {
+    const pauses = backoff({ firstMs: 2_000, mostMs: 60_000 });
+    while (!signal.aborted) {
+      await this.#lineUp(owner, signal);
+      const begin = await this.#begin(owner, signal);
+      if (begin === undefined) return;
+      try {
+        await this.#takeLine(owner, signal);
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        this.troubled(described(error));
+        if (isHoldfastError(error, 'UPDATE_WINDOW_CLOSED')) {
+          await wait(this.#options.askEveryMs, signal);
+          continue;
+        }
+        // The port went: it is waited for. Nothing of that is the board's fault.
+        if (isOfLine(error)) {
+          await wait(lineChangesMs, signal);
+          continue;
+        }
+        if (!isOfBoard(error)) throw error;
+        const before = owner.state();
+        const after = await owner.apply({ type: 'failed', error: described(error) });
+        if (after !== before) return;
+      } finally {
+        begin.done();
+      }
+      await wait(pauses.next().value ?? 60_000, signal);
+    }
+  }
+
+  /** The application has its time to say hello while its line is up. */
+  async listen({ state, apply }: FlashOwner, signal: AbortSignal): Promise<void> {
+    const { watch, reports, images } = this.#deps;
+    await this.#tellRestart(state());
+    for (;;) {
+      await watch.up(signal);
+      const isOver = await watch.whileUp(this.#options.proofTimeoutMs(state()), signal);
+      if (isOver) break;
+      const { flash: waiting } = state();
+      if ('run' in waiting) await reports.waits(waiting.run, `its line is down: ${watch.reason}`);
+    }
+    const { flash: mute } = state();
+    const former = mute.phase === 'proving' ? mute.former : null;
+    await apply({ type: 'silent', restorable: former !== null && images.isHeld(former) });
+  }
+
+  /** The executions have seen the hello before: with that it is proven. */
+  async claim({ state, apply }: FlashOwner): Promise<void> {
+    const { flash: up } = state();
+    if (up.phase !== 'proving' || up.run === null) return;
+    this.#standing = still;
+    const answer = await this.#deps.reports.say(up.run, { status: 'succeeded' });
+    const status = answer?.view?.execution.status;
+    if (status !== undefined && !isTerminal(status)) return;
+    await apply({ type: 'ended', run: up.run, succeeded: status === 'succeeded' });
+  }
+
+  async tell({ state, apply }: FlashOwner): Promise<void> {
+    const { flash: settled } = state();
+    if (settled.phase !== 'settled') return;
+    this.troubled(settled.error);
+    const { run, outcome, error } = settled;
+    await this.#deps.reports.say(run, { status: outcome, error });
+    await apply({ type: 'told' });
+  }
+
+  async #tellRestart({ flash: of }: FlashState): Promise<void> {
+    const { reports } = this.#deps;
+    if (of.phase === 'proving') await reports.restarted(of.run);
+    else if (of.phase === 'returning') await reports.restarted(of.run, of.why);
+  }
+
+  /** Resolves when there is a port to begin with. */
+  async #lineUp({ state }: FlashOwner, signal: AbortSignal): Promise<void> {
+    const { watch, reports } = this.#deps;
+    while (!watch.isUp) {
+      const { flash: of } = state();
+      const reason = `waits for its line: ${watch.reason}`;
+      this.troubled(reason);
+      if ('run' in of) await reports.waits(of.run, reason);
+      const soon = AbortSignal.any([signal, AbortSignal.timeout(sayAgainEveryMs)]);
+      await watch.up(soon).catch(() => signal.throwIfAborted());
+    }
+  }
+
+  /** Before the first byte somebody may forbid it: then it asks again. Undefined: it is not to be begun any more. */
+  async #begin(
+    { state }: FlashOwner,
+    signal: AbortSignal,
+  ): Promise<{ readonly done: () => void } | undefined> {
+    const { reports, mayBegin } = this.#deps;
+    for (;;) {
+      const now = state();
+      if (now.flash.phase !== 'waiting') return { done: () => undefined };
+      const { run, damage } = now.flash;
+      const asked = damage === null ? mayBegin(now) : { done: () => undefined };
+      if (asked === undefined) return undefined;
+      if ('done' in asked) return asked;
+      this.troubled(asked.closed.reason);
+      // The answer to that is what people see it wait for.
+      await reports.begin(run, { isBegun: false });
+      await wait(this.#options.askEveryMs, signal);
+    }
+  }
+
+  async #takeLine(owner: FlashOwner, signal: AbortSignal): Promise<void> {
+    const { flash: of } = owner.state();
+    if (!('image' in of)) return;
+    // Before the device is disturbed.
+    const image = await this.#deps.images.read(of.image, this.#options.part, signal);
+    await this.#deps.line.takeOver(
+      async (port, stop, show) => {
+        await this.#write(owner, image, port, stop, (progress) => {
+          this.#standing = { ...progress, trouble: null };
+          show(progress);
+        });
+        // Before the driver has the line again, and with it the hello.
+        await owner.apply({ type: 'written' });
+        await this.#tellRestart(owner.state());
+      },
+      { reason: `flashing ${of.image.version}`, signal },
+    );
+  }
+
+  async #write(
+    owner: FlashOwner,
+    image: FlashImage,
+    port: BytePort,
+    signal: AbortSignal,
+    show: (progress: FlashProgress) => void,
+  ): Promise<void> {
+    const { loader, reset, reports } = this.#deps;
+    const { part, baudRate } = this.#options;
+    const onProgress = (progress: FlashProgress): void => {
+      show(progress);
+      const { flash: of } = owner.state();
+      const { stage, doneBytes, totalBytes } = progress;
+      if (of.phase !== 'writing' || stage !== 'write' || totalBytes === 0) return;
+      reports.progress(of.run, Math.floor((100 * doneBytes) / totalBytes));
+    };
+    await flash(
+      { port, reset },
+      {
+        loader: gatedLoader(loader, () => this.#beforeWriting(owner)),
+        ...{ part, baudRate, image },
+      },
+      { signal, onProgress },
+    );
+  }
+
+  /** From here on there is no way back: what says so is on disk before the first byte is written. */
+  async #beforeWriting({ state, apply }: FlashOwner): Promise<void> {
+    const { reports, running } = this.#deps;
+    const { flash: of } = state();
+    if (of.phase === 'waiting') {
+      const answer = await reports.begin(of.run, { isBegun: of.damage !== null });
+      if (answer?.accepted === false) {
+        throw new HoldfastError('UPDATE_WINDOW_CLOSED', answer.message);
+      }
+      const { flash: begun } = await apply({ type: 'began', former: state().running ?? running() });
+      if (begun.phase !== 'writing') {
+        throw new HoldfastError('RESOURCE_CONFLICT', 'it is not to be begun any more');
+      }
+    } else if (of.phase === 'writing') await reports.writing(of.run);
+  }
+}
+
+/** With its code, by which the page says what to do. */
+const described = (error: unknown): string =>
+  isHoldfastError(error) ? `${error.code}: ${error.message}` : messageOf(error);
+
+const isOfImage = (error: unknown): boolean =>
+  isHoldfastError(error, 'FLASH_IMAGE_INVALID') || isHoldfastError(error, 'FLASH_IMAGE_TOO_LARGE');
+
+const isOfLine = (error: unknown): boolean =>
+  isHoldfastError(error, 'SERIAL_LINE_DOWN') || isHoldfastError(error, 'SERIAL_LINE_BUSY');
+
+const isOfBoard = (error: unknown): boolean =>
+  isHoldfastError(error) && error.code.startsWith('FLASH_');

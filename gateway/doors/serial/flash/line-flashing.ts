@@ -1,0 +1,346 @@
+/**
+ * The lines whose microcontrollers this gateway flashes itself. A job of such a device never goes down its line: it is carried out here, and
+ * told to the executions in the words of a device. While its port is up such a device can be reached, whether it says a word or not.
+ */
+import type { FlashSettings } from '@holdfast/devices/serial/flash/flash-settings';
+import type { LoaderProtocol } from '@holdfast/devices/serial/flash/loader-protocol';
+import { loaderProtocols } from '@holdfast/devices/serial/flash/loader-protocols';
+import { partNamed } from '@holdfast/devices/serial/flash/parts';
+import {
+  type Reset,
+  type ResetLine,
+  resetByCommand,
+  resetByDtr,
+  resetByGpio,
+  resetByRts,
+} from '@holdfast/devices/serial/flash/resets';
+import type { LineState } from '@holdfast/devices/serial/port/line-status';
+import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import type { FirmwareRelease } from '@holdfast/provisioning/firmware/manifest';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import type { Clock } from '@holdfast/provisioning/time/clock';
+import type { Device } from '../../../devices/device.js';
+import type { SiteStore } from '../../../store/site-store.js';
+import type { FirmwareRefusal } from '../../../updates/firmware-releases.js';
+import type { Updates } from '../../../updates/updates.js';
+import { refuseForLine } from './fits-line.js';
+import { FlashReports } from './flash-reports.js';
+import type { Flash, FlashState, LineImage } from './flash-state.js';
+import { type FlashStanding, FlashTasks, type FlashTasksDeps } from './flash-tasks.js';
+import { LineFlasher } from './line-flasher.js';
+import { LineImages, type LineImagesDeps, lineImage } from './line-images.js';
+import { LineWatch } from './line-watch.js';
+
+export interface LineFlashingDeps {
+  readonly site: SiteStore;
+  readonly updates: Pick<
+    Updates,
+    | 'executionsOf'
+    | 'executionOf'
+    | 'report'
+    | 'mayBegin'
+    | 'refusalOf'
+    | 'reachabilityChanged'
+    | 'whyStopped'
+  >;
+  readonly devices: { get(device: string): Device | undefined };
+  readonly firmware: LineImagesDeps['firmware'];
+  readonly releases: {
+    /** The release that was verified for an image of the plan. */
+    release(image: FirmwareBody): FirmwareRelease | undefined;
+    refusal(image: FirmwareBody): FirmwareRefusal | undefined;
+    /** Why a person may not have it flashed into a device. */
+    refusalByHand(image: FirmwareBody, device: Device): FirmwareRefusal | undefined;
+  };
+  /** Both throw when nothing of the device, or of anybody, is taken. */
+  readonly fence: { check(): void };
+  readonly lifecycles: { check(device: string): void };
+  /** A line that is wired to a reset pin, by the name that the configuration has for it. */
+  readonly resetLine?: (name: string) => ResetLine | undefined;
+  readonly clock: Clock;
+  readonly log: StoreLog;
+  /** In place of those of the real boot loaders: for tests. */
+  readonly loader?: LoaderProtocol;
+}
+
+export interface LineFlashingOptions {
+  /** How often it asks again whether it may begin. */
+  readonly askEveryMs?: number;
+  /** How long an application has to say hello where no campaign says it. */
+  readonly proofTimeoutMs?: number;
+}
+
+/** A line that the gateway flashes, as the configuration has it. */
+export interface FlashedLine {
+  readonly device: string;
+  readonly flash: FlashSettings;
+  /** Of the application; the boot loader's too, unless `flash` says otherwise. */
+  readonly baudRate: number;
+}
+
+/** As the local API shows it. */
+export interface LineFlashStatus extends FlashStanding {
+  readonly phase: Flash['phase'];
+  readonly protocol: string;
+  readonly part: string;
+  /** What is written, or was last; null where nothing is. */
+  readonly version: string | null;
+  /** For whom: a campaign, a person, or the board itself, which would be left with half an image. */
+  readonly by: string | null;
+  /** What was flashed here and has run since. */
+  readonly running: string | null;
+}
+
+interface Entry {
+  readonly line: FlashedLine;
+  readonly flasher: LineFlasher;
+  readonly tasks: FlashTasks;
+  readonly watch: LineWatch;
+}
+
+export class LineFlashing {
+  readonly #deps: LineFlashingDeps;
+  readonly #options: Required<LineFlashingOptions>;
+  readonly #images: LineImages;
+  readonly #lines = new Map<string, Entry>();
+
+  constructor(deps: LineFlashingDeps, options: LineFlashingOptions = {}) {
+    this.#deps = deps;
+    this.#options = { askEveryMs: 60_000, proofTimeoutMs: 60_000, ...options };
+    this.#images = new LineImages({
+      firmware: deps.firmware,
+      refusal: (image) => deps.releases.refusal(image),
+    });
+  }
+
+  /** Takes on a line, before `load`. CONFIGURATION_INVALID for a reset line that there is none of. */
+  add(line: FlashedLine, port: FlashTasksDeps['line']): void {
+    const { device, flash, baudRate } = line;
+    const { site, updates, clock, log } = this.#deps;
+    const watch = new LineWatch();
+    const tasks = new FlashTasks(
+      {
+        line: port,
+        watch,
+        reports: new FlashReports(updates, device),
+        images: this.#images,
+        loader: this.#deps.loader ?? loaderProtocols[flash.protocol],
+        reset: this.#resetOf(line),
+        refusal: (state) => this.#refusal(device, state),
+        mayBegin: (state) => this.#mayBegin(device, state),
+        running: () => this.#runningOf(device),
+      },
+      {
+        part: partNamed(flash.protocol, flash.part),
+        baudRate: flash.baudRate ?? baudRate,
+        proofTimeoutMs: (state) => this.#proofTimeoutMs(device, state),
+        askEveryMs: this.#options.askEveryMs,
+      },
+    );
+    const flasher = new LineFlasher(
+      { site, executions: updates, tasks, now: () => clock.now(), log },
+      device,
+    );
+    this.#lines.set(device, { line, flasher, tasks, watch });
+  }
+
+  /** Takes up what is on disk, before anybody asks for it. */
+  async load(): Promise<void> {
+    await Promise.all(this.#entries.map(({ flasher }) => flasher.load()));
+  }
+
+  /** Goes on with what is open. */
+  open(): void {
+    for (const { flasher } of this.#entries) flasher.open();
+  }
+
+  /** Lets go of every line; the next start goes on. Idempotent. */
+  async close(): Promise<void> {
+    await Promise.all(this.#entries.map(({ flasher }) => flasher.close()));
+  }
+
+  /** The part on the line of a device that is flashed here. */
+  readonly partOf = (device: string): string | undefined =>
+    this.#lines.get(device)?.line.flash.part;
+
+  /** Something about the executions of a device is another; false where it is not flashed here. */
+  readonly told = (device: string): boolean => {
+    const entry = this.#lines.get(device);
+    entry?.flasher.told();
+    return entry !== undefined;
+  };
+
+  /** Its port is up: that is all it takes to change it. */
+  readonly isReachable = (device: string): boolean => this.#lines.get(device)?.watch.isUp === true;
+
+  /** What runs in a board, or may have to be written into one yet. */
+  readonly isKept = (sha256: string): boolean =>
+    this.#entries.some(({ flasher }) => flasher.images.some((image) => image.sha256 === sha256));
+
+  /** A port came or went. */
+  lineChanged(device: string, state: LineState): void {
+    const isUp = state.state !== 'down';
+    const isNews = this.#lines.get(device)?.watch.set(isUp, isUp ? '' : state.reason) ?? false;
+    if (isNews) this.#deps.updates.reachabilityChanged(device);
+  }
+
+  /** The application said what it is, and the executions know it. Resolves when that is committed. */
+  async hello(device: string, version: string): Promise<void> {
+    await this.#lines.get(device)?.flasher.hello(version);
+  }
+
+  status(device: string): LineFlashStatus | undefined {
+    const entry = this.#lines.get(device);
+    if (entry === undefined) return undefined;
+    const { flash, running } = entry.flasher.state;
+    const { protocol, part } = entry.line.flash;
+    return {
+      ...entry.tasks.standing,
+      ...{ phase: flash.phase, protocol, part },
+      version: 'image' in flash ? flash.image.version : null,
+      by: byOf(flash),
+      running: running?.version ?? null,
+    };
+  }
+
+  /**
+   * A person at the site has a release flashed into a board: one that is here and that the plan trusts; without a version what runs, or ran
+   * last. Resolves when it is begun. RESOURCE_NOT_FOUND, RESOURCE_CONFLICT while something else is under way, UPDATE_WINDOW_CLOSED during an emergency stop, and
+   * what the release is refused with.
+   */
+  async flash(
+    device: string,
+    { version, by }: { readonly version?: string | undefined; readonly by: string },
+  ): Promise<LineImage> {
+    const entry = this.#lines.get(device);
+    if (entry === undefined) {
+      throw new HoldfastError('RESOURCE_NOT_FOUND', `this gateway flashes no ${device}`, {
+        data: { next: 'holdfast --gateway serial list' },
+      });
+    }
+    this.#deps.lifecycles.check(device);
+    const stopped = this.#deps.updates.whyStopped();
+    if (stopped !== undefined) throw new HoldfastError('UPDATE_WINDOW_CLOSED', stopped);
+    const image = this.#wanted(device, entry, version);
+    const { flash } = entry.flasher.state;
+    const isFree = flash.phase === 'idle' || (flash.phase === 'writing' && flash.run === null);
+    const isBusy = this.#deps.updates.executionsOf(device).length > 0;
+    if (!isFree || isBusy) {
+      throw new HoldfastError('RESOURCE_CONFLICT', `${device} is being updated already`, {
+        data: { next: 'holdfast --gateway serial list' },
+      });
+    }
+    const at = this.#deps.clock.now();
+    await entry.flasher.apply({ type: 'offered', run: { kind: 'hand', by, at }, image });
+    return image;
+  }
+
+  #wanted(device: string, { flasher }: Entry, version: string | undefined): LineImage {
+    const known = this.#deps.devices.get(device);
+    const { running } = flasher.state;
+    const wanted = version ?? running?.version ?? known?.firmwareVersion ?? undefined;
+    if (known === undefined || wanted === undefined) {
+      throw new HoldfastError(
+        'RESOURCE_NOT_FOUND',
+        `nobody knows what ${device} ran: name a version`,
+      );
+    }
+    const body = this.#deps.firmware.find(`${known.model}@${wanted}`);
+    if (body === undefined || !this.#deps.firmware.isHeld(body.sha256)) {
+      throw new HoldfastError(
+        'RESOURCE_NOT_FOUND',
+        `${known.model}@${wanted} is not in the cache`,
+        {
+          data: { next: 'holdfast --gateway firmware list' },
+        },
+      );
+    }
+    const refusal = this.#refusalByHand(body, known);
+    if (refusal !== undefined) {
+      throw new HoldfastError('RESOURCE_CONFLICT', `${refusal.code}: ${refusal.message}`);
+    }
+    return lineImage(body);
+  }
+
+  get #entries(): Entry[] {
+    return [...this.#lines.values()];
+  }
+
+  #refusal(device: string, { flash }: FlashState): string | undefined {
+    if (flash.phase !== 'checking') return undefined;
+    const { run, image } = flash;
+    const { updates, devices, firmware } = this.#deps;
+    if (run.kind === 'job') return textOf(updates.refusalOf(device, run.job));
+    const known = devices.get(device);
+    const body = firmware.find(`${image.model}@${image.version}`);
+    if (known === undefined || body?.sha256 !== image.sha256) return 'the release is gone';
+    return textOf(this.#refusalByHand(body, known));
+  }
+
+  /** What a person asks for is judged like what a campaign offers, but that an older version may follow. */
+  #refusalByHand(body: FirmwareBody, known: Device): FirmwareRefusal | undefined {
+    const { releases } = this.#deps;
+    const refusal = releases.refusal(body) ?? releases.refusalByHand(body, known);
+    const [release, part] = [releases.release(body), this.partOf(known.device)];
+    if (refusal !== undefined || release === undefined || part === undefined) return refusal;
+    return refuseForLine(release, part);
+  }
+
+  #mayBegin(device: string, { flash }: FlashState): ReturnType<FlashTasksDeps['mayBegin']> {
+    if (flash.phase !== 'waiting') return undefined;
+    try {
+      this.#deps.fence.check();
+      this.#deps.lifecycles.check(device);
+    } catch (error) {
+      return { closed: { opening: null, reason: messageOf(error) } };
+    }
+    if (flash.run.kind === 'job') return this.#deps.updates.mayBegin(device, flash.run.job);
+    const stopped = this.#deps.updates.whyStopped();
+    return stopped === undefined
+      ? { done: () => undefined }
+      : { closed: { opening: null, reason: stopped } };
+  }
+
+  #runningOf(device: string): LineImage | null {
+    const known = this.#deps.devices.get(device);
+    if (known?.firmwareVersion == null) return null;
+    return this.#images.named(known.model, known.firmwareVersion);
+  }
+
+  #proofTimeoutMs(device: string, { flash }: FlashState): number {
+    const run = 'run' in flash ? flash.run : null;
+    const view =
+      run?.kind === 'job'
+        ? this.#deps.updates.executionsOf(device).find(({ campaign }) => campaign.id === run.job)
+        : undefined;
+    return view?.campaign.body.policy.confirm_timeout_ms ?? this.#options.proofTimeoutMs;
+  }
+
+  #resetOf({ device, flash }: FlashedLine): Reset {
+    switch (flash.reset) {
+      case 'dtr':
+        return resetByDtr;
+      case 'rts':
+        return resetByRts;
+      case 'command':
+        return resetByCommand;
+      case 'gpio': {
+        const name = flash.resetLine ?? '';
+        const line = this.#deps.resetLine?.(name);
+        if (line !== undefined) return resetByGpio(line);
+        const message = `serial.lines: ${device} is reset by ${name}, and gpio.lines has no line of this name with the role reset`;
+        throw new HoldfastError('CONFIGURATION_INVALID', message);
+      }
+    }
+  }
+}
+
+const textOf = (refusal: FirmwareRefusal | undefined): string | undefined =>
+  refusal && `${refusal.code}: ${refusal.message}`;
+
+const byOf = (flash: Flash): string | null => {
+  if (flash.phase === 'idle') return null;
+  if (flash.run === null) return 'the board';
+  return flash.run.kind === 'job' ? `campaign ${flash.run.job}` : flash.run.by;
+};
