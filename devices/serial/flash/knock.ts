@@ -1,5 +1,5 @@
 /** Finds the boot loader: resets the board and knocks, again and again, since a board whose flash was cut has nothing else to say. */
-import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { wait } from '@holdfast/provisioning/time/wait';
 import type { BytePort } from '../port/byte-port.js';
@@ -20,18 +20,27 @@ export const knock = async (
   { loader, part }: { readonly loader: LoaderProtocol; readonly part: Part },
   { signal, attempts, onReset }: KnockOptions,
 ): Promise<Loader> => {
-  for (const pauseMs of backoff({ firstMs: 50, mostMs: longestPauseMs })) {
-    onReset();
-    await reset(port, signal);
-    attempts -= 1;
+  const open = async (): Promise<Loader | null> => {
     try {
       return await loader.open(port, part, signal);
     } catch (error) {
-      if (!isHoldfastError(error, 'FLASH_NO_BOOT_LOADER') || attempts <= 0) throw error;
+      if (isHoldfastError(error, 'FLASH_NO_BOOT_LOADER')) return null;
+      throw error;
     }
+  };
+  for (const pauseMs of backoff({ firstMs: 50, mostMs: longestPauseMs, attempts })) {
+    const listening = reset.isSpoken === true ? await open() : null;
+    if (listening !== null) return listening;
+    onReset();
+    await reset(port, signal);
+    const answering = await open();
+    if (answering !== null) return answering;
     await wait(pauseMs, signal);
   }
-  throw new Error('an endless iterator ended');
+  throw new HoldfastError(
+    'FLASH_NO_BOOT_LOADER',
+    'No boot loader answers on the line; are its rate, its protocol and the reset as configured?',
+  );
 };
 
 /** Shorter than any loader listens after power comes on, so that a board which a person switches off and on is met. */

@@ -3,7 +3,11 @@ import { wait } from '@holdfast/provisioning/time/wait';
 import type { BytePort } from '../port/byte-port.js';
 
 /** Resolves when the reset is over and the loader's window has begun. */
-export type Reset = (port: BytePort, signal: AbortSignal) => Promise<void>;
+export interface Reset {
+  (port: BytePort, signal: AbortSignal): Promise<void>;
+  /** It is words on the line, so a loader that listens already must be looked for first: they would put it out of step. */
+  readonly isSpoken?: boolean;
+}
 
 /** A line that is wired to the microcontroller's reset pin. */
 export interface ResetLine {
@@ -37,10 +41,13 @@ export const resetByGpio =
     await wait(holdMs, signal).finally(() => line.write(false));
   };
 
-/** The application goes to its boot loader itself; to a loader that listens already the frame is a few bytes of noise. */
-export const resetByCommand: Reset = async (port, signal) => {
-  await port.write(bootloaderFrame, signal);
-  await port.drain();
-};
+/** The application goes to its boot loader itself. */
+export const resetByCommand: Reset = Object.assign(
+  async (port: BytePort, signal: AbortSignal) => {
+    await port.write(bootloaderFrame, signal);
+    await port.drain();
+  },
+  { isSpoken: true },
+);
 
 const bootloaderFrame = Buffer.from('\n{"t":"bootloader"}\n');

@@ -1,30 +1,36 @@
 /**
- * What stands in the reset vector's page while the rest of the flash is written: jumps back to the boot loader, one after the other, so
+ * What stands in the reset vector's page while the rest of the flash is written: a few instructions that lead back to the boot loader, so
  * that no start of the application ever runs half an image.
+ *
+ * They set the stack first. Optiboot leaves by a call that nothing returns from; a loader and a jump back to it that go round for hours
+ * would otherwise push the stack down through all memory and write over every register, those that drive pins among them (measured).
  */
 
-/** A page of jumps to `loaderStart` (a byte address). */
+/** For a loader that begins at `loaderStart` (a byte address). Encodings: Microchip's AVR instruction set manual. */
 export const vectorFiller = (
   pageBytes: number,
   { loaderStart, flashBytes }: { readonly loaderStart: number; readonly flashBytes: number },
 ): Buffer => {
-  const page = Buffer.alloc(pageBytes);
+  const words = [cli, ldiR16(stack & 0xff), outR16(spl), ldiR16(stack >> 8), outR16(sph)];
   const target = loaderStart / 2;
-  if (flashBytes > smallestWithJmp) {
-    // JMP k: 1001 010k kkkk 110k, then k15..k0 (AVR instruction set manual); at most 128 K words, so k21..k17 are 0.
-    const opcode = 0x940c | (target >> 16);
-    for (let at = 0; at < pageBytes; at += 4) {
-      page.writeUInt16LE(opcode, at);
-      page.writeUInt16LE(target & 0xffff, at + 2);
-    }
-    return page;
-  }
-  // RJMP k: 1100 kkkk kkkk kkkk, relative to the next word, and around the end of 4 K words.
-  for (let at = 0; at < pageBytes; at += 2) {
-    page.writeUInt16LE(0xc000 | ((target - at / 2 - 1) & 0xfff), at);
+  if (flashBytes > smallestWithJmp) words.push(0x940c | (target >> 16), target & 0xffff);
+  else words.push(rjmp(words.length, target));
+  const page = Buffer.alloc(pageBytes);
+  for (let at = 0; at < pageBytes / 2; at += 1) {
+    // Wherever else it is entered it goes to its beginning.
+    page.writeUInt16LE(words[at] ?? rjmp(at, 0), at * 2);
   }
   return page;
 };
 
-/** Parts up to here have no JMP. */
+const cli = 0x94f8;
+const spl = 0x3d;
+const sph = 0x3e;
+/** There is RAM on every part. */
+const stack = 0x03ff;
+/** Parts up to here have no JMP, and RJMP reaches all of their flash, around its end. */
 const smallestWithJmp = 8 * 1024;
+
+const ldiR16 = (value: number): number => 0xe000 | ((value & 0xf0) << 4) | (value & 0x0f);
+const outR16 = (register: number): number => 0xb900 | ((register & 0x30) << 5) | (register & 0x0f);
+const rjmp = (from: number, to: number): number => 0xc000 | ((to - from - 1) & 0xfff);

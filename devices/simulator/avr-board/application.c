@@ -26,10 +26,12 @@ static void send(const char *text) {
   }
 }
 
-/* By a jump, so that no flag says what kind of reset it was; the loader sets its own stack. */
+/* By a jump, since loaders start the application again after a watchdog's reset; and with every register that they rely on as after one. */
 static void go_to_loader(void) {
   cli();
   UCSR0B = 0;
+  UCSR0A = 0;
+  UBRR0 = 0;
   TCCR1B = 0;
 #ifdef EIND
   EIND = (LOADER_START / 2) >> 16;

@@ -121,8 +121,14 @@ static void compare_rates(void) {
   uart->cycles_per_byte = BITS_A_BYTE * cycles_a_bit();
 }
 
+/* simavr forgets that there is room in a transmitter that was off for a while; the real one says so from its reset on. */
+static void mend_transmitter(void) {
+  if (avr_regbit_get(avr, uart->txen) && uart->tx_cnt == 0 && !avr_regbit_get(avr, uart->udrc.raised)) avr_raise_interrupt(avr, &uart->udrc);
+}
+
 bool line_exchange(bool powered) {
   compare_rates();
+  mend_transmitter();
   struct pollfd wanted = {.fd = master, .events = POLLIN};
   poll(&wanted, 1, 0);
   bool was_open = is_open;
