@@ -1,5 +1,4 @@
 /** The settings of a gateway. */
-import { biases } from '@holdfast/devices/gpio/gpio-lines';
 import { serialDriverNames } from '@holdfast/devices/serial/serial-drivers';
 import { passwordHash, role, userName } from '@holdfast/protos/local/people';
 import { isDeviceId } from '@holdfast/protos/mqtt/device-id';
@@ -20,31 +19,15 @@ import {
 } from '@holdfast/provisioning/program/settings';
 import { isTimeZone, longestMinutes, whyNoStart } from '@holdfast/provisioning/time/opening-times';
 import * as v from 'valibot';
+import { gpioSection } from './doors/gpio/gpio-configuration.js';
 import { modbusSection } from './doors/modbus/modbus-configuration.js';
 import { serialLine } from './doors/serial/serial-configuration.js';
-import { panelRoles } from './panel/panel.js';
 import { usualUses, windowUses } from './updates/site-windows.js';
 
 const deviceId = v.pipe(
   v.string(),
   v.check(isDeviceId, 'must be a device id: 1 to 64 of [A-Za-z0-9_-]'),
 );
-
-const gpioLine = v.strictObject({
-  /** What it is for, in the installer's words: `door contact`. */
-  name: v.pipe(v.string(), v.minLength(1), v.maxLength(64)),
-  /** As `gpiochip0`. */
-  chip: v.pipe(v.string(), v.regex(/^gpiochip\d+$/, 'must be the name of a chip, as gpiochip0')),
-  line: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(1023)),
-  /** What the gateway does with it. */
-  role: v.picklist(
-    panelRoles,
-    `must be ${panelRoles.join(' or ')} (nothing drives lines of other roles yet)`,
-  ),
-  /** Low is on. */
-  activeLow: v.optional(v.boolean(), false),
-  bias: v.optional(v.picklist(biases), 'as-is'),
-});
 
 const maintenanceWindow = v.strictObject({
   /** What it is called in status and reasons: `nights`. */
@@ -163,12 +146,7 @@ export const gatewayConfiguration = configuration({
     }),
   }),
   modbus: modbusSection,
-  gpio: section('GPIO lines of this machine that the gateway is given (needs the package gpiod).', {
-    lines: list(gpioLine, {
-      description:
-        'name, chip, line, role, activeLow (false) and bias (`as-is`, `pull-up`, `pull-down`) of each. Roles: `status-led` (on: all is well, slow: no control plane, fast: look at `holdfast --gateway status`, off: it does not run), `restart-button` (held for 5 to 30 s: the gateway begins anew)',
-    }),
-  }),
+  gpio: gpioSection,
   site: section('Where the gateway stands.', {
     timeZone: text({
       default: '',

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import type { GpioLines } from '@holdfast/devices/gpio/gpio-lines';
+import { openGpio } from '@holdfast/devices/gpio/open-gpio';
 import type { EntryBody, EntryKind } from '@holdfast/protos/link/journal-entries';
 import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import type { Logger } from '@holdfast/provisioning/program/logger';
@@ -19,6 +20,7 @@ import { type GatewayConfiguration, tokenOf } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
+import { openGpioDoor } from './doors/gpio/open-gpio-door.js';
 import { modbusLines } from './doors/modbus/modbus-lines.js';
 import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { openMqttDoors } from './doors/open-mqtt-doors.js';
@@ -46,6 +48,7 @@ import { Retention } from './store/retention.js';
 import { openSite } from './store/site.js';
 import { loadGatewayIdentity } from './trust/gateway-identity.js';
 import { openTrust, type Trust } from './trust/open-trust.js';
+import { PairingWindow } from './trust/pairing-window.js';
 import { openPeople } from './trust/people/open-people.js';
 import { gatewayHost } from './trust/server-certificate.js';
 import { followClock, openSiteClock } from './trust/site-clock.js';
@@ -123,8 +126,13 @@ export const openGateway = async (
   onClose('devices', () => devices.close());
   const host = gatewayHost(configuration);
   const ports: GatewayPorts = { mqtts: 0, https: 0, console: 0 };
+  const { gpio = openGpio() } = deps;
+  const pairing = new PairingWindow(
+    { site, clock, fence },
+    { isRequired: configuration.gpio.lines.some(({ role }) => role === 'pairing-button') },
+  );
   const trust = await openTrust(
-    { ...deps, identity, site, clock, schedule, plan, fence, devices },
+    { ...deps, identity, site, clock, schedule, plan, fence, devices, pairing },
     {
       dataDir,
       hosts: configuration.names.hosts,
@@ -174,7 +182,10 @@ export const openGateway = async (
     outbox,
     devices,
     publish,
-    sendOnLine: (...command) => serial.sendCommand(...command),
+    sendOnLine: async (device, ...command) => {
+      await serial.sendCommand(device, ...command);
+      await ownLines?.sendCommand(device, command[0]);
+    },
     clock,
     log,
   });
@@ -187,7 +198,10 @@ export const openGateway = async (
     devices,
     firmware,
     publish,
-    offerOnLine: (...offer) => serial.offer(...offer),
+    offerOnLine: async (...offer) => {
+      await serial.offer(...offer);
+      await ownLines?.offer(...offer);
+    },
     toldOnLine: (device) => flashing?.told(device) ?? false,
     isReachable: (device) => flashing?.isReachable(device) ?? false,
     isFenced: () => fence.isFenced(),
@@ -242,11 +256,16 @@ export const openGateway = async (
     },
     { ...configuration.serial, wired: modbus.wired, folder: configurationFolder },
   );
+  const ownLines = openGpioDoor(
+    { gpio, dispatch, shadows, site, fence, lifecycles, clock, log },
+    { ...configuration.gpio, version },
+  );
   outbox.register(
     shadowChanged,
     performShadowChanges([
       topics.shadows,
       serial,
+      ...(ownLines === undefined ? [] : [ownLines]),
       reportedFirmware({ devices, reported: topics.versionReported }),
     ]),
   );
@@ -302,10 +321,10 @@ export const openGateway = async (
 
   const panel = openPanel(
     {
-      ...deps,
-      clock,
+      ...{ ...deps, gpio, clock, pair: (button) => pairing.press(button) },
       state: () => ({
         isLinkUp: link.status().connected,
+        isPairing: pairing.isOpen,
         faults: faultsOf({
           isFenced: fence.isFenced(),
           lines: serialLines.list(),
@@ -323,7 +342,8 @@ export const openGateway = async (
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serialLines, telemetry, trust },
-          ...{ windows, panel, updates },
+          ...{ windows, updates },
+          gpioLines: () => [...panel.states(), ...(ownLines?.states() ?? [])],
           certificates: gatewayRenewal,
         }),
     },
@@ -336,6 +356,8 @@ export const openGateway = async (
   onClose('outbox', () => outbox.close());
   serial.open();
   onClose('serial lines', () => serial.close());
+  ownLines?.open();
+  onClose("the gateway's own lines", () => ownLines?.close());
 
   trust.revocationAge.watch(() => link.status());
   telling.kick();

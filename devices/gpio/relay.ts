@@ -102,9 +102,15 @@ export class Relay implements IoPart {
       this.#state = { ...this.#state, isOn: null };
       throw error;
     } finally {
-      if (signal.aborted) await line.set(this.#line.safe).catch(() => undefined);
+      if (signal.aborted) await this.#leaveSafe(line).catch(() => undefined);
       await line.close();
     }
+  }
+
+  async #leaveSafe(line: OutputLine): Promise<void> {
+    const { safe } = this.#line;
+    await line.set(safe);
+    this.#state = { ...this.#state, isOn: safe };
   }
 
   async #follow(line: OutputLine): Promise<number | null> {

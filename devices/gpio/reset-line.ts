@@ -5,6 +5,7 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { type Wait, wait as waitFor } from '@holdfast/provisioning/time/wait';
 import type { GpioLines, LineAddress } from './gpio-lines.js';
+import type { ConfiguredLine } from './line-settings.js';
 
 export interface ResetLine {
   /** Resolves when the board runs again. Errors: GPIO_UNAVAILABLE, and the signal's reason, with the line released all the same. */
@@ -41,14 +42,14 @@ export const resetLine = (
 
 /** Those lines of a configuration that have the role `reset`, by name. */
 export const findResetLine =
-  (
-    deps: ResetLineDeps,
-    lines: readonly (LineAddress & { readonly name: string; readonly role: string })[],
-  ): FindResetLine =>
+  (deps: ResetLineDeps, lines: readonly ConfiguredLine[]): FindResetLine =>
   (name) => {
     const resets = lines.filter(({ role }) => role === 'reset');
     const found = resets.find((line) => line.name === name);
-    if (found !== undefined) return resetLine(deps, found);
+    if (found !== undefined) {
+      const { pulseMs = defaultPulseMs } = found;
+      return resetLine(deps, found, { pulseMs });
+    }
     const known = resets.map((line) => line.name).join(', ');
     throw new HoldfastError(
       'CONFIGURATION_INVALID',

@@ -3,12 +3,21 @@ import type { TrustedClock } from '@holdfast/provisioning/time/trusted-clock';
 import { serialLineRow } from '../doors/serial/serial-line-row.js';
 import type { SerialLines } from '../doors/serial/serial-lines.js';
 import type { Link } from '../link/link.js';
-import type { Panel } from '../panel/panel.js';
 import type { GatewayRecord } from '../trust/gateway-identity.js';
 import type { CertificateState } from '../trust/gateway-renewal.js';
 import type { Trust } from '../trust/open-trust.js';
 import type { SiteWindows } from '../updates/site-windows.js';
 import type { Updates } from '../updates/updates.js';
+
+/** A GPIO line as the local API shows it. */
+export interface GpioLineStatus {
+  readonly name: string;
+  readonly role: string;
+  /** Why it does not work; null while it does. */
+  readonly problem: string | null;
+  /** What it is, where it is something. */
+  readonly state?: string;
+}
 
 export interface SiteStatusSources {
   readonly version: string;
@@ -20,7 +29,7 @@ export interface SiteStatusSources {
   readonly serialLines: Pick<SerialLines, 'list'>;
   readonly trust: Pick<Trust, 'revocations' | 'revocationAge' | 'crl'>;
   readonly certificates: { states(): readonly CertificateState[] };
-  readonly panel: Pick<Panel, 'states'>;
+  readonly gpioLines: () => readonly GpioLineStatus[];
   readonly windows: Pick<SiteWindows, 'states' | 'zone' | 'isTimeMissing'>;
   readonly updates: Pick<Updates, 'controls'>;
   readonly telemetry: { status(): { readonly droppedPoints: number } };
@@ -61,7 +70,7 @@ export const siteStatus = (sources: SiteStatusSources): object => {
     serial_lines: sources.serialLines.list().map(serialLineRow),
     emergency_stops: sources.updates.controls.emergencyStops(),
     windows: windowsView(sources.windows),
-    gpio_lines: sources.panel.states(),
+    gpio_lines: sources.gpioLines(),
     telemetry: { dropped_points: sources.telemetry.status().droppedPoints },
   };
 };

@@ -1,8 +1,9 @@
 import type { GpioLines } from '@holdfast/devices/gpio/gpio-lines';
+import { SimulatedGpio } from '@holdfast/devices/gpio/simulated-gpio';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
 import t, { type Test } from 'tap';
-import { leastHeldMs, mostHeldMs, nextButton } from './button.js';
+import { longHold, nextButton, press as shortPress } from './button.js';
 import { faultsOf } from './faults.js';
 import { type GatewayState, lightOf } from './light.js';
 import { openPanel, Panel, type PanelLine } from './panel.js';
@@ -23,6 +24,7 @@ const begin = (t: Test, lines: readonly PanelLine[]) => {
   const clock = new ManualClock();
   const shown: boolean[] = [];
   const restarts: string[] = [];
+  const paired: string[] = [];
   let state: GatewayState = { isLinkUp: true, faults: [] };
   let isBroken = false;
   let press: (isDown: boolean) => void = () => undefined;
@@ -49,7 +51,8 @@ const begin = (t: Test, lines: readonly PanelLine[]) => {
       gpio,
       log,
       state: () => state,
-      restart: (name) => restarts.push(name),
+      restart: async ({ name }) => void restarts.push(name),
+      pair: async (name) => void paired.push(name),
       monotonic: clock.monotonic,
       wait: clock.wait,
     },
@@ -68,6 +71,7 @@ const begin = (t: Test, lines: readonly PanelLine[]) => {
     clock,
     shown,
     restarts,
+    paired,
     pass,
     become: (next: GatewayState) => {
       state = next;
@@ -124,7 +128,7 @@ t.test('a button that is held has the gateway begin anew, and a touch does nothi
   press(false);
   t.same(restarts, []);
   press(true);
-  clock.advance(leastHeldMs);
+  clock.advance(longHold.leastMs);
   t.same(restarts, [], 'not before it is let go');
   press(false);
   t.same(restarts, ['reset']);
@@ -144,9 +148,9 @@ t.test('contacts that bounce, or that are stuck, are no hold', async (t) => {
     return held;
   };
   t.equal(run([[false, 10_000]]), 0, 'let go without having been pressed');
-  t.equal(run([[true, 0], [true, 3], [false, leastHeldMs]]), 1); // biome-ignore format: pairs
-  t.equal(run([[true, 0], [false, 3], [true, 5], [false, leastHeldMs + 4]]), 0); // biome-ignore format: pairs
-  t.equal(run([[true, 0], [false, mostHeldMs + 1]]), 0); // biome-ignore format: pairs
+  t.equal(run([[true, 0], [true, 3], [false, longHold.leastMs]]), 1); // biome-ignore format: pairs
+  t.equal(run([[true, 0], [false, 3], [true, 5], [false, longHold.leastMs + 4]]), 0); // biome-ignore format: pairs
+  t.equal(run([[true, 0], [false, longHold.mostMs + 1]]), 0); // biome-ignore format: pairs
 });
 
 t.test('what is wrong at the site is counted', async (t) => {
@@ -163,10 +167,54 @@ t.test('what is wrong at the site is counted', async (t) => {
   t.match(faultsOf({ ...well, firmwareProblem: 'the disk is full' }), [/full/]);
 });
 
-t.test('refuses one line under two names', async (t) => {
-  const deps = { clock: new ManualClock(), log, state: () => ({ isLinkUp: true, faults: [] }) };
-  t.throws(() => openPanel(deps, { lines: [led, { ...button, line: 17 }] }), {
-    code: 'CONFIGURATION_INVALID',
-    message: /gpiochip0 17 is named twice/,
-  });
+t.test('a pairing button is pressed, and not leant on', async (t) => {
+  const { press, clock, paired, restarts } = begin(t, [{ ...button, role: 'pairing-button' }]);
+  for (const heldMs of [shortPress.leastMs - 1, shortPress.mostMs + 1, 300]) {
+    press(true);
+    clock.advance(heldMs);
+    press(false);
+  }
+  t.same([paired, restarts], [['reset'], []]);
+});
+
+t.test('while a device may join, the light says nothing else', async (t) => {
+  t.equal(lightOf({ isLinkUp: false, faults: ['x'], isPairing: true }), 'flicker');
+});
+
+t.test('a machine that does not restart has its gateway begin anew at least', async (t) => {
+  const gpio = new SimulatedGpio();
+  const clock = new ManualClock();
+  const begun: string[] = [];
+  let isAllowed = true;
+  const panel = openPanel(
+    {
+      ...{ gpio, clock, log, pair: async () => undefined },
+      state: () => ({ isLinkUp: true, faults: [] }),
+      beginAnew: () => begun.push('gateway'),
+      restartMachine: async () => {
+        if (!isAllowed) throw new Error('interactive authentication required');
+        begun.push('machine');
+      },
+    },
+    {
+      lines: [
+        { ...button, restarts: 'machine' },
+        { ...led, name: 'heater', role: 'relay' },
+      ],
+    },
+  );
+  t.teardown(() => panel.close());
+  panel.open();
+  t.equal(panel.states().length, 1, 'relays are not of the panel');
+  const hold = async (): Promise<void> => {
+    gpio.drive(button, true);
+    clock.advance(longHold.leastMs);
+    gpio.drive(button, false);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  await gpio.until(() => gpio.isWatched(button));
+  await hold();
+  isAllowed = false;
+  await hold();
+  t.same(begun, ['machine', 'gateway']);
 });

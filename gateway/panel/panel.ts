@@ -1,29 +1,33 @@
 /**
- * What stands on the front of a gateway: lights that say how it is, and buttons that have it begin anew. A line that cannot be had is told
+ * What stands on the front of a gateway: lights that say how it is, and buttons that have it begin anew or a device join. A line that cannot be had is told
  * and tried again; nothing else of the gateway waits for it.
  */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import type { Edge, GpioLines, LineAddress } from '@holdfast/devices/gpio/gpio-lines';
-import { openGpio } from '@holdfast/devices/gpio/open-gpio';
-import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { type Wait, wait as waitFor } from '@holdfast/provisioning/time/wait';
-import { type ButtonState, nextButton } from './button.js';
+import type { GatewayGpioLine, PanelRole } from '../doors/gpio/gpio-configuration.js';
+import { panelRoles } from '../doors/gpio/gpio-configuration.js';
+import { type ButtonState, longHold, nextButton, press } from './button.js';
 import { blinkOf, type GatewayState, lightOf } from './light.js';
-
-export const panelRoles = ['status-led', 'restart-button'] as const;
-export type PanelRole = (typeof panelRoles)[number];
 
 export interface PanelLine extends LineAddress {
   readonly name: string;
   readonly role: PanelRole;
+  /** Of a restart button; by default the gateway. */
+  readonly restarts?: 'gateway' | 'machine';
 }
 
 export interface PanelDeps {
   readonly gpio: GpioLines;
   /** How the gateway is now. */
   readonly state: () => GatewayState;
-  /** A button was held; `name` is its line's. */
-  readonly restart: (name: string) => void;
+  /** A restart button was held. */
+  readonly restart: (line: PanelLine) => Promise<void>;
+  /** A pairing button was pressed; `name` is its line's. */
+  readonly pair: (name: string) => Promise<void>;
   /** Ms that never run back. */
   readonly monotonic: () => number;
   readonly log: StoreLog;
@@ -38,35 +42,43 @@ export interface PanelLineState {
   readonly problem: string | null;
 }
 
-export interface OpenPanelDeps extends Pick<PanelDeps, 'state' | 'log'> {
+export interface OpenPanelDeps extends Pick<PanelDeps, 'state' | 'log' | 'pair'> {
   readonly clock: { monotonic(): number };
-  readonly gpio?: GpioLines;
+  readonly gpio: GpioLines;
   readonly beginAnew?: () => void;
+  /** Restarts the machine, which stops the gateway in good order before; `systemctl reboot`, unless a test has another. */
+  readonly restartMachine?: () => Promise<unknown>;
 }
 
-/** Opens nothing yet. CONFIGURATION_INVALID when two names have one line. */
+/** Opens nothing yet. */
 export const openPanel = (
-  { clock, gpio = openGpio(), beginAnew, ...deps }: OpenPanelDeps,
-  { lines }: { readonly lines: readonly PanelLine[] },
+  { clock, beginAnew, restartMachine = reboot, ...deps }: OpenPanelDeps,
+  { lines }: { readonly lines: readonly GatewayGpioLine[] },
 ): Panel => {
-  const taken = new Set<string>();
-  for (const { chip, line } of lines) {
-    const address = `${chip} ${line}`;
-    if (taken.has(address)) {
-      throw new HoldfastError('CONFIGURATION_INVALID', `gpio.lines: ${address} is named twice`);
-    }
-    taken.add(address);
-  }
+  const restartGateway = beginAnew ?? (() => process.kill(process.pid, 'SIGTERM'));
   return new Panel(
     {
       ...deps,
-      gpio,
       monotonic: () => clock.monotonic(),
-      restart: () => (beginAnew ?? (() => process.kill(process.pid, 'SIGTERM')))(),
+      restart: async ({ restarts }) => {
+        try {
+          if (restarts === 'machine') return void (await restartMachine());
+        } catch (err) {
+          const next =
+            'let the user of the service restart the machine: gateway/README.md, "The front of the box"';
+          deps.log.warn({ err, next }, 'the machine does not restart, so the gateway alone does');
+        }
+        restartGateway();
+      },
     },
-    { lines },
+    { lines: lines.filter(isPanelLine) },
   );
 };
+
+const isPanelLine = (line: GatewayGpioLine): line is GatewayGpioLine & PanelLine =>
+  panelRoles.some((role) => role === line.role);
+
+const reboot = () => promisify(execFile)('systemctl', ['reboot'], { timeout: 10_000 });
 
 const lookEveryMs = 1_000;
 const retryAfterMs = 10_000;
@@ -133,14 +145,16 @@ export class Panel {
   }
 
   async #watch(line: PanelLine): Promise<void> {
-    const { gpio, monotonic, restart, log } = this.#deps;
+    const { gpio, monotonic, log } = this.#deps;
+    const hold = line.role === 'pairing-button' ? press : longHold;
     let button: ButtonState = null;
     const look = ({ isOn, agoMs }: Edge): void => {
-      const decided = nextButton(button, isOn, monotonic() - agoMs);
+      const decided = nextButton(button, isOn, monotonic() - agoMs, hold);
       button = decided.state;
       if (!decided.isHeld) return;
-      log.info({ button: line.name }, 'a button was held: the gateway begins anew');
-      restart(line.name);
+      this.#pressed(line).catch((err: unknown) =>
+        log.warn({ err, button: line.name }, 'a button was pressed in vain'),
+      );
     };
     const input = gpio.watch(line, { edges: (edges) => edges.forEach(look) });
     const { signal } = this.#closing;
@@ -154,6 +168,12 @@ export class Panel {
     } finally {
       await input.close();
     }
+  }
+
+  async #pressed(line: PanelLine): Promise<void> {
+    const { log, pair, restart } = this.#deps;
+    log.info({ button: line.name, role: line.role }, 'a button was pressed');
+    await (line.role === 'pairing-button' ? pair(line.name) : restart(line));
   }
 
   #works(line: PanelLine): void {

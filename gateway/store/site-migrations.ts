@@ -30,6 +30,7 @@ import { firmwareImages } from './migrations/0024-firmware-images.js';
 import { awsJobs } from './migrations/0025-aws-jobs.js';
 import { deviceHardware } from './migrations/0026-device-hardware.js';
 import { lineFlashes } from './migrations/0027-line-flashes.js';
+import { gpioCounters } from './migrations/0028-gpio-counters.js';
 
 const steps: readonly Omit<Migration, 'version'>[] = [
   journal,
@@ -59,6 +60,7 @@ const steps: readonly Omit<Migration, 'version'>[] = [
   awsJobs,
   deviceHardware,
   lineFlashes,
+  gpioCounters,
 ];
 
 export const siteMigrations: readonly Migration[] = steps.map((step, index) => ({

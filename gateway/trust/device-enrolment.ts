@@ -37,6 +37,7 @@ import {
   writeEnrolment,
 } from './enrolment-write.js';
 import type { Manufacturers } from './manufacturers.js';
+import type { PairingWindow } from './pairing-window.js';
 import type { Revocations } from './revocations.js';
 import type { SiteClaims } from './site-claims.js';
 import { removeTargetToken } from './target-token-rows.js';
@@ -48,6 +49,8 @@ export interface DeviceEnrolmentDependencies {
   readonly root: Certificate;
   readonly claims: Pick<SiteClaims, 'find' | 'used'>;
   readonly manufacturers: Pick<Manufacturers, 'prove'>;
+  /** Where the certificate of a manufacturer is not enough by itself. */
+  readonly pairing?: Pick<PairingWindow, 'admit'>;
   readonly revocations: Pick<Revocations, 'decide' | 'take' | 'writeOf'>;
   /** The registry's part of the write; and what it does when that is committed. */
   readonly admit: (device: AdmittedDevice, at: number) => Write;
@@ -171,7 +174,11 @@ export class DeviceEnrolment {
     };
     try {
       const { used } = decided;
-      await this.#commit(grant, { proof, used, admission, certificate, at, renews });
+      const { pairing } = this.#deps;
+      const commit = () => this.#commit(grant, { proof, used, admission, certificate, at, renews });
+      await (proof.kind === 'manufacturer' && pairing !== undefined
+        ? pairing.admit(commit)
+        : commit());
     } catch (error) {
       if (!isHoldfastError(error, 'STORE_CONFLICT')) throw error;
       // Somebody used the proof or took the id at the same moment; it was this device itself when the key is the same.

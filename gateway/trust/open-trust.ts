@@ -17,6 +17,7 @@ import { DeviceEnrolment } from './device-enrolment.js';
 import type { GatewayIdentity } from './gateway-identity.js';
 import { Manufacturers } from './manufacturers.js';
 import { type OpenedRenewal, openRenewal } from './open-renewal.js';
+import type { PairingWindow } from './pairing-window.js';
 import { RevocationAge } from './revocation-age.js';
 import { Revocations } from './revocations.js';
 import { machineHosts, ServerCertificate } from './server-certificate.js';
@@ -33,6 +34,7 @@ export interface TrustDependencies {
   readonly fence: Fence;
   readonly devices: Devices;
   readonly schedule: Schedule;
+  readonly pairing: PairingWindow;
   readonly onClose: (name: string, close: () => Promise<void> | void) => void;
 }
 
@@ -70,7 +72,7 @@ export const openTrust = async (
   deps: TrustDependencies,
   { dataDir, hosts, ports, certificates }: TrustOptions,
 ): Promise<Trust> => {
-  const { identity, site, clock, schedule, log, plan, fence, devices, onClose } = deps;
+  const { identity, site, clock, schedule, log, plan, fence, devices, pairing, onClose } = deps;
   const { record, root, siteCa } = identity;
 
   const { renewingS, otherS, supersededAfterS } = certificates;
@@ -167,6 +169,7 @@ export const openTrust = async (
       siteCa,
       root,
       claims,
+      pairing,
       manufacturers,
       revocations,
       admit: devices.admit,

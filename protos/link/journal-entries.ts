@@ -120,6 +120,8 @@ export const journalBodies = {
     }),
     /** A person asked the gateway to change something; what came of it has entries of its own. */
     change_requested: v.object({ actor: id, method: v.string(), path: v.string() }),
+    /** Somebody pressed the pairing button: until then one device may join by the certificate of its manufacturer. */
+    pairing_opened: v.object({ button: v.string(), until: epochMs }),
     /** Somebody stopped every update at the site, or lifted that; what was installing went on. */
     emergency_stop: v.object({
       by: v.string(),

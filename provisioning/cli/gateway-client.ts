@@ -66,7 +66,14 @@ const statusAnswer = v.looseObject({
     [],
   ),
   gpio_lines: v.optional(
-    v.array(v.looseObject({ name: v.string(), role: v.string(), problem: v.nullable(v.string()) })),
+    v.array(
+      v.looseObject({
+        name: v.string(),
+        role: v.string(),
+        problem: v.nullable(v.string()),
+        state: v.exactOptional(v.string()),
+      }),
+    ),
     [],
   ),
   serial_lines: v.optional(v.array(serialLineRow), []),

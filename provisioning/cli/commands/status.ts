@@ -31,7 +31,8 @@ export const addStatusCommand = (program: Command, context: () => CommandContext
         ...stopLines(status.emergency_stops, now()),
         ...windowsOf(status),
         ...status.gpio_lines.map(
-          ({ name, role, problem }) => [`gpio ${name}`, `${role} ${problem ?? 'works'}`] as const,
+          ({ name, role, problem, state = 'works' }) =>
+            [`gpio ${name}`, `${role} ${problem ?? state}`] as const,
         ),
         ...status.serial_lines.map((line) => [`line ${line.name}`, lineText(line)] as const),
       ]);
