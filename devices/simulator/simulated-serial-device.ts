@@ -76,6 +76,16 @@ export class SimulatedSerialDevice {
     };
   }
 
+  /** Measurements so far in this run. */
+  get measured(): number {
+    return this.#seq;
+  }
+
+  /** Of them, those that were not acknowledged yet. */
+  get waiting(): number {
+    return this.#unacknowledged.size;
+  }
+
   open(): void {
     this.#isOpen = true;
     this.attach(this.#line);

@@ -24,6 +24,10 @@ const cases: readonly {
   { name: 'script', kind: 'good', outcome: 'succeeded', version: '2.0.0' },
   { name: 'script', kind: 'sick', outcome: 'rolled_back', version: '1.0.0' },
   { name: 'script', kind: 'dead', outcome: 'failed', version: '1.0.0' },
+  // The board and its boot loader are simulated, and lose their power with the agent.
+  { name: 'flash', kind: 'good', outcome: 'succeeded', version: '2.0.0' },
+  { name: 'flash', kind: 'sick', outcome: 'rolled_back', version: '1.0.0' },
+  { name: 'flash', kind: 'dead', outcome: 'rolled_back', version: '1.0.0' },
 ];
 
 const plan = faultPlan();
