@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import type { GpioLines } from '@holdfast/devices/gpio/gpio-lines';
 import { openGpio } from '@holdfast/devices/gpio/open-gpio';
+import { findResetLine } from '@holdfast/devices/gpio/reset-line';
 import type { EntryBody, EntryKind } from '@holdfast/protos/link/journal-entries';
 import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import type { Logger } from '@holdfast/provisioning/program/logger';
@@ -240,6 +241,7 @@ export const openGateway = async (
   const serialLines = new SerialLines({ now: () => clock.now(), log });
   flashing = new LineFlashing({
     ...{ site, updates, devices, firmware, releases, fence, lifecycles, clock, log },
+    resetLine: findResetLine({ gpio }, configuration.gpio.lines),
   });
   const serial = await openSerialDoor(
     {

@@ -1,11 +1,12 @@
 /** An agent in front of a microcontroller, made of what is configured under `attached`. Errors: `CONFIGURATION_INVALID`. */
+
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { ResetLine } from '../../gpio/reset-line.js';
 import type { FlashSettings } from '../../serial/flash/flash-settings.js';
 import { loaderProtocols } from '../../serial/flash/loader-protocols.js';
 import { partNamed } from '../../serial/flash/parts.js';
 import {
   type Reset,
-  type ResetLine,
   resetByCommand,
   resetByDtr,
   resetByGpio,

@@ -2,13 +2,13 @@
  * The lines whose microcontrollers this gateway flashes itself. A job of such a device never goes down its line: it is carried out here, and
  * told to the executions in the words of a device. While its port is up such a device can be reached, whether it says a word or not.
  */
+import type { ResetLine } from '@holdfast/devices/gpio/reset-line';
 import type { FlashSettings } from '@holdfast/devices/serial/flash/flash-settings';
 import type { LoaderProtocol } from '@holdfast/devices/serial/flash/loader-protocol';
 import { loaderProtocols } from '@holdfast/devices/serial/flash/loader-protocols';
 import { partNamed } from '@holdfast/devices/serial/flash/parts';
 import {
   type Reset,
-  type ResetLine,
   resetByCommand,
   resetByDtr,
   resetByGpio,
