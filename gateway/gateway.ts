@@ -339,7 +339,19 @@ export const openGateway = async (
   );
   await openDoors(
     {
-      ...{ ...deps, site, clock, peopleClock, identity, trust, people, fence, broker, serial },
+      ...{
+        ...deps,
+        site,
+        clock,
+        peopleClock,
+        identity,
+        trust,
+        people,
+        fence,
+        broker,
+        serial,
+        serialLines,
+      },
       ...{ devices, telemetry, shadows, firmware, images, urls, updates, commands, ports },
       status: () =>
         siteStatus({

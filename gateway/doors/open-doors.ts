@@ -38,7 +38,10 @@ import type { SerialDoor } from './serial/serial-door.js';
 export type GatewayPorts = Record<'mqtts' | 'https' | 'console', number> & { ntp?: number };
 
 export interface OpenDoorsDependencies
-  extends Pick<PeopleDoorDeps, 'commands' | 'fence' | 'log' | 'people' | 'status' | 'telemetry'> {
+  extends Pick<
+    PeopleDoorDeps,
+    'commands' | 'fence' | 'log' | 'people' | 'serialLines' | 'status' | 'telemetry'
+  > {
   readonly site: SiteStore;
   readonly clock: TrustedClock;
   readonly peopleClock: PeopleClock;

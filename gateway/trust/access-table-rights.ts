@@ -143,6 +143,14 @@ url         call       command.send                         SIGN_IN_NEEDED
 viewer      call       command.send                         ROLE_TOO_LOW
 technician  call       command.send                         allow
 installer   call       command.send                         allow
+nobody      call       serial.monitor                       SIGN_IN_NEEDED
+device      call       serial.monitor                       SIGN_IN_NEEDED
+line        call       serial.monitor                       SIGN_IN_NEEDED
+service     call       serial.monitor                       SIGN_IN_NEEDED
+url         call       serial.monitor                       SIGN_IN_NEEDED
+viewer      call       serial.monitor                       ROLE_TOO_LOW
+technician  call       serial.monitor                       allow
+installer   call       serial.monitor                       allow
 nobody      call       firmware.pin                         SIGN_IN_NEEDED
 device      call       firmware.pin                         SIGN_IN_NEEDED
 line        call       firmware.pin                         SIGN_IN_NEEDED

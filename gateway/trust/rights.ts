@@ -27,6 +27,8 @@ const holders = {
   'shadow.write': 'technician',
   'clock.set': 'technician',
   'command.send': 'technician',
+  /** What devices and gateway say to each other on a line, whatever it is. */
+  'serial.monitor': 'technician',
   'firmware.pin': 'technician',
   'campaign.control': 'technician',
   'updates.stop': 'technician',

@@ -80,6 +80,7 @@ const commandGroups: Readonly<Record<string, () => Promise<AddCommands>>> = {
   stops: async () => (await import('./commands/emergency.js')).addStopsCommand,
   audit: async () => (await import('./commands/audit.js')).addAuditCommands,
   command: async () => (await import('./commands/device-requests.js')).addDeviceRequestCommands,
+  serial: async () => (await import('./commands/serial/serial-commands.js')).addSerialCommands,
   clock: async () => (await import('./commands/clock.js')).addClockCommands,
   user: async () => (await import('./commands/users.js')).addUserCommands,
 };

@@ -38,6 +38,7 @@ import { createOperatorToken, hashOperatorToken } from '../../trust/operator-tok
 import { openPeople } from '../../trust/people/open-people.js';
 import { Revocations } from '../../trust/revocations.js';
 import { SiteClaims } from '../../trust/site-claims.js';
+import { SerialLines } from '../serial/serial-lines.js';
 import { openDeviceDoor } from './device-door.js';
 import { openPeopleDoor } from './people-door.js';
 
@@ -162,6 +163,7 @@ const openSite = async (t: Test) => {
   );
   const peopleDoor = await openPeopleDoor(
     {
+      serialLines: new SerialLines({ now: Date.now, log }),
       status: () => ({ site: 'farm', devices: devices.count() }),
       devices,
       shadows,

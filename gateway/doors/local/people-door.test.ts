@@ -22,6 +22,7 @@ import { siteStore } from '../../store/site-store.js';
 import { createOperatorToken, hashOperatorToken } from '../../trust/operator-token.js';
 import { openPeople } from '../../trust/people/open-people.js';
 import { followClock } from '../../trust/site-clock.js';
+import { SerialLines } from '../serial/serial-lines.js';
 import { clockRoutes } from './clock-routes.js';
 import { openPeopleDoor } from './people-door.js';
 
@@ -106,6 +107,7 @@ const openSite = async (t: Test, earlier?: { folder: string }) => {
   const operatorToken = createOperatorToken();
   const door = await openPeopleDoor(
     {
+      serialLines: new SerialLines({ now: Date.now, log }),
       status: () => ({ site: 'farm' }),
       devices,
       shadows,

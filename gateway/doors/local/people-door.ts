@@ -10,6 +10,8 @@ import type { Commands } from '../../jobs/commands.js';
 import type { LatestValue } from '../../telemetry/latest-values.js';
 import { authorise } from '../../trust/authorise.js';
 import type { Right } from '../../trust/rights.js';
+import type { SerialLines } from '../serial/serial-lines.js';
+import { SerialMonitors } from '../serial/serial-monitor.js';
 import { type NoteChange, noted } from './change-log.js';
 import { type ClaimRoutesDeps, claimRoutes } from './claim-routes.js';
 import { lifecycleRow } from './device-life-routes.js';
@@ -18,6 +20,7 @@ import { type PeopleGateDeps, peopleGate } from './people-gate.js';
 import { type PeopleRoutesDeps, peopleRoutes } from './people-routes.js';
 import { parseBody } from './request-body.js';
 import type { Route, RouteRequest } from './routes.js';
+import { serialRoutes } from './serial-routes.js';
 import { type ShadowRoutesDeps, shadowRoutes } from './shadow-routes.js';
 import { ShadowWatches, type ShadowWatchesOptions } from './shadow-watches.js';
 
@@ -33,6 +36,7 @@ export interface PeopleDoorDeps
   readonly telemetry: { latest(device: string): LatestValue[] };
   readonly shadows: ShadowRoutesDeps['shadows'];
   readonly commands: Pick<Commands, 'create' | 'get' | 'list'>;
+  readonly serialLines: Pick<SerialLines, 'list' | 'find'>;
   /** Stores who asks for a change, before it is made. */
   readonly noteChange: NoteChange;
   readonly now: () => number;
@@ -138,7 +142,14 @@ export const openPeopleDoor = async (
     },
     watching,
   );
-  const ours = shadowRoutes({ shadows, deviceOf, watches, fence });
+  const monitors = new SerialMonitors({
+    isAllowed: (request) => authorise(gate.identify(request), 'call', 'serial.monitor').allowed,
+    now,
+  });
+  const ours = [
+    ...shadowRoutes({ shadows, deviceOf, watches, fence }),
+    ...serialRoutes({ lines: deps.serialLines, monitors }),
+  ];
   const door = await openHttpDoor(
     {
       routes: [...routes, ...ours, ...claimRoutes(deps), ...peopleRoutes(deps)].map((route) =>
@@ -153,6 +164,7 @@ export const openPeopleDoor = async (
     ...door,
     close: () => {
       watches.close();
+      monitors.close();
       return door.close();
     },
   };

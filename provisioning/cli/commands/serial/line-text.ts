@@ -18,7 +18,7 @@ export const stateText = ({ state, reason, next, progress, devices }: SerialLine
   return devices.length === 1 ? 'up, the device is silent' : `up, silent: ${silent.join(', ')}`;
 };
 
-const progressText = ({
+export const progressText = ({
   stage,
   done_bytes: done,
   total_bytes: total,
