@@ -4,6 +4,7 @@
  * What it says is acknowledged to it once it cannot be lost any more, on disk here or with the gateway, so a gateway that is away changes
  * nothing for it. What is for it, is sent until it has answered. Its comings and goings are reported.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import type { TelemetryPoint } from '@holdfast/protos/mqtt/telemetry-payload';
@@ -73,6 +74,7 @@ export class AttachedDevice {
     isOnline: false,
     reason: 'it has said no hello yet',
   };
+  #isClosing = false;
   #complainedAt = Number.NEGATIVE_INFINITY;
 
   private constructor(
@@ -165,6 +167,7 @@ export class AttachedDevice {
 
   /** Idempotent. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     await this.#driven.close();
     this.#unanswered.forget();
   }
@@ -223,6 +226,9 @@ export class AttachedDevice {
   async #arrive({ model, version, boot, serial_no }: SerialHello): Promise<void> {
     const before = this.hello;
     const hello = { model, version, boot, ...(serial_no !== undefined && { serial_no }) };
+    // Some say it again and again.
+    const isNews = !this.isOnline || !isDeepStrictEqual(hello, before);
+    if (!isNews) return;
     await this.#record.update((known) => ({ ...known, hello }));
     if (before?.boot !== boot) this.#unanswered.forget();
     this.#presence = { isOnline: true, reason: '' };
@@ -269,6 +275,7 @@ export class AttachedDevice {
   }
 
   #lineChanged(state: { readonly state: string; readonly reason?: string }): void {
+    if (this.#isClosing) return;
     const { device, address } = this.#options;
     const line = { device, line: addressText(address), ...state };
     if (state.state === 'down') this.#deps.log.warn(line, 'the serial line is down');
