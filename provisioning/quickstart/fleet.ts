@@ -33,6 +33,8 @@ export interface FleetOptions {
   readonly onStep?: (text: string) => void;
   /** More arguments for a program, by its name. */
   readonly args?: Readonly<Record<string, readonly string[]>>;
+  /** More of its environment, by its name. */
+  readonly env?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly onLogLine?: (program: string, line: string) => void;
   /** Told of a program that ended without having been asked to, once everything runs. */
   readonly onEnded?: (program: string, exit: ChildExit) => void;
@@ -350,9 +352,10 @@ export class Fleet {
   }
 
   #childOptions(name: string, bin: string, args: readonly string[]): ChildOptions {
-    const { args: more, onLogLine } = this.#options;
+    const { args: more, env, onLogLine } = this.#options;
     return {
       bin,
+      env: env?.[name] ?? {},
       args: [...args, ...(more?.[name] ?? []), '--data', this.folder(name)],
       timeoutMs: startTimeoutMs + this.#options.simulated * enrolTimeoutMs,
       ...this.#signal(),
