@@ -132,6 +132,11 @@ export class CampaignTurns {
     const { availability, devices, stops } = this.#deps;
     const stopped = stops.why();
     if (stopped !== undefined) return { closed: { opening: null, reason: stopped } };
+    // What this gateway does itself has cost nobody a download, so it waits as an offer would.
+    const isPaused = run.campaign.body.state === 'paused' || run.phases.paused !== null;
+    if (isPaused && this.#deps.isReachable?.(device) === true) {
+      return { closed: { opening: null, reason: 'waits until the campaign is resumed' } };
+    }
     const model = devices.get(device)?.model ?? null;
     const groups = this.#deps.marks.groupsOf(device);
     const window = this.#deps.windows?.closed('install', { device, model, groups });

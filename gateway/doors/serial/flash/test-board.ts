@@ -9,6 +9,11 @@ import { encodeFrame, parseDownFrame } from '@holdfast/devices/serial/frames';
 import { PortPair } from '@holdfast/devices/serial/port/port-pair';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+
 /** What an image does when it runs. */
 export interface TestApplication {
   readonly image: Buffer;
@@ -20,12 +25,12 @@ const pageBytes = 128;
 
 /** An image that the part takes: it has a reset vector. */
 export const testImage = (text: string, pages = 8): Buffer =>
-  Buffer.concat([Buffer.from([0x0c, 0x94]), Buffer.from(text.padEnd(pages * pageBytes - 2, '.'))]);
+  Buffer.concat([Buffer.from([0x0c, 0x94]), Buffer.alloc(pages * pageBytes - 2, text)]);
 
 export class TestBoard {
   readonly pair = new PortPair();
   readonly device: string;
-  readonly #applications: readonly TestApplication[];
+  readonly #applications: TestApplication[];
   /** What its flash holds; a page that was never written is erased. */
   #flash = new Map<number, string>();
   #pages = 0;
@@ -45,7 +50,7 @@ export class TestBoard {
 
   constructor(device: string, applications: readonly TestApplication[], runs: Buffer) {
     this.device = device;
-    this.#applications = applications;
+    this.#applications = [...applications];
     this.hold(runs);
     let isLow = false;
     this.pair.far.onModemLines(({ dtr }) => {
@@ -60,6 +65,13 @@ export class TestBoard {
   hold(image: Buffer): void {
     this.#pages = Math.ceil(image.length / pageBytes);
     this.#flash = new Map(pagesOf(image).map((page, index) => [index, page]));
+  }
+
+  /** From now on the image of one version says it is another. */
+  says(version: string, other: string): void {
+    const at = this.#applications.findIndex(({ says }) => says === version);
+    const known = this.#applications[at];
+    if (known !== undefined) this.#applications[at] = { ...known, says: other };
   }
 
   /** The version that its flash holds whole; null for anything else, which never runs. */
@@ -95,7 +107,7 @@ export class TestBoard {
   readonly loader: LoaderProtocol = {
     name: 'stk500v1',
     open: async (_port, part, signal) => {
-      await this.onOpen();
+      await Promise.race([this.onOpen(), aborted(signal)]);
       this.#check(signal);
       return {
         identify: async () => {
