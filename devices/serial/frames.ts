@@ -37,6 +37,8 @@ const hello = v.object({
   version: v.pipe(text, v.minLength(1)),
   boot: v.pipe(text, v.minLength(1)),
   serial_no: v.exactOptional(text),
+  /** The protocol that the device speaks; none is 1. */
+  v: v.exactOptional(v.pipe(count, v.minValue(1))),
   /** From here on every line carries a checksum, both ways: CRC-16, or CRC-32. */
   crc: v.exactOptional(v.union([v.boolean(), v.literal(32)])),
   /** The longest line this device can take, in bytes with its newline. */
@@ -63,6 +65,7 @@ const upFrame = v.variant('t', [
     error: v.exactOptional(text),
   }),
   v.object({ t: v.literal('get') }),
+  v.object({ t: v.literal('time') }),
   v.object({
     t: v.literal('fetch'),
     job_id: entityId,
@@ -91,7 +94,15 @@ const answered = {
 
 const downFrame = v.variant('t', [
   v.object({ t: v.literal('who') }),
-  v.object({ t: v.literal('welcome'), id: deviceId, ts: count, trusted: v.boolean() }),
+  v.object({
+    t: v.literal('welcome'),
+    id: deviceId,
+    ts: count,
+    trusted: v.boolean(),
+    /** The protocol that is spoken from here on: at most the device's; none is 1. */
+    v: v.exactOptional(v.pipe(count, v.minValue(1))),
+  }),
+  v.object({ t: v.literal('time'), ts: count, trusted: v.boolean() }),
   v.object({ t: v.literal('desired'), state: jsonObject, version: count }),
   v.object({ t: v.literal('delta'), state: jsonObject, version: count }),
   v.object({
@@ -138,6 +149,9 @@ export type FetchFrame = Extract<UpFrame, { t: 'fetch' }>;
 export type JobStatusFrame = Extract<UpFrame, { t: 'job_status' }>;
 export type JobFrame = Extract<DownFrame, { t: 'job' }>;
 export type ImageFrame = Extract<DownFrame, { t: 'image' }>;
+
+/** The protocol that this end speaks, and the highest that it knows. */
+export const protocolVersion = 1;
 
 export interface ReceivedFrame<F> {
   readonly frame: F;

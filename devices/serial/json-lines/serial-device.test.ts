@@ -131,7 +131,7 @@ const connected = async (
   near.driven.open();
   await far.next('who');
   far.say(hello);
-  t.match(await far.next('welcome'), { id: 'pump-1', ts: 1_000, trusted: true });
+  t.match(await far.next('welcome'), { id: 'pump-1', ts: 1_000, trusted: true, v: 1 });
   return { pair, pty, ...far, ...near };
 };
 
@@ -156,6 +156,12 @@ t.test('acknowledges telemetry after it was taken, and names its points', async 
     told.events.at(-1),
     'telemetry flow [{"value":1,"boot":"b1","seq":8},{"value":2,"boot":"b1","seq":9}]',
   );
+});
+
+t.test('tells the time again when asked', async (t) => {
+  const { say, next } = await connected(t);
+  say({ t: 'time' });
+  t.match(await next('time'), { ts: 1_000, trusted: true });
 });
 
 t.test('gives no answer while the store is away, and says no to what is wrong', async (t) => {

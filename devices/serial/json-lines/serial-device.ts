@@ -15,6 +15,7 @@ import {
   type FetchFrame,
   type Hello,
   parseUpFrame,
+  protocolVersion,
   type ReceivedFrame,
   type TelemetryFrame,
   type UpFrame,
@@ -175,7 +176,8 @@ export class SerialDevice implements DriverLine, LineListener {
     }
     // The line may have gone meanwhile.
     if (this.#hello !== hello) return;
-    this.#reply({ t: 'welcome', id: hello.id, ...this.#handlers.time() });
+    const v = protocolVersion;
+    this.#reply({ t: 'welcome', id: hello.id, ...this.#handlers.time(), v });
     this.#handlers.welcomed();
   }
 
@@ -201,6 +203,8 @@ export class SerialDevice implements DriverLine, LineListener {
           this.#handlers.jobStatus(status),
         );
       }
+      case 'time':
+        return this.#reply({ t: 'time', ...this.#handlers.time() });
       case 'fetch':
         return this.#sendImage(frame);
       case 'pong':
