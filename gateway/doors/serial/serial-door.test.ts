@@ -32,6 +32,22 @@ const simulated = async (
 const desire = (site: SerialSite, desired: Record<string, number>) =>
   site.shadows.request({ ...key, type: 'update', patch: { desired }, writer: 'site:ann' });
 
+type FarEnd = Awaited<ReturnType<typeof farEnd>>;
+
+const sentSoFar = (far: FarEnd, command: string): number =>
+  far.count((frame) => frame.t === 'command' && frame.command_id === command);
+
+/** Until a command that nobody answers was sent again and again: what else was to be sent again has been. */
+const severalRounds = async (site: SerialSite, far: FarEnd): Promise<void> => {
+  const expiresAt = Date.now() + 60_000;
+  const command = 'nobody-answers';
+  await site.commands.create({ device: pump, command, type: 'ping', payload: 1, expiresAt });
+  for (let round = 0; round < 4; ) {
+    const frame = await far.next('command');
+    if (frame.t === 'command' && frame.command_id === command) round += 1;
+  }
+};
+
 const online = (site: SerialSite, id = pump) =>
   site.until(() => (site.devices.get(id)?.session ?? null) !== null || undefined);
 
@@ -173,7 +189,10 @@ t.test('a delta that was lost on the line is sent again until it is reported', a
   t.match(again, { state: { level: 7 } });
   far.say({ t: 'get' });
   t.match(await far.next('desired'), { state: { level: 7 } });
-  await far.silence(300, 'delta');
+  const deltas = () => far.count((frame) => frame.t === 'delta');
+  const before = deltas();
+  await severalRounds(site, far);
+  t.equal(deltas(), before, 'reported, it is not sent again');
 });
 
 t.test('a command is sent until it is answered, and answered once', async (t) => {
@@ -192,7 +211,9 @@ t.test('a command is sent until it is answered, and answered once', async (t) =>
   far.say({ t: 'response', command_id: 'c1', status: 'failed' });
   t.match(await far.next('ack'), { command_id: 'c1' });
   t.match(await site.commands.get(pump, 'c1'), { state: 'succeeded' });
-  await far.silence(300, 'command');
+  const before = sentSoFar(far, 'c1');
+  await severalRounds(site, far);
+  t.equal(sentSoFar(far, 'c1'), before, 'answered, it is not sent again');
 });
 
 t.test('a command for a device that is away waits for its hello, over a restart', async (t) => {
@@ -216,7 +237,10 @@ t.test('a command for a device that is away waits for its hello, over a restart'
   back.say({ t: 'response', command_id: 'c1', status: 'succeeded' });
   t.match(await back.next('ack'), { command_id: 'c1' });
   t.match(await second.commands.get(pump, 'c1'), { state: 'succeeded' });
-  await back.silence(300, 'command');
+  const before = sentSoFar(back, 'c1');
+  await severalRounds(second, back);
+  t.equal(sentSoFar(back, 'c1'), before, 'answered, it is not sent again');
+  t.equal(sentSoFar(back, 'c2'), 0, 'its time was over');
 });
 
 t.test('a command that fits into no line of its device is answered for it', async (t) => {
