@@ -94,6 +94,7 @@ t.test('is the microcontroller: model, version, run, shadow and measurements', a
 
 t.test('a gateway that is away changes nothing for the microcontroller', async (t) => {
   const { gateway, open, close, board, spool } = await setUp(t, { telemetryIntervalMs: 30 });
+  const wanted = Array.from({ length: 50 }, (_, seq) => seq);
   const seen = new Set<number>();
   let boot: unknown;
   let isAway = true;
@@ -112,7 +113,8 @@ t.test('a gateway that is away changes nothing for the microcontroller', async (
       boot ??= point.boot;
       if (point.boot === boot) seen.add(point.seq);
     }
-    if (seen.size > 40) enough();
+    // In any order: what was on its way at the break comes again later.
+    if (wanted.every((seq) => seen.has(seq))) enough();
     return true;
   };
   await open();
@@ -132,12 +134,6 @@ t.test('a gateway that is away changes nothing for the microcontroller', async (
   isAway = false;
   await open();
   await arrived;
-  const last = Math.max(...seen);
-  t.same(
-    Array.from({ length: last + 1 }, (_, seq) => seq).filter((seq) => !seen.has(seq)),
-    [],
-    'none is missing',
-  );
 });
 
 t.test('brings commands to it, and its answers back, whoever of them is away', async (t) => {
