@@ -6,7 +6,7 @@
  * 3. write the rest, then read all of it back;
  * 4. the first page gets its real bytes, and is read back.
  *
- * A page that does not read back starts the next round, which compares every page: a garbled address may have hit any of them.
+ * A page that does not read back starts the next round, from the comparing on: a garbled address may have hit any other page.
  *
  * Errors: FLASH_VERIFY_FAILED after the last round, and whatever the memory throws.
  */
@@ -46,21 +46,18 @@ export const transferPages = async (
     expected.equals(await memory.read(index * pageBytes, pageBytes, signal));
   const write = (index: number, page: Buffer) => memory.write(index * pageBytes, page, signal);
 
-  /** Of the rest; up to the first one that differs, or all of them. */
-  const findDiffering = async (every: boolean): Promise<number[]> => {
-    const differing: number[] = [];
+  /** From the first of the rest that differs on: what an earlier attempt wrote is in front of it, and comparing costs as much as verifying. */
+  const findDiffering = async (): Promise<number[]> => {
     for (const [index, page] of rest.entries()) {
       say('compare', index + 1);
-      if (await holds(index + 1, page)) continue;
-      differing.push(index + 1);
-      if (!every) return indexes(index + 1, pages.length);
+      if (!(await holds(index + 1, page))) return indexes(index + 1, pages.length);
     }
-    return differing;
+    return [];
   };
 
   for (let round = 1; round <= rounds; round += 1) {
     say('compare', 0);
-    const differing = await findDiffering(round > 1);
+    const differing = await findDiffering();
     const start = await memory.read(0, pageBytes, signal);
     if (differing.length === 0 && first.equals(start)) return report();
 

@@ -10,11 +10,22 @@ import { avrPartOf, type PageLoaderFacts, pageLoader } from './page-loader.js';
 import type { AvrPart } from './part.js';
 import { PortReader } from './port-reader.js';
 
-export const stk500v1: LoaderProtocol = {
+export interface Stk500v1Timing {
+  /** From the reset to the first knock. */
+  readonly startMs: number;
+  /** From a knock to the next. */
+  readonly knockMs: number;
+  /** What a line is silent for when nothing more is on its way. */
+  readonly quietMs: number;
+  /** The longest that an answer takes. */
+  readonly answerMs: number;
+}
+
+export const stk500v1With = (timing: Stk500v1Timing): LoaderProtocol => ({
   name: 'stk500v1',
   open: async (port, anyPart, signal) => {
     const part = avrPartOf(anyPart);
-    const session = new Stk500v1Session(port);
+    const session = new Stk500v1Session(port, timing);
     try {
       await session.sync(signal);
     } catch (error) {
@@ -36,7 +47,19 @@ export const stk500v1: LoaderProtocol = {
       close: () => session.close(),
     });
   },
-};
+});
+
+export const stk500v1 = stk500v1With({
+  // Crystals take up to 65 ms to start.
+  startMs: 80,
+  // Some loaders flash a LED for up to 0.6 s first and find there only the two or three bytes that a receiver holds, so a knock is two bytes
+  // and nothing may follow until they would have answered; and some listen for one second only.
+  knockMs: 700,
+  // Longer than a byte on the slowest line takes with a USB adapter's pause after it.
+  quietMs: 20,
+  // A page takes 12 ms at 115,200 baud and 10 ms to write; the rest is for slow adapters.
+  answerMs: 2_000,
+});
 
 const command = {
   getSync: 0x30,
@@ -53,29 +76,22 @@ const inSync = 0x14;
 const ok = 0x10;
 const flashMemory = 'F'.charCodeAt(0);
 
-/** A page takes 12 ms at 115,200 baud and 10 ms to write; the rest is for slow adapters. */
-const answerMs = 2_000;
-/** From the reset to the first knock: crystals take up to 65 ms to start. */
-const startMs = 80;
-/**
- * Some loaders flash a LED for up to 0.6 s first and find there only the two or three bytes that a receiver holds, so a knock must be two
- * bytes and nothing may follow until they would have answered; and some listen for one second only.
- */
-const knockMs = 700;
+/** Two fit into the second that the shortest window is. */
 const knocks = 2;
-/** Longer than a byte on the slowest line takes with a USB adapter's pause after it. */
-const quietMs = 20;
 
 class Stk500v1Session {
   readonly #port: BytePort;
   readonly #reader: PortReader;
+  readonly #timing: Stk500v1Timing;
 
-  constructor(port: BytePort) {
+  constructor(port: BytePort, timing: Stk500v1Timing) {
     this.#port = port;
+    this.#timing = timing;
     this.#reader = new PortReader(port);
   }
 
   async sync(signal: AbortSignal): Promise<void> {
+    const { startMs, knockMs } = this.#timing;
     await wait(startMs, signal);
     for (let knock = 0; knock < knocks; knock += 1) {
       this.#reader.drop();
@@ -88,6 +104,7 @@ class Stk500v1Session {
 
   /** What the old application printed may have looked like an answer; twice it does not, with nothing around it. */
   async #confirm(signal: AbortSignal): Promise<boolean> {
+    const { quietMs, knockMs } = this.#timing;
     await this.#reader.quiet(quietMs, 10 * quietMs, signal);
     await this.#port.write(Buffer.from([command.getSync, end]), signal);
     if (!(await this.#reader.until((held) => held.length >= 2, knockMs, signal))) return false;
@@ -131,7 +148,7 @@ class Stk500v1Session {
   }
 
   async #answer(bytes: number, signal: AbortSignal): Promise<Buffer> {
-    const answer = await this.#reader.read(bytes + 2, answerMs, signal);
+    const answer = await this.#reader.read(bytes + 2, this.#timing.answerMs, signal);
     if (answer === null) throw silent();
     if (answer[0] !== inSync || answer[bytes + 1] !== ok) {
       throw new HoldfastError('FLASH_NO_BOOT_LOADER', 'The boot loader answers out of step');

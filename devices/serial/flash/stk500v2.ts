@@ -11,11 +11,20 @@ import { avrPartOf, type PageLoaderFacts, pageLoader } from './page-loader.js';
 import { PortReader } from './port-reader.js';
 import { decodeMessage, encodeMessage } from './stk500v2-message.js';
 
-export const stk500v2: LoaderProtocol = {
+export interface Stk500v2Timing {
+  /** From the reset to the first knock. */
+  readonly startMs: number;
+  /** From a knock to the next. */
+  readonly knockMs: number;
+  /** The longest that an answer takes. */
+  readonly answerMs: number;
+}
+
+export const stk500v2With = (timing: Stk500v2Timing): LoaderProtocol => ({
   name: 'stk500v2',
   open: async (port, anyPart, signal) => {
     const part = avrPartOf(anyPart);
-    const session = new Stk500v2Session(port);
+    const session = new Stk500v2Session(port, timing);
     try {
       await session.sync(signal);
     } catch (error) {
@@ -37,7 +46,16 @@ export const stk500v2: LoaderProtocol = {
       close: () => session.close(),
     });
   },
-};
+});
+
+export const stk500v2 = stk500v2With({
+  // Crystals take up to 65 ms to start.
+  startMs: 80,
+  // It listens for about a second after a reset, and any byte keeps it.
+  knockMs: 200,
+  // A page takes 25 ms at 115,200 baud and 10 ms to write; the rest is for slow adapters.
+  answerMs: 2_000,
+});
 
 const command = {
   signOn: 0x01,
@@ -57,27 +75,24 @@ const readCommand = 0x20;
 /** Stk500boot's section; the fuses of the Mega 2560 give it as much. */
 const bootBytes = 8192;
 
-/** A page takes 25 ms at 115,200 baud and 10 ms to write; the rest is for slow adapters. */
-const answerMs = 2_000;
-/** From the reset to the first knock: crystals take up to 65 ms to start. */
-const startMs = 80;
-/** It listens for about a second after a reset, and any byte keeps it. */
-const knockMs = 200;
 const knocks = 5;
 
 class Stk500v2Session {
   readonly #port: BytePort;
   readonly #reader: PortReader;
+  readonly #timing: Stk500v2Timing;
   #sequence = 0;
   /** What the loader goes on from: it counts along. */
   #address: number | null = null;
 
-  constructor(port: BytePort) {
+  constructor(port: BytePort, timing: Stk500v2Timing) {
     this.#port = port;
+    this.#timing = timing;
     this.#reader = new PortReader(port);
   }
 
   async sync(signal: AbortSignal): Promise<void> {
+    const { startMs, knockMs } = this.#timing;
     await wait(startMs, signal);
     for (let knock = 0; knock < knocks; knock += 1) {
       const answer = await this.#exchange([command.signOn], knockMs, signal);
@@ -104,7 +119,11 @@ class Stk500v2Session {
 
   /** Back to page 0 with what it erases next. Erasing the whole chip is what this means elsewhere; loaders refuse it, and rewind. */
   async rewind(signal: AbortSignal): Promise<void> {
-    const answer = await this.#exchange([command.chipErase, 0, 0, 0, 0, 0, 0], answerMs, signal);
+    const answer = await this.#exchange(
+      [command.chipErase, 0, 0, 0, 0, 0, 0],
+      this.#timing.answerMs,
+      signal,
+    );
     if (answer === null) throw silent();
   }
 
@@ -132,7 +151,7 @@ class Stk500v2Session {
   }
 
   async send(body: readonly number[], signal: AbortSignal): Promise<Buffer> {
-    const answer = await this.#exchange(body, answerMs, signal);
+    const answer = await this.#exchange(body, this.#timing.answerMs, signal);
     if (answer === null) throw silent();
     if (answer[1] === statusOk) return answer;
     const message = `The boot loader refuses command 0x${(body[0] ?? 0).toString(16)}`;

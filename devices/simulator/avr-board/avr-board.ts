@@ -38,8 +38,10 @@ export interface AvrBoard {
   readonly event: (pattern: RegExp, options?: EventOptions) => Promise<string>;
   /** The reset pin for a moment; resolves when the board was reset. */
   readonly reset: () => Promise<void>;
-  /** The reset pin as a line: true holds. */
-  readonly write: (active: boolean) => Promise<void>;
+  /** The same, as a reset line of a GPIO chip is asked. */
+  readonly pulse: () => Promise<void>;
+  /** The reset pin for longer: true holds, false lets go. */
+  readonly hold: (active: boolean) => Promise<void>;
   readonly powerOff: () => Promise<void>;
   readonly powerOn: () => Promise<void>;
   readonly powerCycle: () => Promise<void>;
@@ -84,7 +86,8 @@ export const openAvrBoard = async (options: AvrBoardOptions): Promise<AvrBoard> 
     events: log.events,
     event: log.event,
     reset: () => after('reset', /^reset external/),
-    write: async (active) => {
+    pulse: () => after('reset', /^reset external/),
+    hold: async (active) => {
       if (active) command('hold');
       else await after('release', /^reset external/);
     },

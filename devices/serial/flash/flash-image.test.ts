@@ -1,0 +1,44 @@
+import t from 'tap';
+import { prepareImage } from './flash-image.js';
+import { avrParts, partNamed } from './parts.js';
+import { vectorFiller } from './vector-filler.js';
+
+const uno = partNamed('stk500v1', 'ATmega328P');
+
+t.test('takes Intel HEX and plain bytes alike', async (t) => {
+  const hex = prepareImage(Buffer.from(':040000000C94340028\n:00000001FF\n'), uno);
+  t.same(hex.bytes, Buffer.from([0x0c, 0x94, 0x34, 0x00]));
+  t.same(prepareImage(hex.bytes, uno), hex);
+});
+
+t.test('never reaches into the section of the boot loader', async (t) => {
+  const room = 32 * 1024 - 512;
+  t.equal(prepareImage(Buffer.alloc(room, 1), uno).bytes.length, room);
+  t.throws(() => prepareImage(Buffer.alloc(room + 1, 1), uno), { code: 'FLASH_IMAGE_TOO_LARGE' });
+});
+
+t.test('refuses what no program begins with', async (t) => {
+  t.throws(() => prepareImage(Buffer.alloc(100, 0xff), uno), { code: 'FLASH_IMAGE_INVALID' });
+  t.throws(() => prepareImage(Buffer.alloc(0), uno), { code: 'FLASH_IMAGE_INVALID' });
+  const elsewhere = Buffer.from(':04008000010203048A\n:00000001FF\n');
+  t.throws(() => prepareImage(elsewhere, uno), { code: 'FLASH_IMAGE_INVALID' });
+});
+
+t.test('knows its parts by any case, and says which it knows', async (t) => {
+  t.equal(partNamed('stk500v2', 'ATmega2560').name, 'atmega2560');
+  t.throws(() => partNamed('stk500v1', 'm328p'), {
+    code: 'FLASH_PART_UNKNOWN',
+    message: /atmega328p/,
+  });
+  t.same(partNamed('mcuboot-smp', 'our-board'), { family: 'mcuboot', name: 'our-board' });
+  t.equal(new Set(avrParts.map(({ signature }) => signature)).size, avrParts.length);
+});
+
+t.test('the jumps to the loader are what avr-as makes of them', async (t) => {
+  const large = vectorFiller(128, { loaderStart: 0x3e000, flashBytes: 262_144 });
+  // cli; ldi r16, 0xff; out 0x3d, r16; ldi r16, 0x03; out 0x3e, r16; jmp 0x3e000; rjmp .-16
+  t.equal(large.subarray(0, 16).toString('hex'), 'f8940fef0dbf03e00ebf0d9400f0f8cf');
+  const small = vectorFiller(64, { loaderStart: 0x1c00, flashBytes: 8192 });
+  // …; rjmp 0x1c00, backwards around the end of the flash
+  t.equal(small.subarray(10, 12).toString('hex'), 'facd');
+});

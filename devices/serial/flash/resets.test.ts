@@ -1,0 +1,39 @@
+import t from 'tap';
+import { PortPair } from '../port/port-pair.js';
+import { resetByCommand, resetByDtr, resetByGpio, resetByRts } from './resets.js';
+
+const signal = AbortSignal.timeout(5_000);
+
+t.test('DTR and RTS fall and rise again, as a capacitor wants it', async (t) => {
+  const pair = new PortPair();
+  const port = pair.open();
+  const seen: string[] = [];
+  pair.far.onModemLines(({ dtr, rts }) => seen.push(`${Number(dtr)}${Number(rts)}`));
+  await resetByDtr(port, signal);
+  t.same(seen, ['00', '11']);
+  await resetByRts(port, signal);
+  t.same(seen.slice(2), ['10', '11']);
+});
+
+t.test('a GPIO line pulses once, for as long as somebody waits', async (t) => {
+  const port = new PortPair().open();
+  const waiting: AbortSignal[] = [];
+  const line = {
+    pulse: async (until: AbortSignal) => {
+      waiting.push(until);
+    },
+  };
+  await resetByGpio(line)(port, signal);
+  t.same(waiting, [signal]);
+});
+
+t.test('the command is a frame of the protocol, on a line of its own', async (t) => {
+  const pair = new PortPair();
+  const port = pair.open();
+  let heard = '';
+  pair.far.onBytes((bytes) => {
+    heard += bytes.toString();
+  });
+  await resetByCommand(port, signal);
+  t.equal(heard, '\n{"t":"bootloader"}\n');
+});
