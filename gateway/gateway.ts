@@ -23,6 +23,7 @@ import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
 import { openGpioDoor } from './doors/gpio/open-gpio-door.js';
 import { modbusLines } from './doors/modbus/modbus-lines.js';
+import { modbusRoutes } from './doors/modbus/modbus-routes.js';
 import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { openMqttDoors } from './doors/open-mqtt-doors.js';
 import { fittingLines } from './doors/serial/flash/fits-line.js';
@@ -353,6 +354,7 @@ export const openGateway = async (
         serialLines,
       },
       ...{ devices, telemetry, shadows, firmware, images, urls, updates, commands, ports },
+      routes: modbusRoutes({ buses: modbus.lines, lines: () => serialLines.list() }),
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serialLines, telemetry, trust },

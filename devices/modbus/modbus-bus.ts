@@ -47,6 +47,11 @@ export class ModbusBus {
     for (const unit of units) unit.onWake(() => this.#wake());
   }
 
+  /** By its number. */
+  unit(number: number): ModbusUnit | undefined {
+    return this.#units.find(({ unit }) => unit === number);
+  }
+
   /** The line is there. */
   begin(client: ModbusClient): void {
     this.#client = client;
@@ -119,7 +124,7 @@ export class ModbusBus {
 
   async #answer(client: ModbusClient, asked: Asked): Promise<void> {
     const { request, timeoutMs, resolve, reject } = asked;
-    const unit = this.#units.find((one) => one.unit === request.unit);
+    const unit = this.unit(request.unit);
     const ask = (one: ModbusRequest): Promise<ModbusOutcome> => client.ask(one, timeoutMs);
     try {
       resolve(await (unit === undefined ? ask(request) : unit.lend(ask, request)));

@@ -30,6 +30,7 @@ import { deviceLifeRoutes } from './local/device-life-routes.js';
 import { firmwareRoutes } from './local/firmware-routes.js';
 import { metadataRoute } from './local/metadata-route.js';
 import { openPeopleDoor, type PeopleDoorDeps } from './local/people-door.js';
+import type { Route } from './local/routes.js';
 import { targetTokenRoutes } from './local/target-token-routes.js';
 import { openNtpServer } from './ntp/ntp-server.js';
 import type { SerialDoor } from './serial/serial-door.js';
@@ -59,6 +60,8 @@ export interface OpenDoorsDependencies
   readonly shadows: OpenDdiDoorDeps['shadows'] & PeopleDoorDeps['shadows'];
   readonly urls: Pick<FirmwareUrls, 'verify'>;
   readonly ports: GatewayPorts;
+  /** For people, of parts that have some of their own. */
+  readonly routes: readonly Route[];
   readonly onClose: (name: string, close: () => Promise<void> | void) => void;
 }
 
@@ -126,6 +129,7 @@ export const openDoors = async (
         }),
         ...clockRoutes({ clock: deps.peopleClock }),
         ...firmwareRoutes({ firmware: deps.firmware, now: () => clock.now() }),
+        ...deps.routes,
         ...campaignRoutes({ updates: deps.updates, fence }),
         ...targetTokenRoutes({
           ...{ targetTokens: trust.targetTokens, fence },

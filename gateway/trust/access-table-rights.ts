@@ -151,6 +151,14 @@ url         call       serial.monitor                       SIGN_IN_NEEDED
 viewer      call       serial.monitor                       ROLE_TOO_LOW
 technician  call       serial.monitor                       allow
 installer   call       serial.monitor                       allow
+nobody      call       modbus.ask                           SIGN_IN_NEEDED
+device      call       modbus.ask                           SIGN_IN_NEEDED
+line        call       modbus.ask                           SIGN_IN_NEEDED
+service     call       modbus.ask                           SIGN_IN_NEEDED
+url         call       modbus.ask                           SIGN_IN_NEEDED
+viewer      call       modbus.ask                           ROLE_TOO_LOW
+technician  call       modbus.ask                           allow
+installer   call       modbus.ask                           allow
 nobody      call       firmware.pin                         SIGN_IN_NEEDED
 device      call       firmware.pin                         SIGN_IN_NEEDED
 line        call       firmware.pin                         SIGN_IN_NEEDED

@@ -29,6 +29,8 @@ const holders = {
   'command.send': 'technician',
   /** What devices and gateway say to each other on a line, whatever it is. */
   'serial.monitor': 'technician',
+  /** Reads on a bus take time from its polling. */
+  'modbus.ask': 'technician',
   'firmware.pin': 'technician',
   'campaign.control': 'technician',
   'updates.stop': 'technician',

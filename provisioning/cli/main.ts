@@ -82,6 +82,7 @@ const commandGroups: Readonly<Record<string, () => Promise<AddCommands>>> = {
   command: async () => (await import('./commands/device-requests.js')).addDeviceRequestCommands,
   serial: async () => (await import('./commands/serial/serial-commands.js')).addSerialCommands,
   clock: async () => (await import('./commands/clock.js')).addClockCommands,
+  modbus: async () => (await import('./commands/modbus.js')).addModbusCommands,
   user: async () => (await import('./commands/users.js')).addUserCommands,
 };
 

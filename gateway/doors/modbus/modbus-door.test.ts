@@ -3,9 +3,11 @@ import { SimulatedUnit } from '@holdfast/devices/modbus/simulated-unit';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import t, { type Test } from 'tap';
 import * as v from 'valibot';
+import { findRoute, type RouteRequest } from '../local/routes.js';
 import { folderOf, openSerialSite, type SerialSite } from '../serial/test-serial-site.js';
 import { modbusSection } from './modbus-configuration.js';
-import { modbusLines } from './modbus-lines.js';
+import { type ModbusLines, modbusLines } from './modbus-lines.js';
+import { modbusRoutes } from './modbus-routes.js';
 
 const maps = [
   {
@@ -124,6 +126,67 @@ t.test('is offline while nobody is at its address, and back', async (t) => {
   await online(site);
   const [line] = modbus.lines();
   t.ok((line?.bus.statistics.counts.answers ?? 0) > 0);
+});
+
+/** What a route answers, of a site with one bus. */
+const asks = (modbus: ModbusLines, site: SerialSite) => {
+  const routes = modbusRoutes({ buses: modbus.lines, lines: () => site.lines() });
+  return (path: string): Promise<unknown> => {
+    const { route, params, query } = findRoute(routes, { method: 'GET', url: `/api/v1${path}` });
+    // Nothing else of a request matters to them.
+    return route.handle({ params, query } as RouteRequest);
+  };
+};
+
+t.test('an installer finds out who answers, and what its registers mean', async (t) => {
+  const { server } = await simulated(t, 'tcp');
+  const { site, modbus } = await open(t, server.port);
+  await reported(site, 'setpoint', 35);
+  const ask = asks(modbus, site);
+  t.match(await ask('/modbus'), {
+    buses: [
+      {
+        ...{ name: 'cellar', state: 'up', garbled: 0, timeouts: 0 },
+        units: [{ device: meter, unit: 3, model: 'HP-7', online: true, problems: {} }],
+      },
+    ],
+  });
+  t.same(await ask('/modbus/buses/cellar/scan?from=1&to=4&timeout_ms=40'), {
+    found: [{ unit: 3, device: meter, said: 'an answer' }],
+  });
+  t.match(await ask(`/modbus/devices/${meter}/registers`), {
+    registers: [
+      { name: 'flow', kind: 'input', address: 0, value: 32.8, unit: '°C', problem: null },
+      { name: 'setpoint', value: 35 },
+    ],
+  });
+  const probed = (await ask('/modbus/buses/cellar/probe?unit=3&kind=input&address=0&count=2')) as {
+    words: number[];
+    readings: { type: string; byte_order: string; value: unknown }[];
+  };
+  t.same(probed.words, [0x4203, 0x3333]);
+  t.same(
+    probed.readings.find((one) => one.type === 'float32' && one.byte_order === 'ABCD')?.value,
+    32.8,
+  );
+  t.match(await ask('/modbus/buses/cellar/probe?unit=9&kind=input&address=0'), {
+    problem: 'no answer',
+    next: /unit number/,
+  });
+  for (const [path, code] of [
+    ['/modbus/buses/attic/probe?unit=1', 'RESOURCE_NOT_FOUND'],
+    ['/modbus/buses/cellar/probe?unit=0&address=1', 'REQUEST_INVALID'],
+    ['/modbus/buses/cellar/probe?unit=1&address=1&kind=register', 'REQUEST_INVALID'],
+    ['/modbus/buses/cellar/scan?from=1&to=40', 'REQUEST_INVALID'],
+    ['/modbus/devices/pump/registers', 'RESOURCE_NOT_FOUND'],
+    [`/modbus/devices/${meter}/registers?name=x`, 'RESOURCE_NOT_FOUND'],
+  ] as const) {
+    await t.rejects(
+      Promise.resolve().then(() => ask(path)),
+      { code },
+      path,
+    );
+  }
 });
 
 t.test('what is wrong in a configuration is said before anything is opened', async (t) => {
