@@ -150,4 +150,12 @@ export const deviceConfiguration = configuration({
       description: 'Time between two measurements, until the gateway says otherwise.',
     }),
   }),
+  modbus: section('The simulated meter of `modbus-simulator`.', {
+    port: integer({
+      default: 0,
+      max: 65_535,
+      description: 'Where it listens; 0 takes a free port.',
+    }),
+    unit: integer({ default: 1, min: 1, max: 247, description: 'Its number.' }),
+  }),
 });

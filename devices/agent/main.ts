@@ -12,6 +12,7 @@ import { aborted } from '@holdfast/provisioning/time/wait';
 import type * as v from 'valibot';
 import { openSerialSimulator } from '../simulator/serial-simulator.js';
 import { openSimulation } from '../simulator/simulate.js';
+import { openSimulatedMeter } from '../simulator/simulated-meter.js';
 import { openAgent } from './agent.js';
 import { attachedOf } from './attached/attached-configuration.js';
 import { deviceConfiguration } from './configuration.js';
@@ -39,6 +40,7 @@ export const runDevice = (): Promise<never> =>
       simulate: 'Many simulated devices in one process (--codes FILE enrols them).',
       'serial-simulator':
         'A simulated device on a serial line (--id ID; --port PATH, or --pty LINK for a line of its own).',
+      'modbus-simulator': 'A simulated energy meter that speaks Modbus TCP.',
     },
     flags: {
       certificate: {
@@ -211,12 +213,21 @@ const serialSimulator: Command = async (context) => {
   await aborted(signal);
 };
 
+const modbusSimulator: Command = async (context) => {
+  const { configuration, signal } = context;
+  const meter = await openSimulatedMeter(configuration.modbus);
+  context.onClose('meter', () => meter.close());
+  context.ready({ modbus: meter.port });
+  await aborted(signal);
+};
+
 const commands = new Map<string, Command>([
   ['run', run],
   ['enroll', enroll],
   ['pack', pack],
   ['simulate', simulate],
   ['serial-simulator', serialSimulator],
+  ['modbus-simulator', modbusSimulator],
 ]);
 
 const textOf = (value: string | boolean | undefined): string | undefined =>

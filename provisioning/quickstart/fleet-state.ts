@@ -6,7 +6,7 @@ import * as v from 'valibot';
 import { openRecord, type StoredRecord } from '../storage/record.js';
 import type { StoreLog } from '../storage/store.js';
 
-const portNames = ['grpc', 'link', 'https', 'mqtts', 'devices', 'console'] as const;
+const portNames = ['grpc', 'link', 'https', 'mqtts', 'devices', 'console', 'meter'] as const;
 export type PortName = (typeof portNames)[number];
 
 const stateSchema = v.object({
@@ -36,18 +36,22 @@ export const openFleetState = async (
 
 /** Free ports, chosen once: devices and gateway remember where they enrolled. */
 const choosePorts = async (state: FleetRecord): Promise<void> => {
-  if (portNames.every((name) => state.data.ports[name] !== undefined)) return;
-  const servers = portNames.map(() => createServer().listen(0, '127.0.0.1'));
+  const names = portNames.filter((name) => state.data.ports[name] === undefined);
+  if (names.length === 0) return;
+  const servers = names.map(() => createServer().listen(0, '127.0.0.1'));
   try {
     const ports: [string, number][] = [];
     for (const [index, server] of servers.entries()) {
       if (!server.listening) await once(server, 'listening');
       const address = server.address();
       if (typeof address === 'object' && address !== null) {
-        ports.push([portNames[index] ?? '', address.port]);
+        ports.push([names[index] ?? '', address.port]);
       }
     }
-    await state.update((now) => ({ ...now, ports: Object.fromEntries(ports) }));
+    await state.update((now) => ({
+      ...now,
+      ports: { ...now.ports, ...Object.fromEntries(ports) },
+    }));
   } finally {
     for (const server of servers) server.close();
   }

@@ -26,6 +26,8 @@ export interface FleetOptions {
   readonly simulated: number;
   /** Whether there is a device on a serial line. */
   readonly hasSerial: boolean;
+  /** Whether there is a meter on Modbus TCP; it has no firmware. */
+  readonly hasMeter?: boolean;
   /** What comes over the WAN, at most; without it as fast as it goes. */
   readonly wanBytesPerS?: number;
   readonly log: StoreLog;
@@ -46,6 +48,20 @@ export interface FleetOptions {
 export const site = 'demo';
 export const model = 'demo';
 export const firstVersion = '1.0.0';
+/** The simulated meter. */
+export const meterId = 'meter-1';
+
+/** The simulated meter, as `modbus` of site.yaml has it, and what its registers mean. */
+const meter = { device: meterId, unit: 1, map: 'sdm120' } as const;
+const map = {
+  ...{ name: 'sdm120', model: 'SDM120' },
+  registers: [
+    { name: 'voltage', address: 0x00, unit: 'V', deadBand: 0.5 },
+    { name: 'current', address: 0x06, unit: 'A', deadBand: 0.1 },
+    { name: 'power', address: 0x0c, unit: 'W', deadBand: 10 },
+    { name: 'energy', address: 0x156, unit: 'kWh', deadBand: 0.1 },
+  ].map((register) => ({ kind: 'input', type: 'float32', pollS: 5, ...register })),
+};
 
 /** How long one command of the start may take. */
 const commandTimeoutMs = 60_000;
@@ -84,11 +100,12 @@ export class Fleet {
   }
 
   get deviceIds(): readonly string[] {
-    const { agents, simulated, hasSerial } = this.#options;
+    const { agents, simulated, hasSerial, hasMeter = false } = this.#options;
     return [
       ...numbered('agent', agents),
       ...numbered('sim', simulated),
       ...(hasSerial ? ['serial-1'] : []),
+      ...(hasMeter ? [meter.device] : []),
     ];
   }
 
@@ -174,7 +191,7 @@ export class Fleet {
     await this.#run('gateway', bins.gateway, this.#gatewayArgs());
   }
 
-  /** Starts the devices of one kind again after they ended: `agent-1`, `simulator`, `serial`. */
+  /** Starts the devices of one kind again after they ended: `agent-1`, `simulator`, `serial`, `meter`. */
   async startDevices(name: string): Promise<void> {
     if (name === 'simulator') {
       await this.#run(name, bins.device, [
@@ -193,6 +210,12 @@ export class Fleet {
         `--pty=${this.folder('serial-line')}`,
         `--serial.model=${model}`,
         `--serial.version=${firstVersion}`,
+      ]);
+    } else if (name === 'meter') {
+      await this.#run(name, bins.device, [
+        'modbus-simulator',
+        `--modbus.port=${this.port('meter')}`,
+        `--modbus.unit=${meter.unit}`,
       ]);
     } else {
       await this.#run(name, bins.device, [`--application.initial=${this.folder('first.tar')}`]);
@@ -219,13 +242,17 @@ export class Fleet {
   }
 
   async #start(): Promise<void> {
-    const { agents, simulated, hasSerial } = this.#options;
+    const { agents, simulated, hasSerial, hasMeter } = this.#options;
     this.#step('control plane');
     await this.startCloud();
     // The line has to be there before the gateway looks for it; it waits for one that is late all the same.
     if (hasSerial) {
       this.#step('a device on a serial line');
       await this.startDevices('serial');
+    }
+    if (hasMeter) {
+      this.#step('a meter on Modbus TCP');
+      await this.startDevices('meter');
     }
     if (!this.#state.data.isGatewayEnrolled) await this.#enrolGateway();
     this.#step('gateway');
@@ -273,6 +300,10 @@ export class Fleet {
 
   #gatewayArgs(): string[] {
     const line = { device: 'serial-1', path: this.folder('serial-line') };
+    const bus = {
+      ...{ name: 'bus-1', tcp: `127.0.0.1:${this.port('meter')}` },
+      units: [meter],
+    };
     return [
       '--listen.host=127.0.0.1',
       `--listen.mqtts-port=${this.port('mqtts')}`,
@@ -280,6 +311,9 @@ export class Fleet {
       `--listen.console-port=${this.port('console')}`,
       '--names.hosts=127.0.0.1',
       ...(this.#options.hasSerial ? [`--serial.lines=${JSON.stringify([line])}`] : []),
+      ...(this.#options.hasMeter === true
+        ? [`--modbus.maps=${JSON.stringify([map])}`, `--modbus.buses=${JSON.stringify([bus])}`]
+        : []),
     ];
   }
 

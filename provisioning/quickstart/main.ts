@@ -8,7 +8,7 @@ import { createLogger } from '../program/logger.js';
 import { type FolderLock, lockFolder } from '../storage/folder-lock.js';
 import { makeFolder } from '../storage/make-folder.js';
 import { aborted, wait } from '../time/wait.js';
-import { Fleet, model } from './fleet.js';
+import { Fleet, meterId, model } from './fleet.js';
 import { LogFile } from './log-file.js';
 import { writeSampleFirmware } from './sample-firmware.js';
 import { openWanSwitch, switchWan } from './wan-switch.js';
@@ -82,6 +82,7 @@ const serveFleet = async (
     agents: 1,
     simulated: 10,
     hasSerial: true,
+    hasMeter: true,
     log: createLogger({ program: 'quickstart', level: 'warn', to: new LogStream({ fd: 2 }) }),
     onStep: (text) => terminal.line(`${terminal.paint('dim', '·')} ${text}`),
     onLogLine: (program, line) => logFile.write(`${program} ${line}`),
@@ -148,7 +149,9 @@ const show = (terminal: Terminal, fleet: Fleet, firmware: string, logFile: strin
   terminal.line(
     `  gateway        MQTT 127.0.0.1:${fleet.port('mqtts')}, devices https :${fleet.port('devices')}, people https :${fleet.port('console')}`,
   );
-  terminal.line(`  devices        ${fleet.deviceIds.length}, of model ${model}`);
+  terminal.line(
+    `  devices        ${fleet.deviceIds.length - 1} of model ${model}, and a meter on Modbus TCP (${meterId})`,
+  );
   terminal.line(`  logs           ${logFile}`);
   terminal.line();
   terminal.line(bold('Try, in another terminal:'));
