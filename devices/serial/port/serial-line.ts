@@ -7,30 +7,18 @@
  *
  * Errors: SERIAL_LINE_DOWN (it is away, or went), SERIAL_LINE_BUSY (somebody else has it, or its queue is full).
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { ByteBudget } from '../byte-budget.js';
-import type { BytePort, OpenPort, PortOpener } from './byte-port.js';
+import type { BytePort, OpenPort } from './byte-port.js';
 import type { DriverPort, LineListener } from './driver-port.js';
-import { explainPort } from './explain-port.js';
-import { type FoundPort, findPort } from './find-port.js';
-import type { LineProgress, LineState, LineStatus, PortProblem } from './line-status.js';
+import type { LineProgress, LineState, LineStatus } from './line-status.js';
 import { PortHold } from './port-hold.js';
-import {
-  addressText,
-  type PortAddress,
-  type PortSettings,
-  usualSettings,
-} from './port-settings.js';
-import { openSystemPort } from './system-port.js';
+import { PortKeeper, type PortKeeperDeps, type PortKeeperHandlers } from './port-keeper.js';
+import { type PortAddress, type PortSettings, usualSettings } from './port-settings.js';
 import { type Tap, Traffic } from './traffic.js';
+import { abortable, Turns } from './turns.js';
 
-export interface SerialLineDeps {
-  readonly openPort?: PortOpener;
-  /** Where the address leads at the moment. */
-  readonly findPort?: (address: PortAddress) => Promise<FoundPort | PortProblem>;
-  /** Why a port could not be opened, for people. */
-  readonly explain?: (path: string, error: unknown) => Promise<PortProblem>;
+export interface SerialLineDeps extends PortKeeperDeps {
   /** Told of every other state, and of every other reason for one. */
   readonly onState?: (status: LineStatus) => void;
   /** Epoch ms. */
@@ -61,49 +49,49 @@ export type LineWork<T> = (
   show: (progress: LineProgress) => void,
 ) => Promise<T>;
 
-/** A line that held this long was there, one that did not is flapping: its retries go on getting rarer. */
-const steadyAfterMs = 5_000;
 const usualBytesPerSecond = 65_536;
 /** A dialogue is answered at once; what brings more pieces than this is read in gulps. */
 const readsPerSecond = 100;
 
 export class SerialLine implements DriverPort {
   readonly name: string;
-  readonly #deps: Required<SerialLineDeps>;
+  readonly settings: PortSettings;
+  readonly #onState: (status: LineStatus) => void;
+  readonly #now: () => number;
   readonly #address: PortAddress;
-  readonly #settings: PortSettings;
   readonly #maxBytesPerSecond: number;
-  readonly #retryDelayMs: (attempt: number) => number;
   readonly #traffic: Traffic;
-  readonly #closing = new AbortController();
+  readonly #keeper: PortKeeper;
+  /** Of those who want the line for themselves. */
+  readonly #turns = new Turns();
+  readonly #awaitingPort = new Set<() => void>();
   #listener: LineListener = nobody;
-  #running: Promise<void> | null = null;
   #port: OpenPort | null = null;
   #path: string | null = null;
   #hold: PortHold | null = null;
   #state: LineState = { state: 'down', reason: 'it was not looked for yet' };
   #since: number;
   #opened = 0;
-  /** Those who want the line for themselves, the first of whom has it. */
-  readonly #takers: string[] = [];
-  #turn: Promise<void> = Promise.resolve();
-  readonly #awaitingPort = new Set<() => void>();
 
   constructor(deps: SerialLineDeps, options: SerialLineOptions) {
-    this.name = options.name;
-    this.#deps = {
-      openPort: deps.openPort ?? openSystemPort,
-      findPort: deps.findPort ?? (deps.openPort === undefined ? findPort : asNamed),
-      explain: deps.explain ?? explainPort,
-      onState: deps.onState ?? (() => undefined),
-      now: deps.now ?? Date.now,
+    const { name, address, maxBytesPerSecond = usualBytesPerSecond, retryDelayMs } = options;
+    this.name = name;
+    this.settings = { ...usualSettings, ...options.settings };
+    this.#address = address;
+    this.#maxBytesPerSecond = maxBytesPerSecond;
+    this.#onState = deps.onState ?? (() => undefined);
+    this.#now = deps.now ?? Date.now;
+    this.#traffic = new Traffic(this.#now);
+    this.#since = this.#now();
+    const handlers: PortKeeperHandlers = {
+      up: (port, path) => this.#begin(port, path),
+      down: (reason) => this.#end(reason),
+      away: (problem) => this.#setState({ state: 'down', ...problem }),
     };
-    this.#address = options.address;
-    this.#settings = { ...usualSettings, ...options.settings };
-    this.#maxBytesPerSecond = options.maxBytesPerSecond ?? usualBytesPerSecond;
-    this.#retryDelayMs = options.retryDelayMs ?? usualRetryDelayMs;
-    this.#traffic = new Traffic(this.#deps.now);
-    this.#since = this.#deps.now();
+    this.#keeper = new PortKeeper(
+      { ...deps, handlers },
+      { address, settings: this.settings, ...(retryDelayMs && { retryDelayMs }) },
+    );
   }
 
   get status(): LineStatus {
@@ -111,16 +99,12 @@ export class SerialLine implements DriverPort {
       name: this.name,
       address: this.#address,
       path: this.#path,
-      settings: this.#settings,
+      settings: this.settings,
       state: this.#state,
       since: this.#since,
       opened: this.#opened,
       ...this.#traffic.counts,
     };
-  }
-
-  get settings(): PortSettings {
-    return this.#settings;
   }
 
   listen(listener: LineListener): void {
@@ -129,13 +113,12 @@ export class SerialLine implements DriverPort {
 
   /** Begins to keep the line open. Idempotent. */
   open(): void {
-    this.#running ??= this.#keepOpen();
+    this.#keeper.open();
   }
 
   /** Resolves when the port is closed and the driver was told. Idempotent. */
   async close(): Promise<void> {
-    this.#closing.abort();
-    await this.#running;
+    await this.#keeper.close();
   }
 
   /** Listens in on whatever passes, whoever has the line. Returns how to end it. */
@@ -148,39 +131,30 @@ export class SerialLine implements DriverPort {
    * it was, as a new one. SERIAL_LINE_DOWN when it goes meanwhile; what `work` rejects with; the signal's reason.
    */
   async takeOver<T>(work: LineWork<T>, { reason, signal }: TakeOverOptions): Promise<T> {
-    signal.throwIfAborted();
-    const before = this.#turn;
-    let pass: () => void = () => undefined;
-    const mine = new Promise<void>((resolve) => {
-      pass = resolve;
-    });
-    this.#turn = before.then(() => mine);
-    this.#takers.push(reason);
-    const either = AbortSignal.any([signal, this.#closing.signal]);
+    const either = AbortSignal.any([signal, this.#keeper.signal]);
+    let endTurn: () => void = () => undefined;
     try {
-      await orAborted(before, either);
+      endTurn = await this.#turns.take(reason, either);
       return await this.#use(await this.#portFor(reason, either), work, either);
     } catch (error) {
       signal.throwIfAborted();
       throw either.aborted ? new HoldfastError('SERIAL_LINE_DOWN', 'The line was closed') : error;
     } finally {
-      this.#takers.splice(this.#takers.indexOf(reason), 1);
-      pass();
+      endTurn();
       this.#giveBack();
     }
   }
 
   /** The port, out of the driver's hands. */
   async #portFor(reason: string, signal: AbortSignal): Promise<OpenPort> {
-    if (this.#port === null) {
+    // It may be gone again when it was there: then the next one is waited for.
+    while (this.#port === null) {
       let wake: () => void = () => undefined;
-      const up = new Promise<void>((resolve) => {
+      const up = abortable(signal, (resolve) => {
         wake = resolve;
+        this.#awaitingPort.add(wake);
       });
-      this.#awaitingPort.add(wake);
-      await orAborted(up, signal).finally(() => this.#awaitingPort.delete(wake));
-      // It may be gone again: then the next one is waited for.
-      return this.#portFor(reason, signal);
+      await up.finally(() => this.#awaitingPort.delete(wake));
     }
     this.#suspend(reason);
     return this.#port;
@@ -217,7 +191,7 @@ export class SerialLine implements DriverPort {
   async #restore(port: OpenPort, { traces }: PortHold): Promise<void> {
     if (this.#port !== port) return;
     try {
-      if (traces.hasChanged) await port.change(this.#settings);
+      if (traces.hasChanged) await port.change(this.settings);
       if (traces.hasMoved) await port.setModemLines({ dtr: true, rts: true });
     } catch (error) {
       port.fail(messageOf(error));
@@ -236,8 +210,8 @@ export class SerialLine implements DriverPort {
   /** To the next who waits for it, who takes it as it is; else to the driver. */
   #giveBack(): void {
     const port = this.#port;
-    if (port === null || this.#takers.length > 0 || this.#state.state !== 'suspended') return;
-    this.#lend(port);
+    if (port === null || this.#turns.first !== undefined) return;
+    if (this.#state.state === 'suspended') this.#lend(port);
   }
 
   #lend(port: OpenPort): void {
@@ -255,54 +229,25 @@ export class SerialLine implements DriverPort {
     this.#tell(() => this.#listener.up(hold));
   }
 
-  async #keepOpen(): Promise<void> {
-    const { signal } = this.#closing;
-    for (let attempt = 1; !signal.aborted; attempt += 1) {
-      const port = await this.#openPort();
-      if (port !== null && !signal.aborted) {
-        const openedAt = performance.now();
-        await this.#serve(port, signal);
-        if (performance.now() - openedAt > steadyAfterMs) attempt = 0;
-      } else await port?.close();
-      await delay(this.#retryDelayMs(attempt), undefined, { signal }).catch(() => undefined);
-    }
-  }
-
-  async #openPort(): Promise<OpenPort | null> {
-    const found = await this.#deps.findPort(this.#address);
-    if ('reason' in found) {
-      this.#setState({ state: 'down', ...found });
-      return null;
-    }
-    try {
-      const port = await this.#deps.openPort(found.path, this.#settings);
-      this.#path = found.path;
-      return port;
-    } catch (error) {
-      this.#setState({ state: 'down', ...(await this.#deps.explain(found.path, error)) });
-      return null;
-    }
-  }
-
-  async #serve(port: OpenPort, signal: AbortSignal): Promise<void> {
-    const end = (): void => port.fail('closed by us');
-    signal.addEventListener('abort', end, { once: true });
+  #begin(port: OpenPort, path: string): void {
     this.#opened += 1;
     this.#port = port;
+    this.#path = path;
     port.onBytes((bytes) => {
       this.#traffic.passed('in', bytes);
       return this.#hold?.receive(bytes);
     });
-    const [waiting] = this.#takers;
+    // Whoever waits for it has it before the driver.
+    const waiting = this.#turns.first;
     if (waiting === undefined) this.#lend(port);
     else this.#suspend(waiting);
     for (const wake of this.#awaitingPort) wake();
-    const reason = await port.gone;
-    signal.removeEventListener('abort', end);
+  }
+
+  #end(reason: string): void {
     this.#port = null;
     this.#hold?.revoke(new HoldfastError('SERIAL_LINE_DOWN', `${this.name}: ${reason}`));
     this.#hold = null;
-    await port.close();
     this.#setState({ state: 'down', reason });
     this.#tell(() => this.#listener.down(reason));
   }
@@ -312,8 +257,8 @@ export class SerialLine implements DriverPort {
     const before = this.#state;
     this.#state = state;
     const isSame = before.state === state.state;
-    if (!isSame) this.#since = this.#deps.now();
-    if (!isSame || reasonOf(before) !== reasonOf(state)) this.#deps.onState(this.status);
+    if (!isSame) this.#since = this.#now();
+    if (!isSame || reasonOf(before) !== reasonOf(state)) this.#onState(this.status);
   }
 
   /** A driver that fails on being told so costs its own line alone. */
@@ -333,25 +278,3 @@ const nobody: LineListener = {
 };
 
 const reasonOf = (state: LineState): string => (state.state === 'up' ? '' : state.reason);
-
-/** Where the opener is not the system's, names are its own. */
-const asNamed = async (address: PortAddress): Promise<FoundPort> => ({
-  path: addressText(address),
-});
-/** Full jitter up to 5 s: a line that a person plugs in again should not make them wait. */
-const usualRetryDelayMs = (attempt: number): number =>
-  Math.random() * Math.min(5_000, 100 * 2 ** Math.min(attempt, 10));
-
-const orAborted = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
-  signal.throwIfAborted();
-  let abort: () => void = () => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
-};
