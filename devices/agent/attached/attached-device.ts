@@ -205,6 +205,7 @@ export class AttachedDevice {
   #handlers(): SerialHandlers {
     const { time } = this.#deps;
     return {
+      accepts: (id) => this.#isIt(id),
       online: (hello) => this.#arrive(hello),
       welcomed: () => void this.#sendWhatWaits().catch((error) => this.#complain(error)),
       offline: async (reason) => this.#leave(reason),
@@ -221,6 +222,19 @@ export class AttachedDevice {
       failed: (error) => this.#complain(error),
       time: () => ({ ts: time.now(), trusted: time.isKnown }),
     };
+  }
+
+  /** Its line speaks for no other device. */
+  #isIt(id: string): boolean {
+    const { device } = this.#options;
+    if (id === device) return true;
+    const reason = `what is on the line says that it is ${id}, and this agent is ${device}`;
+    if (this.#presence.reason === reason) return false;
+    this.#presence = { isOnline: false, reason };
+    const next = `build its firmware with the id ${device}, or enrol this agent as ${id}`;
+    this.#deps.log.warn({ device, says: id, next }, 'the microcontroller is another device');
+    this.#deps.report();
+    return false;
   }
 
   async #arrive({ model, version, boot, serial_no }: SerialHello): Promise<void> {

@@ -1,7 +1,7 @@
 /** An agent in front of a microcontroller, made of what is configured under `attached`. Errors: `CONFIGURATION_INVALID`. */
 
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import type { ResetLine } from '../../gpio/reset-line.js';
+import type { FindResetLine } from '../../gpio/reset-line.js';
 import type { FlashSettings } from '../../serial/flash/flash-settings.js';
 import { loaderProtocols } from '../../serial/flash/loader-protocols.js';
 import { partNamed } from '../../serial/flash/parts.js';
@@ -37,8 +37,7 @@ export interface OpenAttachedDeps {
   readonly credentials: Credentials;
   readonly log: Log;
   readonly line?: SerialLineDeps;
-  /** A line with the role `reset`, by its name. */
-  readonly openResetLine?: (name: string) => Promise<ResetLine>;
+  readonly findResetLine?: FindResetLine;
 }
 
 export interface OpenAttachedOptions extends AttachedSection {
@@ -57,7 +56,7 @@ export const attachedParts = async (
   const { credentials, line, log } = deps;
   const { flash, dataDir, address, baudRate, retryDelayMs } = options;
   const driver = serialDriver(options.driver);
-  const reset = flash === undefined ? null : await openReset(flash, deps);
+  const reset = flash === undefined ? null : resetOf(flash, deps);
   let board: AttachedDevice;
   return {
     // This machine is not the device.
@@ -131,10 +130,10 @@ export const openFlashing = async (
   };
 };
 
-const openReset = async (
+const resetOf = (
   { reset, resetLine }: FlashSettings,
-  { openResetLine }: OpenAttachedDeps,
-): Promise<Reset> => {
+  { findResetLine }: Pick<OpenAttachedDeps, 'findResetLine'>,
+): Reset => {
   switch (reset) {
     case 'dtr':
       return resetByDtr;
@@ -143,13 +142,13 @@ const openReset = async (
     case 'command':
       return resetByCommand;
     case 'gpio':
-      if (resetLine === undefined || openResetLine === undefined) {
+      if (resetLine === undefined || findResetLine === undefined) {
         throw new HoldfastError(
           'CONFIGURATION_INVALID',
           'attached.flash.reset is gpio, and there is no line with the role reset',
         );
       }
-      return resetByGpio(await openResetLine(resetLine));
+      return resetByGpio(findResetLine(resetLine));
   }
 };
 
