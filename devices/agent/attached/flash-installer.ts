@@ -6,7 +6,9 @@
  * taken up again without waiting for a hello that may never come: what stands there is compared, the rest is written. An application that
  * stays mute gives way to the image that ran before.
  */
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { wait } from '@holdfast/provisioning/time/wait';
@@ -170,8 +172,13 @@ export class FlashInstaller implements Installer {
   }
 
   async #read(path: string, version?: string): Promise<FlashImage> {
+    const file = await readFile(path);
+    // It is named for its digest, and may have waited for days since that was looked at.
+    if (createHash('sha256').update(file).digest('hex') !== basename(path)) {
+      throw new HoldfastError('UPDATE_DIGEST_MISMATCH', 'The image has changed on the disk');
+    }
     const release = version === undefined ? undefined : { version };
-    return prepareImage(await readFile(path), this.#options.part, release);
+    return prepareImage(file, this.#options.part, release);
   }
 
   /** Over every break of the line: a board is left with a whole image, or the work was ended from outside. */

@@ -1,6 +1,7 @@
 /** What is done for each state of a line's flashing: looking at the release, having the line, listening for the application, telling. */
 import { type FlashBoard, flash } from '@holdfast/devices/serial/flash/flash';
 import type { FlashImage } from '@holdfast/devices/serial/flash/flash-image';
+import { gatedLoader } from '@holdfast/devices/serial/flash/gated-loader';
 import type { FlashProgress, LoaderProtocol } from '@holdfast/devices/serial/flash/loader-protocol';
 import type { Part } from '@holdfast/devices/serial/flash/part';
 import type { BytePort } from '@holdfast/devices/serial/port/byte-port';
@@ -12,7 +13,6 @@ import { wait } from '@holdfast/provisioning/time/wait';
 import type { Closed } from '../../../updates/site-windows.js';
 import type { FlashReports } from './flash-reports.js';
 import type { FlashEvent, FlashState, LineImage } from './flash-state.js';
-import { gatedLoader } from './gated-loader.js';
 import type { LineImages } from './line-images.js';
 import type { LineWatch } from './line-watch.js';
 

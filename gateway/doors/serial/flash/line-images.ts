@@ -70,7 +70,7 @@ export class LineImages {
         `${version} is not whole at the gateway any more`,
       );
     }
-    return prepareImage(Buffer.concat(chunks), part);
+    return prepareImage(Buffer.concat(chunks), part, { version });
   }
 
   /** What runs, by its name, as far as it is here and trusted: for a board that nothing was flashed into by this gateway yet. */
