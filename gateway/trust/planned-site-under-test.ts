@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onePhase, plainCare } from '@holdfast/protos/link/campaign-document';
 import type { CampaignBody, PlanDocument } from '@holdfast/protos/link/plan-documents';
-import { TestReleases } from '@holdfast/provisioning/firmware/test-releases';
+import { type TestManifest, TestReleases } from '@holdfast/provisioning/firmware/test-releases';
 import { createTestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import type { Test } from 'tap';
 import { enrol } from '../faults/enrolled-site.js';
@@ -47,8 +47,20 @@ export const plannedCampaign = (
   ...changes,
 });
 
-/** With one image of the model `pi`, version 2, that lies at the gateway already. */
-export const openPlannedSite = async (t: Test, image: Uint8Array): Promise<PlannedSite> => {
+export interface PlannedSiteOptions {
+  /** Firmware that the plan names; its images lie at the gateway already. */
+  readonly firmware: readonly TestManifest[];
+  /** Of the environment. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** With an image alone: of the model `pi`, version 2. */
+export const openPlannedSite = async (
+  t: Test,
+  what: Uint8Array | PlannedSiteOptions,
+): Promise<PlannedSite> => {
+  const { firmware, settings = {} } =
+    what instanceof Uint8Array ? { firmware: [{ model: 'pi', version: '2', image: what }] } : what;
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-planned-'));
   const fleet = await createTestFleet();
   const cloud = await TestCloud.open(fleet);
@@ -59,14 +71,16 @@ export const openPlannedSite = async (t: Test, image: Uint8Array): Promise<Plann
   const enrolled = { ...record.data, link_address: `127.0.0.1:${cloud.port}` };
   await record.update(() => enrolled);
   const releases = new TestReleases();
-  const release = releases.add({ model: 'pi', version: '2', image });
+  const released = firmware.map((manifest) => releases.add(manifest));
   await mkdir(join(folder, 'firmware'), { recursive: true });
-  await writeFile(join(folder, 'firmware', release.body.sha256), image);
+  for (const { body, image } of released) {
+    await writeFile(join(folder, 'firmware', body.sha256), image);
+  }
   const ca = fleet.root.certificate.pem;
   const site = Object.assign(
     await runSite(
       { folder, ca, token: 'nobody' },
-      { HOLDFAST_LINK__FIRST_RETRY_MS: '50', HOLDFAST_LINK__MOST_RETRY_MS: '200' },
+      { HOLDFAST_LINK__FIRST_RETRY_MS: '50', HOLDFAST_LINK__MOST_RETRY_MS: '200', ...settings },
     ),
     { fleet },
   );
@@ -82,7 +96,7 @@ export const openPlannedSite = async (t: Test, image: Uint8Array): Promise<Plann
       revision += 1;
       const documents: PlanDocument[] = [
         ...releases.documents().map((document) => ({ ...document, revision })),
-        { kind: 'firmware', id: release.id, revision, body: release.body },
+        ...released.map(({ id, body }): PlanDocument => ({ kind: 'firmware', id, revision, body })),
         ...Object.entries(campaigns).map(
           ([id, body]): PlanDocument => ({ kind: 'campaign', id, revision, body }),
         ),

@@ -85,7 +85,7 @@ export interface RunningSite {
   /** Ends the program with this signal and starts it again over the same folder. */
   restart(how: 'stop' | 'kill'): Promise<void>;
   /** The same with something in between; resolves with how long the start took until it was ready, ms. */
-  whileStopped(work: () => Promise<void>): Promise<number>;
+  whileStopped(work: () => Promise<void>, how?: 'stop' | 'kill'): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -175,8 +175,8 @@ export const runSite = async (
       await (how === 'kill' ? child.kill() : child.stop());
       child = await start(folder, settings);
     },
-    async whileStopped(work) {
-      await child.stop();
+    async whileStopped(work, how = 'stop') {
+      await (how === 'kill' ? child.kill() : child.stop());
       await work();
       const begun = performance.now();
       child = await start(folder, settings);

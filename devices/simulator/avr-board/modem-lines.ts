@@ -10,12 +10,15 @@ const source = fileURLToPath(
   new URL('../../../simulator/avr-board/modem-lines.c', import.meta.url),
 );
 
-/** Compiles it; what the environment of the program has to say, for boards whose `link` is in this folder. */
-export const compileModemLines = async (folder: string): Promise<Record<string, string>> => {
+/** Compiles it; what the environment of the program has to say, for boards whose `link` is in the folder `links`. */
+export const compileModemLines = async (
+  folder: string,
+  links = folder,
+): Promise<Record<string, string>> => {
   const library = join(folder, 'modem-lines.so');
   const flags = ['-std=gnu11', '-O2', '-Wall', '-Wno-format-truncation', '-shared', '-fPIC'];
   await promisify(execFile)('gcc', [...flags, source, '-o', library, '-ldl']);
-  return { LD_PRELOAD: library, HOLDFAST_BOARDS: folder };
+  return { LD_PRELOAD: library, HOLDFAST_BOARDS: links };
 };
 
 /** To be called whenever the board was started: its process is another. */
