@@ -13,7 +13,7 @@
  *
  * Events, a line each on stdout:
  *   ready TERMINAL LOADER-START      once
- *   reset power-on|external|watchdog
+ *   reset power-on|external|watchdog|nothing      nothing: without power
  *   power off
  *   host opened|closed
  *   erased ADDRESS N | written ADDRESS N | cut erase|write ADDRESS N      N counts both since the start
@@ -103,7 +103,10 @@ static void after_reset(const char *cause) {
 }
 
 static void reset_pin(void) {
-  if (!is_powered) return;
+  if (!is_powered) {
+    say("reset nothing");
+    return;
+  }
   /* Flags add up until the program clears them; simavr forgets them. */
   bool porf = avr_regbit_get(avr, avr->reset_flags.porf), wdrf = avr_regbit_get(avr, avr->reset_flags.wdrf);
   avr_reset(avr);

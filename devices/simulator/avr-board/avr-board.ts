@@ -36,7 +36,7 @@ export interface AvrBoard {
   readonly events: readonly string[];
   /** The first event from `since` (a length of `events`) on that matches. Rejects when the board ends or the signal aborts; 30 s without one. */
   readonly event: (pattern: RegExp, options?: EventOptions) => Promise<string>;
-  /** The reset pin for a moment; resolves when the board was reset. */
+  /** The reset pin for a moment; resolves when the board was reset, or has no power. */
   readonly reset: () => Promise<void>;
   /** The same, as a reset line of a GPIO chip is asked. */
   readonly pulse: () => Promise<void>;
@@ -85,11 +85,11 @@ export const openAvrBoard = async (options: AvrBoardOptions): Promise<AvrBoard> 
     pid: child.pid ?? 0,
     events: log.events,
     event: log.event,
-    reset: () => after('reset', /^reset external/),
-    pulse: () => after('reset', /^reset external/),
+    reset: () => after('reset', /^reset (external|nothing)/),
+    pulse: () => after('reset', /^reset (external|nothing)/),
     hold: async (active) => {
       if (active) command('hold');
-      else await after('release', /^reset external/);
+      else await after('release', /^reset (external|nothing)/);
     },
     powerOff: () => after('power-off', /^power off/),
     powerOn: () => after('power-on', /^reset power-on/),
