@@ -13,7 +13,6 @@ import type {
   PlanDocument,
 } from '@holdfast/protos/link/plan-documents';
 import type { FirmwareRelease } from '@holdfast/provisioning/firmware/manifest';
-import type { Write } from '@holdfast/provisioning/storage/write';
 import { systemClock } from '@holdfast/provisioning/time/clock';
 import type { Test } from 'tap';
 import type { DispatchDeviceEvent } from '../../devices/device-events.js';
@@ -69,8 +68,8 @@ export interface TestSiteOptions extends Partial<SerialDoorOptions> {
   readonly ports?: Pick<SerialLinesDeps, 'openPort' | 'findPort' | 'explain'>;
   readonly flashing?: LineFlashingOptions & Pick<LineFlashingDeps, 'loader'>;
   readonly windows?: UpdatesDeps['windows'];
-  /** Called with each write before it is committed: rejects where that may not be. */
-  readonly beforeCommit?: (write: Write) => Promise<void>;
+  /** What every commit goes through; one that rejects is none for who asked for it. */
+  readonly through?: (commit: () => Promise<void>) => Promise<void>;
 }
 
 export const folderOf = async (t: Test): Promise<string> => {
@@ -90,7 +89,7 @@ export const openSerialSite = async (
     ports = {},
     flashing: flashingOptions = {},
     windows,
-    beforeCommit = async () => undefined,
+    through = (commit) => commit(),
     ...options
   }: TestSiteOptions = {},
 ) => {
@@ -114,10 +113,7 @@ export const openSerialSite = async (
   const site: SiteStore = {
     read: opened.site.read,
     // After those who committed have seen it.
-    commit: (write) =>
-      beforeCommit(write)
-        .then(() => opened.site.commit(write))
-        .finally(() => setImmediate(note)),
+    commit: (write) => through(() => opened.site.commit(write)).finally(() => setImmediate(note)),
   };
   const fence = await openFence({ store: site, clock }, 1);
   const devices = await openDevices({ site, clock, log }, { writeAfterMs: 20 });
