@@ -239,7 +239,11 @@ export const openGateway = async (
     isSpoken: (device) => devices.get(device)?.door === 'aws',
   });
   const modbus = modbusLines(configuration.modbus);
-  const serialLines = new SerialLines({ now: () => clock.now(), log });
+  const serialLines = new SerialLines({
+    now: () => clock.now(),
+    flashOf: (device) => flashing?.status(device),
+    log,
+  });
   flashing = new LineFlashing({
     ...{ site, updates, devices, firmware, releases, fence, lifecycles, clock, log },
     resetLine: findResetLine({ gpio }, configuration.gpio.lines),
@@ -340,6 +344,7 @@ export const openGateway = async (
   );
   await openDoors(
     {
+      flashing,
       ...{
         ...deps,
         site,

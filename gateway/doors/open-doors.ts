@@ -28,6 +28,7 @@ import { crlRoutes } from './local/crl-routes.js';
 import { openDeviceDoor } from './local/device-door.js';
 import { deviceLifeRoutes } from './local/device-life-routes.js';
 import { firmwareRoutes } from './local/firmware-routes.js';
+import { type FlashRoutesDeps, flashRoutes } from './local/flash-routes.js';
 import { metadataRoute } from './local/metadata-route.js';
 import { openPeopleDoor, type PeopleDoorDeps } from './local/people-door.js';
 import type { Route } from './local/routes.js';
@@ -51,6 +52,7 @@ export interface OpenDoorsDependencies
   readonly people: People;
   readonly broker: Broker;
   readonly serial: SerialDoor;
+  readonly flashing: FlashRoutesDeps['flashing'];
   readonly firmware: FirmwareCache;
   readonly images: ImageServer;
   readonly updates: CampaignRoutesDeps['updates'] &
@@ -131,6 +133,7 @@ export const openDoors = async (
         ...firmwareRoutes({ firmware: deps.firmware, now: () => clock.now() }),
         ...deps.routes,
         ...campaignRoutes({ updates: deps.updates, fence }),
+        ...flashRoutes({ flashing: deps.flashing, fence }),
         ...targetTokenRoutes({
           ...{ targetTokens: trust.targetTokens, fence },
           cut: (device) => devicesDoor.cut((who) => who.kind === 'target' && who.device === device),

@@ -167,6 +167,14 @@ url         call       firmware.pin                         SIGN_IN_NEEDED
 viewer      call       firmware.pin                         ROLE_TOO_LOW
 technician  call       firmware.pin                         allow
 installer   call       firmware.pin                         allow
+nobody      call       device.flash                         SIGN_IN_NEEDED
+device      call       device.flash                         SIGN_IN_NEEDED
+line        call       device.flash                         SIGN_IN_NEEDED
+service     call       device.flash                         SIGN_IN_NEEDED
+url         call       device.flash                         SIGN_IN_NEEDED
+viewer      call       device.flash                         ROLE_TOO_LOW
+technician  call       device.flash                         allow
+installer   call       device.flash                         allow
 nobody      call       campaign.control                     SIGN_IN_NEEDED
 device      call       campaign.control                     SIGN_IN_NEEDED
 line        call       campaign.control                     SIGN_IN_NEEDED

@@ -32,6 +32,7 @@ const holders = {
   /** Reads on a bus take time from its polling. */
   'modbus.ask': 'technician',
   'firmware.pin': 'technician',
+  'device.flash': 'technician',
   'campaign.control': 'technician',
   'updates.stop': 'technician',
   'device.claim': 'technician',

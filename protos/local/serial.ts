@@ -3,6 +3,32 @@ import * as v from 'valibot';
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
+/** How the flashing of a microcontroller stands. */
+export const lineFlashRow = v.object({
+  protocol: v.string(),
+  /** As avrdude names it. */
+  part: v.string(),
+  phase: v.picklist([
+    'idle',
+    'checking',
+    'waiting',
+    'writing',
+    'proving',
+    'restoring',
+    'returning',
+    'settled',
+  ]),
+  /** What is written; null where nothing is. */
+  version: v.nullable(v.string()),
+  /** For whom: a campaign, a person, or the board itself. */
+  by: v.nullable(v.string()),
+  /** What was flashed here and has run since; null where that is not known. */
+  running: v.nullable(v.string()),
+  /** What is in the way, or how the last attempt ended. */
+  trouble: v.nullable(v.string()),
+});
+export type LineFlashRow = v.InferOutput<typeof lineFlashRow>;
+
 export const serialLineRow = v.object({
   /** As the configuration calls it: its device, or its bus. */
   name: v.string(),
@@ -32,6 +58,8 @@ export const serialLineRow = v.object({
       discarded_bytes: count,
       /** What else the driver counts, by its name. */
       others: v.record(v.string(), v.number()),
+      /** Where the gateway flashes it. */
+      flash: v.optional(v.nullable(lineFlashRow), null),
     }),
   ),
 });

@@ -1,6 +1,7 @@
 /** A serial line as the local API shows it. */
 import { addressText } from '@holdfast/devices/serial/port/port-settings';
-import type { SerialLineRow } from '@holdfast/protos/local/serial';
+import type { LineFlashRow, SerialLineRow } from '@holdfast/protos/local/serial';
+import type { LineFlashStatus } from './flash/line-flashing.js';
 import type { SerialLineStatus } from './serial-lines.js';
 
 export const serialLineRow = (line: SerialLineStatus): SerialLineRow => {
@@ -27,12 +28,25 @@ export const serialLineRow = (line: SerialLineStatus): SerialLineRow => {
     opened: line.opened,
     bytes_in: line.bytesIn,
     bytes_out: line.bytesOut,
-    devices: line.devices.map(({ device, isOnline, counts }) => ({
+    devices: line.devices.map(({ device, isOnline, counts, flash }) => ({
       device,
       online: isOnline,
       dropped_frames: counts.droppedFrames,
       discarded_bytes: counts.discardedBytes,
       others: counts.others ?? {},
+      flash: flash === undefined ? null : flashRow(flash),
     })),
   };
 };
+
+const flashRow = ({
+  protocol,
+  part,
+  phase,
+  version,
+  by,
+  running,
+  trouble,
+}: LineFlashStatus): LineFlashRow => ({
+  ...{ protocol, part, phase, version, by, running, trouble },
+});

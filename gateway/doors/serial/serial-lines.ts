@@ -19,10 +19,13 @@ import type {
 } from '@holdfast/devices/serial/serial-driver';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
+import type { LineFlashStatus } from './flash/line-flashing.js';
 
 export interface SerialLinesDeps extends Pick<SerialLineDeps, 'openPort' | 'findPort' | 'explain'> {
   readonly now: () => number;
   readonly log: StoreLog;
+  /** How the flashing of a device stands; undefined where the gateway flashes it not. */
+  readonly flashOf?: (device: string) => LineFlashStatus | undefined;
 }
 
 /** A line as the local API and the log show it. */
@@ -38,6 +41,7 @@ export interface LineDeviceStatus {
   readonly device: string;
   readonly isOnline: boolean;
   readonly counts: DriverLineCounts;
+  readonly flash?: LineFlashStatus;
 }
 
 interface Entry extends DrivenLine {
@@ -113,11 +117,11 @@ export class SerialLines {
         ...status,
         driver,
         isUp: status.state.state !== 'down',
-        devices: devices.map(({ isOnline, counts }, index) => ({
-          device: ids[index] ?? '',
-          isOnline,
-          counts,
-        })),
+        devices: devices.map(({ isOnline, counts }, index) => {
+          const device = ids[index] ?? '';
+          const flash = this.#deps.flashOf?.(device);
+          return { device, isOnline, counts, ...(flash && { flash }) };
+        }),
       };
     });
   }

@@ -16,6 +16,7 @@ import { ago, type Column } from '../terminal.js';
 import { addClaimCommands } from './claims.js';
 import { addLabelCommand } from './device-labels.js';
 import { addDeviceLifeCommands } from './device-life.js';
+import { addFlashCommand } from './flash-device.js';
 import { addImportCommand } from './import-devices.js';
 import { idOf } from './sites.js';
 import { addTargetTokenCommand } from './target-tokens.js';
@@ -27,6 +28,7 @@ export const addDeviceCommands = (program: Command, context: () => CommandContex
   addImportCommand(device, context);
   addLabelCommand(device, context);
   addTargetTokenCommand(device, context);
+  addFlashCommand(device, context);
 
   device
     .command('list')

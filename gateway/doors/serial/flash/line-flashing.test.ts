@@ -1,7 +1,7 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import t, { type Test } from 'tap';
 import { type SerialSite, sha256Of } from '../test-serial-site.js';
-import type { TestBoard } from './test-board.js';
+import { type TestBoard, testImage } from './test-board.js';
 import {
   becomes,
   executionOf,
@@ -273,3 +273,47 @@ t.test('what runs stays in the cache, and so does what may have to come back', a
   t.ok(site.flashing.isKept(sha256Of(young.image)));
   t.notOk(site.flashing.isKept(sha256Of(old.image)));
 });
+
+t.test(
+  'a person at the site has a board flashed again, older versions and mute boards too',
+  async (t) => {
+    const { board, site } = await flashedSite(t, {
+      says: null,
+      policy: { confirm_timeout_ms: 100 },
+    });
+    const by = 'tess';
+    await becomes(site, 'rolled_back');
+    await idle(site);
+    await t.rejects(site.flashing.flash('nobody', { by }), { code: 'RESOURCE_NOT_FOUND' });
+    await t.rejects(site.flashing.flash(pump, { version: '9.9.9', by }), {
+      code: 'RESOURCE_NOT_FOUND',
+      message: /9\.9\.9 is not in the cache/,
+    });
+    await site.updates.controls.stopAll(by, 'smoke');
+    await t.rejects(site.flashing.flash(pump, { by }), { code: 'UPDATE_WINDOW_CLOSED' });
+    await site.updates.controls.liftStop(by, '');
+
+    const { there, goOn } = holdAt(board, board.writes + 3);
+    await site.flashing.flash(pump, { version: '2.0.0', by });
+    await there;
+    t.match(site.flashing.status(pump), { phase: 'writing', version: '2.0.0', by });
+    await t.rejects(site.flashing.flash(pump, { by }), { code: 'RESOURCE_CONFLICT' });
+    goOn();
+    const mute = await idle(site);
+    t.match(mute, {
+      running: '1.0.0',
+      trouble: /2\.0\.0 was written and verified, and said no hello/,
+    });
+    t.equal(board.holds, '1.0.0');
+
+    board.cutPower();
+    await site.flashing.flash(pump, { by });
+    t.match(await idle(site), { trouble: /FLASH_NO_BOOT_LOADER/ });
+    board.powerCycle();
+    board.hold(testImage('vandals'));
+    board.powerCycle();
+    await site.flashing.flash(pump, { version: '1.0.0', by });
+    t.match(await idle(site), { running: '1.0.0', trouble: null });
+    t.equal(board.holds, '1.0.0');
+  },
+);

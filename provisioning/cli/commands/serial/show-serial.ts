@@ -1,5 +1,10 @@
 /** Every serial port of a gateway in one table, and what to do about the lines that are down. */
-import type { SerialAnswer, SerialLineRow, SerialPortRow } from '@holdfast/protos/local/serial';
+import type {
+  LineFlashRow,
+  SerialAnswer,
+  SerialLineRow,
+  SerialPortRow,
+} from '@holdfast/protos/local/serial';
 import { bytes as bytesText, type Terminal } from '../../terminal.js';
 import { progressText } from './line-text.js';
 
@@ -31,11 +36,28 @@ export const showSerial = (terminal: Terminal, answer: SerialAnswer): void => {
     ],
     'There is no serial port, and no line is configured (serial.lines in the site file)',
   );
+  for (const { device, flash } of lines.flatMap(({ devices }) => devices)) {
+    if (flash === null || (flash.phase === 'idle' && flash.trouble === null)) continue;
+    const what = flash.version === null ? '' : ` ${flash.version} for ${flash.by}`;
+    const how = flash.trouble === null ? '' : `: ${flash.trouble}`;
+    terminal.line(`${device}: ${flashTexts[flash.phase]}${what}${how}`);
+  }
   for (const { name, state, reason, next } of lines) {
     if (state !== 'down' || reason === null) continue;
     terminal.line(`${terminal.paint('red', '✗')} ${name}: ${reason}`);
     if (next !== null) terminal.line(`  next: ${next}`);
   }
+};
+
+const flashTexts: Readonly<Record<LineFlashRow['phase'], string>> = {
+  idle: 'was not flashed',
+  checking: 'is to be flashed with',
+  waiting: 'waits to be flashed with',
+  writing: 'is flashed with',
+  proving: 'was flashed, and has to say hello, with',
+  restoring: 'was mute, and gets back',
+  returning: 'was mute, and has to say hello with',
+  settled: 'was not flashed',
 };
 
 const usbText = (port: SerialPortRow | undefined): string | undefined => {
