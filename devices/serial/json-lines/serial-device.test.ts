@@ -164,6 +164,35 @@ t.test('tells the time again when asked', async (t) => {
   t.match(await next('time'), { ts: 1_000, trusted: true });
 });
 
+t.test(
+  'takes points that came together at once, and in their order before what follows',
+  async (t) => {
+    const begun: string[] = [];
+    let release: () => void = () => undefined;
+    const all = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { pty, next } = await connected(t, {
+      telemetry: async (series) => {
+        begun.push(series);
+        // None of them would end if they came one by one.
+        if (begun.length === 3) release();
+        await all;
+      },
+      reported: async () => {
+        begun.push('reported');
+      },
+    });
+    const points = ['a', 'b', 'c'].map((series, seq) =>
+      encodeFrame({ t: 'telemetry', series, value: 1, seq }, false),
+    );
+    pty.write([...points, encodeFrame({ t: 'reported', state: {}, ref: 9 }, false)].join(''));
+    for (const seq of [0, 1, 2]) t.match(await next('ack'), { seq });
+    t.match(await next('ack'), { ref: 9 });
+    t.same(begun, ['a', 'b', 'c', 'reported']);
+  },
+);
+
 t.test('gives no answer while the store is away, and says no to what is wrong', async (t) => {
   let failure = new HoldfastError('STORE_FULL', 'full');
   const { say, next } = await connected(t, {

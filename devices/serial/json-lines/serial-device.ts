@@ -123,28 +123,42 @@ export class SerialDevice implements DriverLine, LineListener {
     this.#leave(reason);
   }
 
-  /** One line after the other; nothing to wait for where none was completed. */
+  /** Nothing to wait for where no line was completed. */
   #take(port: BytePort, bytes: Buffer): Promise<void> | undefined {
     const lines = this.#framer.push(bytes);
     return lines.length === 0 ? undefined : this.#receiveAll(port, lines);
   }
 
+  /** One frame after the other, but for points: those that came together are committed together. */
   async #receiveAll(port: BytePort, lines: readonly string[]): Promise<void> {
+    let points: Promise<void>[] = [];
     for (const line of lines) {
       // What a line said before it went is of another connection.
-      if (this.#port !== port) return;
-      await this.#receive(line);
+      if (this.#port !== port) break;
+      const frame = this.#read(line);
+      if (frame === null) continue;
+      if (frame.t === 'telemetry' && this.#hello !== null) {
+        points.push(this.#answer(frame));
+        continue;
+      }
+      await Promise.all(points);
+      points = [];
+      await this.#receive(frame);
     }
+    await Promise.all(points);
   }
 
-  async #receive(line: string): Promise<void> {
+  #read(line: string): UpFrame | null {
     const received = parseUpFrame(line);
     if (received === null || !this.#isProtected(received)) {
       this.#refusedLines += 1;
-      return;
+      return null;
     }
     this.#heardAt = performance.now();
-    const { frame } = received;
+    return received.frame;
+  }
+
+  async #receive(frame: UpFrame): Promise<void> {
     if (frame.t === 'hello') await this.#welcome(frame);
     else if (this.#hello === null) {
       this.#refusedLines += 1;
