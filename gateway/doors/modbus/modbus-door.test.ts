@@ -1,6 +1,8 @@
+import { readFile } from 'node:fs/promises';
 import { serveSimulatedUnits } from '@holdfast/devices/modbus/simulated-tcp-unit';
 import { SimulatedUnit } from '@holdfast/devices/modbus/simulated-unit';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
+import { parseConfigurationFile } from '@holdfast/provisioning/program/configuration-file';
 import t, { type Test } from 'tap';
 import * as v from 'valibot';
 import { findRoute, type RouteRequest } from '../local/routes.js';
@@ -187,6 +189,14 @@ t.test('an installer finds out who answers, and what its registers mean', async 
       path,
     );
   }
+});
+
+t.test('the example of the page is a configuration', async (t) => {
+  const page = await readFile(new URL('../../../doors/modbus/README.md', import.meta.url), 'utf8');
+  const [, example = ''] = /```yaml\n(modbus:.*?)```/s.exec(page) ?? [];
+  const { modbus } = parseConfigurationFile({ name: 'README.md', text: example }).tree;
+  const [line] = modbusLines(v.parse(modbusSection, modbus)).wired;
+  t.match(line, { name: 'cellar', address: { usb: '0403:6001' }, settings: { baudRate: 2_400 } });
 });
 
 t.test('what is wrong in a configuration is said before anything is opened', async (t) => {
