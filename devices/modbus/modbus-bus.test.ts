@@ -362,6 +362,28 @@ t.test('what could not be committed is told again', async (t) => {
   t.same(heard, [7]);
 });
 
+t.test('a report that could not be committed is made up for', async (t) => {
+  let isFull = false;
+  let shadow: JsonObject = {};
+  const { time, units } = begin({
+    registers: [setpoint],
+    handlers: {
+      reported: async (state) => {
+        if (isFull) throw new HoldfastError('STORE_UNAVAILABLE', 'the disk is full');
+        shadow = merge(shadow, state);
+      },
+    },
+  });
+  await time.pass(1_500);
+  isFull = true;
+  first(units).want({ setpoint: 99 });
+  await time.pass(3_000);
+  t.same(shadow, { setpoint: 0 });
+  isFull = false;
+  await time.pass(3_000);
+  t.same(shadow, { setpoint: 0, modbus_refused: { setpoint: '99 is out of range: 5 to 30 °C' } });
+});
+
 t.test('goes with its line and comes back with it', async (t) => {
   const { time, bus, of, up, wire, units } = begin({});
   await time.pass(1_000);

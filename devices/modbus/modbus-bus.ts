@@ -5,9 +5,10 @@
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { BusStatistics } from './bus-statistics.js';
+import { LateReplies } from './late-replies.js';
 import type { ModbusClient } from './modbus-client.js';
 import type { ModbusOutcome, ModbusRequest } from './modbus-request.js';
-import type { ModbusUnit } from './modbus-unit.js';
+import type { AskUnit, ModbusUnit } from './modbus-unit.js';
 import type { Timers } from './timers.js';
 
 export interface ModbusBusOptions {
@@ -26,6 +27,8 @@ const silentPart = 4;
 /** When the line comes up, all are to be found soon. */
 const unknownPart = 1;
 const mostAsked = 16;
+/** How long an answer of a unit that is nobody's device may be on its way. */
+const strangerMs = 10_000;
 
 export class ModbusBus {
   readonly statistics: BusStatistics;
@@ -33,6 +36,7 @@ export class ModbusBus {
   readonly #units: readonly ModbusUnit[];
   readonly #timeoutMs: number;
   readonly #asked: Asked[] = [];
+  readonly #strangers = new Map<number, LateReplies>();
   #client: ModbusClient | null = null;
   #running: Promise<void> = Promise.resolve();
   #servedMs = 0;
@@ -127,11 +131,35 @@ export class ModbusBus {
     const unit = this.unit(request.unit);
     const ask = (one: ModbusRequest): Promise<ModbusOutcome> => client.ask(one, timeoutMs);
     try {
-      resolve(await (unit === undefined ? ask(request) : unit.lend(ask, request)));
+      resolve(
+        await (unit === undefined ? this.#askStranger(ask, request) : unit.lend(ask, request)),
+      );
     } catch (error) {
       reject(error);
       throw error;
     }
+  }
+
+  /** Whose late answers are nobody else's to keep in mind. */
+  async #askStranger(ask: AskUnit, request: ModbusRequest): Promise<ModbusOutcome> {
+    const { unit } = request;
+    const late = this.#strangers.get(unit) ?? new LateReplies({ forgetAfterMs: strangerMs });
+    this.#strangers.set(unit, late);
+    const asked = async (one: ModbusRequest): Promise<ModbusOutcome> => {
+      const outcome = await ask(one);
+      if (one.type !== 'read') return outcome;
+      if (outcome.type === 'none') late.missed(one, this.#timers.now());
+      else late.answered(one, outcome.type === 'exception');
+      return outcome;
+    };
+    const now = this.#timers.now();
+    if (request.type === 'read' && late.isConfusable(request, now)) {
+      const other = late.settling([], now);
+      if (other !== null) await asked({ type: 'read', unit, ...other });
+      // Then nothing but its own answer would be taken for it, or there is none.
+      if (late.isConfusable(request, this.#timers.now())) return { type: 'none', isGarbled: false };
+    }
+    return asked(request);
   }
 
   #choose(now: number): ModbusUnit | undefined {

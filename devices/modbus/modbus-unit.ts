@@ -86,6 +86,8 @@ export class ModbusUnit {
   #answers = 0;
   #unanswered = 0;
   #untold = 0;
+  /** Something of `reported` could not be told. */
+  #isStale = false;
   #lookedAt = 0;
   #telling: Promise<void> = Promise.resolve();
   #wake: () => void = () => undefined;
@@ -251,6 +253,7 @@ export class ModbusUnit {
   }
 
   async #poll(): Promise<void> {
+    if (this.#isStale && this.#untold === 0) this.#reportAll();
     const [polled] = this.#polling.inOrder(this.#timers.now());
     if (polled !== undefined) await this.#read(polled);
     if (this.#refused.size > 0) this.#lookAtDesired();
@@ -296,10 +299,11 @@ export class ModbusUnit {
   #take(reads: readonly (readonly [Register, Read])[]): void {
     if (!this.isOnline || this.#untold >= mostUntold) return;
     const { series, leaves } = this.#values.take(reads, this.#timers.now());
-    const { ts } = this.#handlers.time();
+    // Of a time that nobody knows, whoever stores it makes the best.
+    const { ts, trusted } = this.#handlers.time();
     for (const [name, value] of series) {
       this.#tell(
-        () => this.#handlers.telemetry(name, [{ value, ts }]),
+        () => this.#handlers.telemetry(name, [trusted ? { value, ts } : { value }]),
         () => this.#values.untold(name),
       );
     }
@@ -310,9 +314,19 @@ export class ModbusUnit {
     this.#tell(
       () => this.#handlers.reported(leaves),
       () => {
-        for (const name of Object.keys(leaves)) this.#values.untold(name);
+        this.#isStale = true;
       },
     );
+  }
+
+  /** All that is known, anew: for who hears of it first, or has missed some. */
+  #reportAll(): void {
+    this.#isStale = false;
+    this.#values.forget();
+    this.#report({ [refusedLeaf]: null, [problemsLeaf]: null });
+    if (this.#refused.size === 0) return;
+    const refused = [...this.#refused].map(([name, { reason }]) => [name, reason] as const);
+    this.#report({ [refusedLeaf]: Object.fromEntries(refused) });
   }
 
   /** Sends a request, and learns from what comes of it how the unit is. */
@@ -372,8 +386,7 @@ export class ModbusUnit {
       }
       this.#presence = 'online';
       this.#polling.begin(this.#timers.now());
-      // Of an earlier stay, perhaps before this program was started.
-      await this.#handlers.reported({ [refusedLeaf]: null, [problemsLeaf]: null });
+      this.#reportAll();
       this.#handlers.welcomed();
       this.#wake();
     });
