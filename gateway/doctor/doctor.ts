@@ -12,6 +12,7 @@ import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { machineTime } from '@holdfast/provisioning/time/machine-time';
 import { connectThrough, readProxy } from '@holdfast/provisioning/transfer/connect-proxy';
 import { type GatewayConfiguration, tokenOf } from '../configuration.js';
+import { serialBuses } from '../doors/modbus/modbus-configuration.js';
 import { namedLines } from '../doors/serial/serial-configuration.js';
 import { readRunning } from '../site-file/running-record.js';
 import { type GatewayRecord, openGatewayRecord } from '../trust/gateway-identity.js';
@@ -134,7 +135,7 @@ export const examineMachine = async (
 const machineChecks = async (
   { log }: { readonly log: StoreLog },
   {
-    configuration: { listen, services, serial, gpio },
+    configuration: { listen, services, serial, modbus, gpio },
     dataDir,
     serviceUser,
   }: Pick<DoctorOptions, 'configuration' | 'dataDir' | 'serviceUser'>,
@@ -156,7 +157,12 @@ const machineChecks = async (
     ['ports', () => checkListenPorts(systemPorts, { wanted, gatewayPid })],
     [
       'serial',
-      () => checkSerialPorts(systemSerial, { lines: namedLines(serial.lines), user, gatewayPid }),
+      () =>
+        checkSerialPorts(systemSerial, {
+          lines: [...namedLines(serial.lines), ...serialBuses(modbus.buses)],
+          user,
+          gatewayPid,
+        }),
     ],
     ['gpio', () => checkGpioChips({ lines: gpio.lines, user })],
   ];

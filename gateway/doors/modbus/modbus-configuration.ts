@@ -92,3 +92,12 @@ export const busAddress = (bus: ModbusBusConfiguration): PortAddress | null => {
 };
 
 const hostText = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+
+/** The buses at ports of this machine, for whoever looks at those. */
+export const serialBuses = (
+  buses: readonly ModbusBusConfiguration[],
+): { readonly name: string; readonly address: PortAddress }[] =>
+  buses.flatMap((bus) => {
+    const address = bus.tcp === undefined ? addressOf(bus) : null;
+    return address === null ? [] : [{ name: bus.name, address }];
+  });
