@@ -1,7 +1,7 @@
 /** Whether the serial lines of the configuration are there and may be used by the gateway, and what else disturbs them. */
 import { access, constants, readdir, readFile, realpath, stat } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import {
-  groupName,
   type TerminalHolder,
   terminalHolder,
   whatGivesRights,
@@ -85,13 +85,13 @@ const checkLine = async (
   const look = (finding: Finding): Look => ({ path, finding });
   const there = await stat(path);
   if (!(await isUsable(path, there, user))) {
-    const who = user?.name ?? '$USER';
-    return look(
-      failure(
-        `${line} may not be used by ${user?.name ?? 'this user'}`,
-        whatGivesRights(await groupName('/etc/group', there.gid), who),
-      ),
+    const { reason, next } = await whatGivesRights(
+      { path, mode: there.mode, gid: there.gid },
+      user === undefined
+        ? { user: userInfo().username }
+        : { user: user.name, service: 'holdfast-gateway' },
     );
+    return look(failure(`line ${name}: ${reason}`, next));
   }
   const getty = await deps.terminalHolderOf(path);
   if (getty !== null && getty.pid !== gatewayPid) {

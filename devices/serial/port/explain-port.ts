@@ -1,7 +1,7 @@
 /** Why a port can't be opened, in words for whoever stands in front of it, with what to do about it. */
 import { access, constants, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { fileHolder } from '@holdfast/provisioning/program/port-holder';
 import type { PortProblem } from './line-status.js';
@@ -13,6 +13,8 @@ export interface ExplainRoots {
   readonly groupFile?: string;
   /** Who we are. */
   readonly user?: string;
+  /** As systemd knows us: `holdfast-gateway`. */
+  readonly service?: string;
 }
 
 export const explainPort = async (
@@ -23,22 +25,22 @@ export const explainPort = async (
     proc = '/proc',
     groupFile = '/etc/group',
     user = userInfo().username,
+    service,
   }: ExplainRoots = {},
 ): Promise<PortProblem> => {
   const message = messageOf(error);
   const there = await stat(path).catch(() => null);
   if (there === null) return { reason: `${path} is not there any more` };
   if (!(await mayUse(path))) {
-    const group = await groupName(groupFile, there.gid);
-    return {
-      reason: `${path} may not be used by ${user}: it belongs to the group ${group}`,
-      next: whatGivesRights(group, user),
-    };
+    return whatGivesRights(
+      { path, mode: there.mode, gid: there.gid },
+      { user, service, groupFile },
+    );
   }
   if (/Operation not permitted/.test(message)) {
     return {
       reason: `${path} is of a kind of devices that this service is kept from`,
-      next: `allow it: systemctl edit the service, and under [Service] say DeviceAllow=${path} rw`,
+      next: `sudo systemctl edit ${service ?? 'the service'}, say DeviceAllow=${path} rw under [Service], and restart it`,
     };
   }
   if (/Inappropriate ioctl/.test(message)) {
@@ -61,11 +63,40 @@ const isOurs = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Groups are read once, when a program begins. */
-export const whatGivesRights = (group: string, user: string): string =>
-  `sudo usermod -aG ${group} ${user}, then start it anew (a service: sudo systemctl restart; you: log in again)`;
+export interface PortRights {
+  readonly path: string;
+  readonly mode: number;
+  readonly gid: number;
+}
 
-export const groupName = async (file: string, gid: number): Promise<string> => {
+/** What has to be done for a user who may not use a port. Groups are read once, when a program begins. */
+export const whatGivesRights = async (
+  { path, mode, gid }: PortRights,
+  {
+    user,
+    service,
+    groupFile = '/etc/group',
+  }: { readonly user: string; readonly service?: string | undefined; readonly groupFile?: string },
+): Promise<Required<PortProblem>> => {
+  const again =
+    service === undefined
+      ? 'start it anew (by hand: log in again first)'
+      : `sudo systemctl restart ${service} (started by hand: log in again, and start it anew)`;
+  if (gid === 0 || (mode & 0o060) !== 0o060) {
+    const rule = `KERNEL=="${basename(path)}", GROUP="dialout", MODE="0660"`;
+    return {
+      reason: `${path} may not be used by ${user}: it is root's alone`,
+      next: `echo '${rule}' | sudo tee /etc/udev/rules.d/60-holdfast-serial.rules && sudo udevadm trigger, sudo usermod -aG dialout ${user}, then ${again}`,
+    };
+  }
+  const group = await groupName(groupFile, gid);
+  return {
+    reason: `${path} may not be used by ${user}: it belongs to the group ${group}`,
+    next: `sudo usermod -aG ${group} ${user}, then ${again}`,
+  };
+};
+
+const groupName = async (file: string, gid: number): Promise<string> => {
   const groups = await readFile(file, 'utf8').catch(() => '');
   const found = groups.split('\n').find((line) => line.split(':')[2] === String(gid));
   return found?.split(':')[0] ?? String(gid);

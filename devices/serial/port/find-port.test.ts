@@ -1,7 +1,7 @@
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { explainPort, terminalHolder } from './explain-port.js';
+import { explainPort, terminalHolder, whatGivesRights } from './explain-port.js';
 import { findPort } from './find-port.js';
 import { listSystemPorts } from './system-ports.js';
 import { parseUsbAddress } from './usb-address.js';
@@ -131,11 +131,21 @@ t.test('why a port is not opened is said with what to do', async (t) => {
   const groupFile = join(folder, 'group');
   const explain = (message: string, more: object = {}) =>
     explainPort(path, new Error(message), { groupFile, user: 'holdfast', proc: folder, ...more });
-  const denied = await explain('Error: Permission denied, cannot open /dev/x', {
-    mayUse: async () => false,
-  });
-  t.match(denied.reason, /may not be used by holdfast: it belongs to the group/);
-  t.match(denied.next, /^sudo usermod -aG \S+ holdfast, then start it anew/);
+  t.match(
+    await explain('Error: Permission denied, cannot open /dev/x', { mayUse: async () => false }),
+    {
+      reason: /may not be used by holdfast: it is root's alone/,
+      next: /^echo 'KERNEL=="tty", GROUP="dialout", MODE="0660"' \| sudo tee/,
+    },
+  );
+  const plugged = { path: '/dev/ttyUSB0', mode: 0o20660, gid: 20 };
+  t.same(
+    await whatGivesRights(plugged, { user: 'holdfast', service: 'holdfast-gateway', groupFile }),
+    {
+      reason: '/dev/ttyUSB0 may not be used by holdfast: it belongs to the group dialout',
+      next: 'sudo usermod -aG dialout holdfast, then sudo systemctl restart holdfast-gateway (started by hand: log in again, and start it anew)',
+    },
+  );
   t.match(await explain('Error: Operation not permitted, cannot open /dev/x'), {
     next: /DeviceAllow=.* rw/,
   });

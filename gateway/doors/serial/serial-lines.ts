@@ -8,6 +8,7 @@ import {
   type DrivenLineOptions,
   driveLine,
 } from '@holdfast/devices/serial/driven-line';
+import { explainPort } from '@holdfast/devices/serial/port/explain-port';
 import { type FoundPort, findPort } from '@holdfast/devices/serial/port/find-port';
 import type { LineStatus, PortProblem } from '@holdfast/devices/serial/port/line-status';
 import { addressText, type PortAddress } from '@holdfast/devices/serial/port/port-settings';
@@ -80,7 +81,7 @@ export class SerialLines {
         );
       }
     }
-    const { now, openPort, explain } = this.#deps;
+    const { now, openPort, explain = explainToInstallers } = this.#deps;
     const driven = driveLine(
       {
         driver,
@@ -89,7 +90,7 @@ export class SerialLines {
         onState: (status) => this.#changed(status, onState),
         findPort: (asked) => this.#findFree(name, asked),
         ...(openPort && { openPort }),
-        ...(explain && { explain }),
+        explain,
         ...port,
       },
       options,
@@ -157,5 +158,8 @@ export class SerialLines {
     onState?.(status);
   }
 }
+
+const explainToInstallers: NonNullable<SerialLineDeps['explain']> = (path, error) =>
+  explainPort(path, error, { service: 'holdfast-gateway' });
 
 const realName = (path: string): Promise<string> => realpath(path).catch(() => path);
