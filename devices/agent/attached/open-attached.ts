@@ -1,10 +1,10 @@
 /** An agent in front of a microcontroller, made of what is configured under `attached`. Errors: `CONFIGURATION_INVALID`. */
 
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
 import type { FindResetLine } from '../../gpio/reset-line.js';
 import type { FlashSettings } from '../../serial/flash/flash-settings.js';
 import { loaderProtocols } from '../../serial/flash/loader-protocols.js';
-import { partNamed } from '../../serial/flash/parts.js';
 import {
   type Reset,
   resetByCommand,

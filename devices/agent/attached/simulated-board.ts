@@ -3,12 +3,12 @@
  * simulated serial device, of the version of the image, unless the image is one that says nothing, or something else.
  */
 
+import { buildMcubootImage } from '@holdfast/provisioning/firmware/flash/test-mcuboot-image';
 import {
   SimulatedMcuboot,
   type SimulatedMcubootOptions,
   type SimulatedSlot,
 } from '../../serial/flash/smp/simulated-mcuboot.js';
-import { buildMcubootImage } from '../../serial/flash/smp/test-mcuboot-image.js';
 import { PortPair } from '../../serial/port/port-pair.js';
 import { SimulatedSerialDevice } from '../../simulator/simulated-serial-device.js';
 

@@ -1,7 +1,8 @@
 /** What a line's `flash` says in a configuration, and which of its combinations are refused since they can strand a board. */
+
+import type { LoaderProtocolName } from '@holdfast/provisioning/firmware/flash/part';
+import { avrParts } from '@holdfast/provisioning/firmware/flash/parts';
 import * as v from 'valibot';
-import type { LoaderProtocolName } from './loader-protocol.js';
-import { avrParts } from './parts.js';
 
 export type ResetName = 'dtr' | 'rts' | 'gpio' | 'command';
 /** The loaders that speak STK500v1 differ in what starts them, and can't be told apart before one answers. */

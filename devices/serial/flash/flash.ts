@@ -3,8 +3,9 @@
  * any point, by either end, and be begun again: what runs is never half an image (README.md says where a loader can't promise it).
  */
 import { isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { FlashImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import type { Part } from '@holdfast/provisioning/firmware/flash/part';
 import type { BytePort } from '../port/byte-port.js';
-import type { FlashImage } from './flash-image.js';
 import { knock } from './knock.js';
 import type {
   FlashProgress,
@@ -12,7 +13,6 @@ import type {
   LoaderProtocol,
   TransferReport,
 } from './loader-protocol.js';
-import type { Part } from './part.js';
 import type { Reset } from './resets.js';
 
 /** What stands on the line, and how it is brought to its loader. */

@@ -1,9 +1,9 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
 import t from 'tap';
 import { PortPair } from '../port/port-pair.js';
 import { knock } from './knock.js';
 import type { Loader, LoaderProtocol } from './loader-protocol.js';
-import { partNamed } from './parts.js';
 
 const part = partNamed('mcuboot-smp', 'board');
 const signal = AbortSignal.timeout(10_000);

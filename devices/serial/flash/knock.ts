@@ -1,10 +1,10 @@
 /** Finds the boot loader: resets the board and knocks, again and again, since a board whose flash was cut has nothing else to say. */
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { Part } from '@holdfast/provisioning/firmware/flash/part';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { wait } from '@holdfast/provisioning/time/wait';
 import type { BytePort } from '../port/byte-port.js';
 import type { Loader, LoaderProtocol } from './loader-protocol.js';
-import type { Part } from './part.js';
 import type { Reset } from './resets.js';
 
 export interface KnockOptions {

@@ -1,9 +1,10 @@
 /** What holds for every boot loader that is written in pages, whatever it speaks: run by each protocol's test. */
+
+import type { FlashImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import type { AvrPart } from '@holdfast/provisioning/firmware/flash/part';
 import t from 'tap';
 import { type FlashOptions, type FlashReport, flash } from './flash.js';
-import type { FlashImage } from './flash-image.js';
 import type { FlashProgress, LoaderProtocol } from './loader-protocol.js';
-import type { AvrPart } from './part.js';
 import { type LoaderProgram, SimulatedBoard } from './simulated-board.js';
 import { vectorFiller } from './vector-filler.js';
 

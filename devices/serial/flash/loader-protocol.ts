@@ -1,9 +1,8 @@
 /** What speaks to a boot loader: one contract for all of them, whether they write pages or take an image whole. */
-import type { BytePort } from '../port/byte-port.js';
-import type { FlashImage } from './flash-image.js';
-import type { Part } from './part.js';
 
-export type LoaderProtocolName = 'stk500v1' | 'stk500v2' | 'mcuboot-smp';
+import type { FlashImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import type { LoaderProtocolName, Part } from '@holdfast/provisioning/firmware/flash/part';
+import type { BytePort } from '../port/byte-port.js';
 
 export interface LoaderProtocol {
   readonly name: LoaderProtocolName;

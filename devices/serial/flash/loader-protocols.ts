@@ -1,5 +1,6 @@
 /** The boot loaders' protocols by the name that a configuration gives them. */
-import type { LoaderProtocol, LoaderProtocolName } from './loader-protocol.js';
+import type { LoaderProtocolName } from '@holdfast/provisioning/firmware/flash/part';
+import type { LoaderProtocol } from './loader-protocol.js';
 import { mcubootSmp } from './smp/mcuboot-smp.js';
 import { stk500v1 } from './stk500v1.js';
 import { stk500v2 } from './stk500v2.js';

@@ -1,9 +1,9 @@
 /** A boot loader that reads and writes pages of an AVR's flash: what is left once its protocol is known. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import type { FlashImage } from './flash-image.js';
+import type { FlashImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import type { AvrPart, Part } from '@holdfast/provisioning/firmware/flash/part';
 import type { Loader, LoaderIdentity } from './loader-protocol.js';
 import { type PageMemory, transferPages } from './page-transfer.js';
-import type { AvrPart, Part } from './part.js';
 import { vectorFiller } from './vector-filler.js';
 
 /** What a protocol finds out about the loader that answers. */

@@ -11,7 +11,7 @@
  * Errors: FLASH_VERIFY_FAILED after the last round, and whatever the memory throws.
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import type { FlashImage } from './flash-image.js';
+import type { FlashImage } from '@holdfast/provisioning/firmware/flash/flash-image';
 import type { FlashProgress, TransferOptions, TransferReport } from './loader-protocol.js';
 
 export interface PageMemory {

@@ -4,6 +4,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { type FlashImage, prepareImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
 import t, { type Test } from 'tap';
 import { type AvrBoard, openAvrBoard } from '../../simulator/avr-board/avr-board.js';
 import {
@@ -17,9 +19,7 @@ import type { BytePort } from '../port/byte-port.js';
 import { usualSettings } from '../port/port-settings.js';
 import { openSystemPort } from '../port/system-port.js';
 import { type FlashReport, flash } from './flash.js';
-import { type FlashImage, prepareImage } from './flash-image.js';
 import { loaderProtocols } from './loader-protocols.js';
-import { partNamed } from './parts.js';
 import { type Reset, resetByCommand, resetByGpio } from './resets.js';
 
 const folder = await mkdtemp(join(tmpdir(), 'holdfast-loaders-'));

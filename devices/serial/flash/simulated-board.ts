@@ -2,8 +2,9 @@
  * A simulated microcontroller with a boot loader on a line in memory, for tests: its flash, what resets it, and what can go wrong with
  * either. What its loader speaks is given to it, byte by byte.
  */
+
+import type { AvrPart } from '@holdfast/provisioning/firmware/flash/part';
 import { PortPair } from '../port/port-pair.js';
-import type { AvrPart } from './part.js';
 import type { Reset } from './resets.js';
 
 /** A loader's program: it waits for a byte with `yield`, and returns where it would start the application. */

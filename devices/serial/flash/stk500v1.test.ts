@@ -1,8 +1,8 @@
+import type { AvrPart } from '@holdfast/provisioning/firmware/flash/part';
+import { avrParts, partNamed } from '@holdfast/provisioning/firmware/flash/parts';
 import t from 'tap';
 import { flash } from './flash.js';
 import { loaderContract } from './loader-contract.js';
-import type { AvrPart } from './part.js';
-import { avrParts, partNamed } from './parts.js';
 import { SimulatedBoard } from './simulated-board.js';
 import { simulatedStk500v1 } from './simulated-stk500v1.js';
 import { stk500v1With } from './stk500v1.js';

@@ -3,11 +3,11 @@
  * a garbled byte shows only in what is read back. Source: Atmel's application note AVR061 and the loaders' own sources.
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { AvrPart } from '@holdfast/provisioning/firmware/flash/part';
 import { wait } from '@holdfast/provisioning/time/wait';
 import type { BytePort } from '../port/byte-port.js';
 import type { LoaderProtocol } from './loader-protocol.js';
 import { avrPartOf, type PageLoaderFacts, pageLoader } from './page-loader.js';
-import type { AvrPart } from './part.js';
 import { PortReader } from './port-reader.js';
 
 export interface Stk500v1Timing {

@@ -1,7 +1,7 @@
+import type { AvrPart } from '@holdfast/provisioning/firmware/flash/part';
+import { avrParts } from '@holdfast/provisioning/firmware/flash/parts';
 import t from 'tap';
 import { loaderContract } from './loader-contract.js';
-import type { AvrPart } from './part.js';
-import { avrParts } from './parts.js';
 import { simulatedStk500v2 } from './simulated-stk500v2.js';
 import { stk500v2With } from './stk500v2.js';
 import { decodeMessage, encodeMessage } from './stk500v2-message.js';

@@ -4,14 +4,14 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { prepareImage } from '@holdfast/devices/serial/flash/flash-image';
-import { partNamed } from '@holdfast/devices/serial/flash/parts';
 import {
   avrBoards,
   compileApplication,
   compileAvrBoard,
   loaderFile,
 } from '@holdfast/devices/simulator/avr-board/toolchain';
+import { prepareImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
 import t from 'tap';
 import { CutBoard } from './cut-board.js';
 

@@ -2,8 +2,6 @@
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { prepareImage } from '@holdfast/devices/serial/flash/flash-image';
-import { partNamed } from '@holdfast/devices/serial/flash/parts';
 import { compileModemLines } from '@holdfast/devices/simulator/avr-board/modem-lines';
 import {
   type AvrBoardName,
@@ -13,6 +11,8 @@ import {
   loaderFile,
 } from '@holdfast/devices/simulator/avr-board/toolchain';
 import { serialLineRow } from '@holdfast/protos/local/serial';
+import { prepareImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
 import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import type { Test } from 'tap';
 import * as v from 'valibot';

@@ -1,4 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { buildMcubootImage } from '@holdfast/provisioning/firmware/flash/test-mcuboot-image';
 import t, { type Test } from 'tap';
 import { PortPair } from '../../port/port-pair.js';
 import { flash } from '../flash.js';
@@ -10,7 +11,6 @@ import {
   type SimulatedMcubootOptions,
   type SimulatedSlot,
 } from './simulated-mcuboot.js';
-import { buildMcubootImage } from './test-mcuboot-image.js';
 
 const part = { family: 'mcuboot', name: 'nrf52840' } as const;
 const image = { bytes: buildMcubootImage({ version: '2.0.0+7' }) };

@@ -8,8 +8,13 @@
  */
 import { createHash } from 'node:crypto';
 import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { FlashImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import {
+  isListedAs,
+  type McubootImage,
+  readMcubootImage,
+} from '@holdfast/provisioning/firmware/flash/mcuboot-image';
 import type { BytePort } from '../../port/byte-port.js';
-import type { FlashImage } from '../flash-image.js';
 import type {
   Loader,
   LoaderIdentity,
@@ -17,7 +22,6 @@ import type {
   TransferOptions,
   TransferReport,
 } from '../loader-protocol.js';
-import { isListedAs, type McubootImage, readMcubootImage } from './mcuboot-image.js';
 import { type SmpAnswer, SmpClient } from './smp-client.js';
 import { packetRoom } from './smp-framing.js';
 

@@ -9,8 +9,8 @@
  */
 import { type KeyObject, verify } from 'node:crypto';
 import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { readMcubootImage } from '@holdfast/provisioning/firmware/flash/mcuboot-image';
 import { decode } from 'cborg';
-import { readMcubootImage } from './mcuboot-image.js';
 import { encodeAnswer, RecoveryLines } from './simulated-recovery-lines.js';
 
 /** What runs once the image is started. */

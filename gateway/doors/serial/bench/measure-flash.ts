@@ -5,8 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { flash } from '@holdfast/devices/serial/flash/flash';
-import { prepareImage } from '@holdfast/devices/serial/flash/flash-image';
-import { partNamed } from '@holdfast/devices/serial/flash/parts';
 import { stk500v1 } from '@holdfast/devices/serial/flash/stk500v1';
 import { usualSettings } from '@holdfast/devices/serial/port/port-settings';
 import { openSystemPort } from '@holdfast/devices/serial/port/system-port';
@@ -17,6 +15,8 @@ import {
   compileAvrBoard,
   loaderFile,
 } from '@holdfast/devices/simulator/avr-board/toolchain';
+import { prepareImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
 import { type Figure, percentile } from '../../../shadows/bench/figures.js';
 
 const run = promisify(execFile);

@@ -1,13 +1,13 @@
 /** What is done for each state of a line's flashing: looking at the release, having the line, listening for the application, telling. */
 import { type FlashBoard, flash } from '@holdfast/devices/serial/flash/flash';
-import type { FlashImage } from '@holdfast/devices/serial/flash/flash-image';
 import { gatedLoader } from '@holdfast/devices/serial/flash/gated-loader';
 import type { FlashProgress, LoaderProtocol } from '@holdfast/devices/serial/flash/loader-protocol';
-import type { Part } from '@holdfast/devices/serial/flash/part';
 import type { BytePort } from '@holdfast/devices/serial/port/byte-port';
 import type { LineWork, TakeOverOptions } from '@holdfast/devices/serial/port/serial-line';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { isTerminal } from '@holdfast/protos/link/execution-status';
+import type { FlashImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import type { Part } from '@holdfast/provisioning/firmware/flash/part';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { wait } from '@holdfast/provisioning/time/wait';
 import type { Closed } from '../../../updates/site-windows.js';

@@ -6,7 +6,6 @@ import type { ResetLine } from '@holdfast/devices/gpio/reset-line';
 import type { FlashSettings } from '@holdfast/devices/serial/flash/flash-settings';
 import type { LoaderProtocol } from '@holdfast/devices/serial/flash/loader-protocol';
 import { loaderProtocols } from '@holdfast/devices/serial/flash/loader-protocols';
-import { partNamed } from '@holdfast/devices/serial/flash/parts';
 import {
   type Reset,
   resetByCommand,
@@ -17,6 +16,7 @@ import {
 import type { LineState } from '@holdfast/devices/serial/port/line-status';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
 import type { FirmwareRelease } from '@holdfast/provisioning/firmware/manifest';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';

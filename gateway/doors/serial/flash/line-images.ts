@@ -1,10 +1,10 @@
 /** Images for the microcontrollers on lines: read from the cache and looked through anew each time, since nobody behind them checks a signature. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FlashImage, prepareImage } from '@holdfast/devices/serial/flash/flash-image';
-import type { Part } from '@holdfast/devices/serial/flash/part';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
+import { type FlashImage, prepareImage } from '@holdfast/provisioning/firmware/flash/flash-image';
+import type { Part } from '@holdfast/provisioning/firmware/flash/part';
 import type { HeldImage } from '../../../firmware/held-images.js';
 import type { LineImage } from './flash-state.js';
 

@@ -123,7 +123,8 @@ t.test('signs what is flashed into a microcontroller, with the part that it is f
   await alice.run('keys', 'init');
   await alice.run('keys', 'delegate', 'release', '--paths', 'pump/*/*');
   const image = join(folder, 'pump-2.0.0.hex');
-  await writeFile(image, ':0400000001020304F2\n:00000001FF\n');
+  const hex = ':040000000C94340028\n:00000001FF\n';
+  await writeFile(image, hex);
   const sign = ['sign', image, '--model', 'pump', '--version', '2.0.0'];
   await t.rejects(alice.run(...sign, '--installer', 'flash'), {
     code: 'REQUEST_INVALID',
@@ -133,7 +134,17 @@ t.test('signs what is flashed into a microcontroller, with the part that it is f
     code: 'REQUEST_INVALID',
     message: 'part: only the installer flash has a part',
   });
-  t.match(await alice.run(...sign, '--installer', 'flash', '--part', 'atmega328p'), {
+  const flash = [...sign, '--installer', 'flash', '--part'];
+  await t.rejects(alice.run(...flash, 'atmega382p'), { code: 'FLASH_PART_UNKNOWN' });
+  await writeFile(image, hex.replace('28', '29'));
+  await t.rejects(alice.run(...flash, 'atmega328p'), {
+    code: 'FLASH_IMAGE_INVALID',
+    message: /Line 1 of the Intel HEX file has a wrong checksum/,
+  });
+  await writeFile(image, Buffer.alloc(10_000, 1));
+  await t.rejects(alice.run(...flash, 'atmega8'), { code: 'FLASH_IMAGE_TOO_LARGE' });
+  await writeFile(image, hex);
+  t.match(await alice.run(...flash, 'atmega328p'), {
     manifest: { installer: 'flash', part: 'atmega328p' },
   });
   t.match(await alice.run('verify', image), { manifest: { part: 'atmega328p' } });

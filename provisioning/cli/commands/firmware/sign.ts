@@ -1,8 +1,11 @@
 /** `firmware sign`: an image becomes a release. */
+import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { parseVersionRange } from '@holdfast/protos/semantics/version-order';
 import * as v from 'valibot';
+import type { FlashImage } from '../../../firmware/flash/flash-image.js';
+import { imageForPart } from '../../../firmware/flash/signed-part.js';
 import { digestFile, fileSize } from '../../../firmware/image-digests.js';
 import { signImage } from '../../../firmware/image-signature.js';
 import {
@@ -43,6 +46,8 @@ export const signFirmware = async (
   const unsigned = manifestOf(options, fileName);
   const target = targetName({ ...options, fileName });
   const sizeBytes = await fileSize(file);
+  const flashed =
+    unsigned.part === undefined ? undefined : await flashedImage(file, unsigned.part, options);
   const signing = await openSigning(context, options);
   const role = roleFor(signing.desk, target, options.role);
   const { sha256, sha1, md5 } = await withProgress(terminal, 'reading', sizeBytes, (onRead) =>
@@ -64,6 +69,9 @@ export const signFirmware = async (
   terminal.line(
     `${terminal.paint('green', '✓')} ${target}  ${bytes(sizeBytes)}  sha256 ${sha256.slice(0, 12)}…`,
   );
+  if (flashed !== undefined) {
+    terminal.line(`  ${bytes(flashed.bytes.length)} in the flash of an ${unsigned.part}`);
+  }
   showSigned(signing, [signed], {
     next: `holdfast firmware upload ${file}`,
     target,
@@ -72,6 +80,21 @@ export const signFirmware = async (
     manifest: custom,
   });
 };
+
+/** What a microcontroller holds is small, in whatever form. Errors: those of `imageForPart`. */
+const flashedImage = async (
+  file: string,
+  part: string,
+  { version }: SignOptions,
+): Promise<FlashImage> => {
+  const sizeBytes = await fileSize(file);
+  if (sizeBytes > largestFlashedBytes) {
+    throw new HoldfastError('FLASH_IMAGE_TOO_LARGE', `${file} has ${bytes(sizeBytes)}`);
+  }
+  return imageForPart(await readFile(file), part, version);
+};
+
+const largestFlashedBytes = 16 * 1024 * 1024;
 
 /** Errors: REQUEST_INVALID. */
 const manifestOf = (options: SignOptions, fileName: string): FirmwareManifest => {

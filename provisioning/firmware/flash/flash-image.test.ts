@@ -1,7 +1,6 @@
 import t from 'tap';
 import { prepareImage } from './flash-image.js';
 import { avrParts, partNamed } from './parts.js';
-import { vectorFiller } from './vector-filler.js';
 
 const uno = partNamed('stk500v1', 'ATmega328P');
 
@@ -32,13 +31,4 @@ t.test('knows its parts by any case, and says which it knows', async (t) => {
   });
   t.same(partNamed('mcuboot-smp', 'our-board'), { family: 'mcuboot', name: 'our-board' });
   t.equal(new Set(avrParts.map(({ signature }) => signature)).size, avrParts.length);
-});
-
-t.test('the jumps to the loader are what avr-as makes of them', async (t) => {
-  const large = vectorFiller(128, { loaderStart: 0x3e000, flashBytes: 262_144 });
-  // cli; ldi r16, 0xff; out 0x3d, r16; ldi r16, 0x03; out 0x3e, r16; jmp 0x3e000; rjmp .-16
-  t.equal(large.subarray(0, 16).toString('hex'), 'f8940fef0dbf03e00ebf0d9400f0f8cf');
-  const small = vectorFiller(64, { loaderStart: 0x1c00, flashBytes: 8192 });
-  // …; rjmp 0x1c00, backwards around the end of the flash
-  t.equal(small.subarray(10, 12).toString('hex'), 'facd');
 });

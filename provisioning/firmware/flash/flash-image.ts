@@ -6,8 +6,8 @@
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { bytesOfIntelHex } from './intel-hex.js';
+import { checkMcubootVersion, readMcubootImage } from './mcuboot-image.js';
 import type { AvrPart, Part } from './part.js';
-import { checkMcubootVersion, readMcubootImage } from './smp/mcuboot-image.js';
 
 export interface FlashImage {
   /** From address 0, gaps as erased flash reads (0xFF), without padding at the end. */

@@ -5,8 +5,7 @@
  * Errors: FLASH_PART_UNKNOWN.
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
-import type { LoaderProtocolName } from './loader-protocol.js';
-import type { AvrPart, Part } from './part.js';
+import type { AvrPart, LoaderProtocolName, Part } from './part.js';
 
 const kb = 1024;
 

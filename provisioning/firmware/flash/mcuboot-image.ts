@@ -27,8 +27,12 @@ const digests = new Map([
   [0x12, 'sha512'],
 ]);
 
+/** Whether it begins as one. */
+export const isMcubootImage = (file: Buffer): boolean =>
+  file.length >= headerBytes && file.readUInt32LE(0) === magic;
+
 export const readMcubootImage = (file: Buffer): McubootImage => {
-  if (file.length < headerBytes || file.readUInt32LE(0) !== magic) {
+  if (!isMcubootImage(file)) {
     throw invalid(
       'no image for MCUboot (its first bytes are not 3d b8 f3 96): sign it with imgtool',
     );

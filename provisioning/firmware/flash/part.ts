@@ -1,5 +1,8 @@
 /** What of a microcontroller matters to whoever writes its flash. */
 
+/** What its boot loader speaks. */
+export type LoaderProtocolName = 'stk500v1' | 'stk500v2' | 'mcuboot-smp';
+
 /** An AVR, as avrdude names it. */
 export interface AvrPart {
   readonly family: 'avr';
