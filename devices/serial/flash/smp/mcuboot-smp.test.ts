@@ -44,11 +44,11 @@ const setUp = (t: Test, options: SimulatedMcubootOptions = {}, slot?: SimulatedS
   const said: FlashProgress[] = [];
   const write = (
     bytes = image.bytes,
-    { reset = resetByDtr, attempts = 3, cutAt = Number.MAX_SAFE_INTEGER } = {},
+    { reset = resetByDtr, attempts = 3, cutAt = Number.MAX_SAFE_INTEGER, on = port } = {},
   ) => {
     const cut = new AbortController();
     return flash(
-      { port, reset },
+      { port: on, reset },
       { loader: mcubootSmp, part, baudRate: 115_200, image: { bytes } },
       {
         signal: AbortSignal.any([cut.signal, AbortSignal.timeout(20_000)]),
@@ -66,6 +66,16 @@ const setUp = (t: Test, options: SimulatedMcubootOptions = {}, slot?: SimulatedS
     board,
     said,
     write,
+    /** Over a port of its own. */
+    reopen: async () => {
+      await port.close();
+      const another = pair.open();
+      try {
+        return await write(image.bytes, { on: another });
+      } finally {
+        await another.close();
+      }
+    },
     garbled: (change: (bytes: Buffer) => Buffer) => {
       garble = change;
     },
@@ -156,6 +166,29 @@ t.test(
     t.same(board.started, []);
   },
 );
+
+t.test('a line that goes at any byte leaves a board that takes the image later', async (t) => {
+  const { board, pair, reopen } = setUp(t);
+  const { receive } = board;
+  let bytes = 0;
+  let goesAt = Number.MAX_SAFE_INTEGER;
+  board.receive = (chunk) => {
+    bytes += chunk.length;
+    if (bytes >= goesAt) {
+      goesAt = Number.MAX_SAFE_INTEGER;
+      pair.unplug();
+    } else receive.call(board, chunk);
+  };
+  for (let at = 10; at < 9_000; at += 450) {
+    board.burn(buildMcubootImage({ version: '1.0.0' }));
+    [bytes, goesAt] = [0, at];
+    await t.rejects(reopen(), { code: 'SERIAL_LINE_DOWN' }, `at byte ${String(at)}`);
+    t.ok([null, '1.0.0', '2.0.0+7'].includes(board.version));
+    pair.plug();
+    await reopen();
+    t.equal(board.version, '2.0.0+7');
+  }
+});
 
 t.test('outlives lost and garbled answers', async (t) => {
   const { board, write, garbled } = setUp(t);

@@ -160,7 +160,11 @@ export class SimulatedMcuboot {
     const command = `${String(request.readUInt16BE(4))}/${String(request.readUInt8(7))}`;
     const { body, isReset } = this.#answer(command, operation, request.subarray(8));
     this.#deps.write(encodeAnswer(request, body));
-    if (isReset === true) setImmediate(() => this.reset());
+    if (isReset !== true) return;
+    setImmediate(() => {
+      // The power may be off by then.
+      if (this.runs === 'boot loader') this.reset();
+    });
   }
 
   #answer(
