@@ -16,7 +16,7 @@ import {
 } from './modbus-request.js';
 import { partOf, planBlocks, type ReadBlock } from './read-block.js';
 import { problemsLeaf, type Register, type RegisterMap, refusedLeaf } from './register-map.js';
-import { decode, encode, type Read } from './register-value.js';
+import { decode, encode, type Read, type RegisterValue } from './register-value.js';
 import { RegisterWrites, type WriteResult } from './register-write.js';
 import type { Timers } from './timers.js';
 import { type PolledBlock, UnitPolling } from './unit-polling.js';
@@ -53,8 +53,8 @@ const firstRetryMs = 1_000;
 const rarestRetryMs = 60_000;
 /** One that the gateway does not take is offered again. */
 const offerAgainMs = 30_000;
-/** What the gateway has not committed yet; more is not told, and read again later. */
-const mostUntold = 64;
+/** What the gateway has not committed yet, in blocks; more is not told, and read again later. */
+const mostUntold = 16;
 /** Refusals of what nobody desires any more are looked for. */
 const lookAtDesiredMs = 60_000;
 
@@ -301,10 +301,14 @@ export class ModbusUnit {
     const { series, leaves } = this.#values.take(reads, this.#timers.now());
     // Of a time that nobody knows, whoever stores it makes the best.
     const { ts, trusted } = this.#handlers.time();
-    for (const [name, value] of series) {
+    const point = (value: RegisterValue) => (trusted ? { value, ts } : { value });
+    if (series.length > 0) {
       this.#tell(
-        () => this.#handlers.telemetry(name, [trusted ? { value, ts } : { value }]),
-        () => this.#values.untold(name),
+        // Together, so that they share a commit.
+        () => all(series.map(([name, value]) => this.#handlers.telemetry(name, [point(value)]))),
+        () => {
+          for (const [name] of series) this.#values.untold(name);
+        },
       );
     }
     if (Object.keys(leaves).length > 0) this.#report(leaves);
@@ -427,3 +431,10 @@ export class ModbusUnit {
       });
   }
 }
+
+/** After all of them, and with the first that failed. */
+const all = async (work: readonly Promise<void>[]): Promise<void> => {
+  for (const result of await Promise.allSettled(work)) {
+    if (result.status === 'rejected') throw result.reason;
+  }
+};
