@@ -142,15 +142,17 @@ export class FlashTasks {
   }
 
   /** The application has its time to say hello while its line is up. */
-  async listen({ state, apply }: FlashOwner, signal: AbortSignal): Promise<void> {
-    const { watch, reports, images } = this.#deps;
-    await this.#tellRestart(state());
-    for (;;) {
-      await watch.up(signal);
-      const isOver = await watch.whileUp(this.#options.proofTimeoutMs(state()), signal);
-      if (isOver) break;
-      const { flash: waiting } = state();
-      if ('run' in waiting) await reports.waits(waiting.run, `its line is down: ${watch.reason}`);
+  async listen(owner: FlashOwner, signal: AbortSignal): Promise<void> {
+    const { watch, images } = this.#deps;
+    const { state, apply } = owner;
+    let leftMs = this.#options.proofTimeoutMs(state());
+    while (leftMs > 0) {
+      await this.#lineUp(owner, signal);
+      await this.#tellRestart(state());
+      const sliceMs = Math.min(leftMs, sayAgainEveryMs);
+      if (await watch.whileUp(sliceMs, signal)) leftMs -= sliceMs;
+      // A port that comes back may have restarted the board: it has its time anew.
+      else leftMs = this.#options.proofTimeoutMs(state());
     }
     const { flash: mute } = state();
     const former = mute.phase === 'proving' ? mute.former : null;
@@ -275,6 +277,7 @@ export class FlashTasks {
         throw new HoldfastError('RESOURCE_CONFLICT', 'it is not to be begun any more');
       }
     } else if (of.phase === 'writing') await reports.writing(of.run);
+    else if (of.phase === 'restoring') await reports.restarted(of.run, of.why);
   }
 }
 

@@ -47,6 +47,13 @@ t.test('flashes a microcontroller, and takes its next hello for the proof', asyn
   t.equal(site.updates.executionsOf(pump).length, 0);
 });
 
+t.test('its own reset is the proof of another run, whatever the board calls it', async (t) => {
+  const board = makeBoard();
+  board.hasOneBoot = true;
+  const { site } = await flashedSite(t, { board });
+  t.match(await becomes(site, 'succeeded'), { attempt: 1 });
+});
+
 t.test('brings back what ran before when the new application says nothing', async (t) => {
   const { board, site } = await flashedSite(t, { says: null, policy: { confirm_timeout_ms: 200 } });
   const done = await becomes(site, 'rolled_back');

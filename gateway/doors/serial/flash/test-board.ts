@@ -42,6 +42,8 @@ export class TestBoard {
   /** Times it was reset into its loader. */
   resets = 0;
   isOff = false;
+  /** It has nothing that it could draw another boot id from. */
+  hasOneBoot = false;
   part = 'atmega328p';
   /** Before each page; rejects where it does not hold. */
   onPage: (write: number) => Promise<void> | void = () => undefined;
@@ -84,7 +86,7 @@ export class TestBoard {
   }
 
   get boot(): string {
-    return `b${this.#boots}`;
+    return this.hasOneBoot ? 'b' : `b${this.#boots}`;
   }
 
   /** Whatever it did is over: it begins anew with what its flash holds. */
