@@ -15,12 +15,14 @@ import {
   type ModbusRequest,
 } from './modbus-request.js';
 import { partOf, planBlocks, type ReadBlock } from './read-block.js';
-import { problemsLeaf, type Register, type RegisterMap, refusedLeaf } from './register-map.js';
-import { decode, encode, type Read, type RegisterValue } from './register-value.js';
-import { RegisterWrites, type WriteResult } from './register-write.js';
+import type { Register, RegisterMap } from './register-map.js';
+import { decode } from './register-value.js';
+import { RegisterWrites } from './register-write.js';
 import type { Timers } from './timers.js';
+import { UnitDesired } from './unit-desired.js';
 import { type PolledBlock, UnitPolling } from './unit-polling.js';
-import { UnitValues } from './unit-values.js';
+import { UnitReports } from './unit-reports.js';
+import { UnitTelling } from './unit-telling.js';
 
 export interface ModbusUnitOptions {
   readonly device: string;
@@ -53,10 +55,6 @@ const firstRetryMs = 1_000;
 const rarestRetryMs = 60_000;
 /** One that the gateway does not take is offered again. */
 const offerAgainMs = 30_000;
-/** What the gateway has not committed yet, in blocks; more is not told, and read again later. */
-const mostUntold = 16;
-/** Refusals of what nobody desires any more are looked for. */
-const lookAtDesiredMs = 60_000;
 
 export class ModbusUnit {
   readonly device: string;
@@ -67,16 +65,13 @@ export class ModbusUnit {
   readonly #timers: Timers;
   readonly #map: RegisterMap;
   readonly #isNumbered: boolean;
-  readonly #registers: ReadonlyMap<string, Register>;
   readonly #polling: UnitPolling;
-  readonly #values = new UnitValues();
+  readonly #telling: UnitTelling;
+  readonly #reports: UnitReports;
+  readonly #desired: UnitDesired;
   readonly #late: LateReplies;
   readonly #writes: RegisterWrites;
-  readonly #wanted = new Map<string, JsonValue>();
-  readonly #refused = new Map<string, { readonly reason: string; readonly value: JsonValue }>();
   #presence: 'away' | 'arriving' | 'online' = 'away';
-  /** Grows with each presence: what one began tells nothing in the next. */
-  #stay = 0;
   #ask: AskUnit = async () => ({ type: 'none', isGarbled: false });
   #failures = 0;
   #attempts = 0;
@@ -85,11 +80,6 @@ export class ModbusUnit {
   #refusedUntil = 0;
   #answers = 0;
   #unanswered = 0;
-  #untold = 0;
-  /** Something of `reported` could not be told. */
-  #isStale = false;
-  #lookedAt = 0;
-  #telling: Promise<void> = Promise.resolve();
   #wake: () => void = () => undefined;
 
   constructor(handlers: UnitHandlers, timers: Timers, options: ModbusUnitOptions) {
@@ -100,7 +90,11 @@ export class ModbusUnit {
     this.unit = unit;
     this.#map = map;
     this.#isNumbered = isNumbered;
-    this.#registers = new Map(map.registers.map((register) => [register.name, register]));
+    const telling = new UnitTelling(handlers.failed);
+    this.#telling = telling;
+    this.#reports = new UnitReports({ handlers, timers, telling });
+    const report = (leaves: JsonObject): void => this.#reports.report(leaves);
+    this.#desired = new UnitDesired({ handlers, timers, telling, report }, map);
     this.#polling = new UnitPolling(planBlocks(map));
     this.#late = new LateReplies({ forgetAfterMs: Math.max(10 * timeoutMs, 10_000) });
     this.#writes = new RegisterWrites((request) => this.#send({ ...request, unit }));
@@ -121,7 +115,7 @@ export class ModbusUnit {
   }
 
   get counts(): UnitCounts {
-    const { problems } = this.#values;
+    const { problems } = this.#reports;
     return { answers: this.#answers, unanswered: this.#unanswered, problems };
   }
 
@@ -129,7 +123,7 @@ export class ModbusUnit {
   get dueAt(): number {
     if (this.#presence === 'arriving') return Number.POSITIVE_INFINITY;
     if (this.#presence === 'away' || this.#failures > 0) return this.#retryAt;
-    return this.#wanted.size > 0 ? 0 : this.#polling.dueAt;
+    return this.#desired.isWaiting ? 0 : this.#polling.dueAt;
   }
 
   /** Called when `dueAt` may be earlier than it was. */
@@ -151,32 +145,33 @@ export class ModbusUnit {
     this.#ask = ask;
     this.#asked += 1;
     if (await this.#settle()) return;
-    const [wanted] = this.#wanted;
-    if (wanted !== undefined && this.isOnline) await this.#write(...wanted);
-    else await this.#poll();
+    const wanted = this.isOnline ? this.#desired.take() : undefined;
+    if (wanted === undefined) await this.#poll();
+    else await this.#write(...wanted);
   }
 
   /** Asks as somebody at the site wants, when no answer can be mistaken for another. */
   async lend(ask: AskUnit, request: ModbusRequest): Promise<ModbusOutcome> {
     this.#ask = ask;
     for (let tries = 0; tries < 3 && !this.#late.isSettled(this.#timers.now()); tries += 1) {
-      if (!(await this.#settle())) break;
+      await this.#settle();
     }
-    return this.#send(request);
+    const isConfusable =
+      request.type === 'read' && this.#late.isConfusable(request, this.#timers.now());
+    return isConfusable ? { type: 'none', isGarbled: false } : this.#send(request);
   }
 
   /** Resolves when it is told as gone. */
   async leave(reason: string): Promise<void> {
-    this.#wanted.clear();
-    this.#refused.clear();
+    this.#desired.forget();
     if (this.#presence !== 'away') {
       const wasOnline = this.#presence === 'online';
       this.#presence = 'away';
-      this.#stay += 1;
-      this.#values.forget();
-      if (wasOnline) this.#tell(() => this.#handlers.offline(reason));
+      this.#telling.leave();
+      this.#reports.forget();
+      if (wasOnline) this.#telling.tell(() => this.#handlers.offline(reason));
     }
-    await this.#telling;
+    await this.#telling.settled;
   }
 
   /** The gateway takes nothing of it for now. */
@@ -185,51 +180,20 @@ export class ModbusUnit {
     void this.leave(reason);
   }
 
-  /** What is desired and not reported. Resolves when it is taken in hand. */
+  /** What is desired and not reported. */
   want(state: JsonObject): void {
-    const refused = new Map<string, { reason: string; value: JsonValue }>();
-    for (const [name, value] of Object.entries(state)) {
-      const reason = this.#whyNot(name, value);
-      if (reason === undefined) this.#wanted.set(name, value);
-      else refused.set(name, { reason, value });
-    }
-    for (const [name, { reason, value }] of refused) this.#refuseWrite(name, value, reason);
-    for (const name of this.#refused.keys()) if (!(name in state)) this.#allow(name);
-    if (this.#wanted.size > 0) this.#wake();
+    this.#desired.want(state);
+    if (this.#desired.isWaiting) this.#wake();
   }
 
-  #whyNot(name: string, value: JsonValue): string | undefined {
-    const register = this.#registers.get(name);
-    if (register === undefined) return `${this.#map.name} has no register of this name`;
-    if (!register.writable) return 'it is not writable';
-    const encoded = encode(register, value);
-    return encoded.ok ? undefined : encoded.reason;
-  }
-
-  async #write(name: string, value: JsonValue): Promise<void> {
-    const register = this.#registers.get(name);
-    this.#wanted.delete(name);
-    if (register === undefined) return;
-    const stay = this.#stay;
+  async #write(register: Register, value: JsonValue): Promise<void> {
+    const { stay } = this.#telling;
     const result = await this.#writes.write(register, value);
-    if (stay !== this.#stay) return;
-    this.#takeResult(register, value, result);
-  }
-
-  #takeResult(register: Register, value: JsonValue, result: WriteResult): void {
-    if (result.type === 'written') this.#allow(register.name);
-    else this.#refuseWrite(register.name, value, result.reason);
-    if ('value' in result) this.#take([[register, { ok: true, value: result.value as never }]]);
-  }
-
-  #refuseWrite(name: string, value: JsonValue, reason: string): void {
-    const before = this.#refused.get(name);
-    this.#refused.set(name, { reason, value });
-    if (before?.reason !== reason) this.#report({ [refusedLeaf]: { [name]: reason } });
-  }
-
-  #allow(name: string): void {
-    if (this.#refused.delete(name)) this.#report({ [refusedLeaf]: { [name]: null } });
+    if (stay !== this.#telling.stay) return;
+    this.#desired.written(register, value, result);
+    if (result.type !== 'refused' && result.value !== undefined) {
+      this.#reports.take([[register, { ok: true, value: result.value }]]);
+    }
   }
 
   /** Sees to it that no answer to an earlier request can be mistaken for the next; true where that took its turn. */
@@ -245,30 +209,31 @@ export class ModbusUnit {
     }
     const other = this.#late.settling(blocks, now);
     if (other === null) {
-      this.#retryAt = this.#late.settlesAt;
-      return this.isAiling;
+      this.#failures = Math.max(1, this.#failures);
+      this.#retryAt = Math.max(this.#retryAt, this.#late.settlesAt);
+      return true;
     }
     await this.#send({ type: 'read', unit: this.unit, ...other });
     return true;
   }
 
   async #poll(): Promise<void> {
-    if (this.#isStale && this.#untold === 0) this.#reportAll();
+    if (this.#reports.wantsAll) this.#reports.all(this.#desired.refusals);
     const [polled] = this.#polling.inOrder(this.#timers.now());
     if (polled !== undefined) await this.#read(polled);
-    if (this.#refused.size > 0) this.#lookAtDesired();
+    this.#desired.look();
   }
 
   async #read(polled: PolledBlock): Promise<void> {
     const { block } = polled;
     const { kind, address, count } = block;
-    const stay = this.#stay;
+    const { stay } = this.#telling;
     const wasOnline = this.isOnline;
     const outcome = await this.#send({ type: 'read', unit: this.unit, kind, address, count });
     const now = this.#timers.now();
     if (outcome.type === 'answer') {
       this.#polling.answered(polled, now);
-      if (wasOnline && stay === this.#stay) this.#takeBlock(block, outcome.bytes);
+      if (wasOnline && stay === this.#telling.stay) this.#takeBlock(block, outcome.bytes);
       return;
     }
     const isSplit =
@@ -277,9 +242,9 @@ export class ModbusUnit {
         : this.#hasAnsweredOthers(polled) && this.#polling.split(polled, now);
     if (isSplit) return;
     this.#polling.failed(polled, now, this.#answers);
-    if (outcome.type !== 'exception' || !wasOnline || stay !== this.#stay) return;
+    if (outcome.type !== 'exception' || !wasOnline || stay !== this.#telling.stay) return;
     const reason = exceptionText(outcome.code);
-    this.#take(block.registers.map((register) => [register, { ok: false, reason }]));
+    this.#reports.take(block.registers.map((register) => [register, { ok: false, reason }]));
   }
 
   /** Some units say nothing at all to a block that they do not like, and answer others meanwhile. */
@@ -288,49 +253,12 @@ export class ModbusUnit {
   }
 
   #takeBlock(block: ReadBlock, bytes: Buffer): void {
-    this.#take(
+    this.#reports.take(
       block.registers.map((register) => [
         register,
         decode(register, partOf(block, register, bytes)),
       ]),
     );
-  }
-
-  #take(reads: readonly (readonly [Register, Read])[]): void {
-    if (!this.isOnline || this.#untold >= mostUntold) return;
-    const { series, leaves } = this.#values.take(reads, this.#timers.now());
-    // Of a time that nobody knows, whoever stores it makes the best.
-    const { ts, trusted } = this.#handlers.time();
-    const point = (value: RegisterValue) => (trusted ? { value, ts } : { value });
-    if (series.length > 0) {
-      this.#tell(
-        // Together, so that they share a commit.
-        () => all(series.map(([name, value]) => this.#handlers.telemetry(name, [point(value)]))),
-        () => {
-          for (const [name] of series) this.#values.untold(name);
-        },
-      );
-    }
-    if (Object.keys(leaves).length > 0) this.#report(leaves);
-  }
-
-  #report(leaves: JsonObject): void {
-    this.#tell(
-      () => this.#handlers.reported(leaves),
-      () => {
-        this.#isStale = true;
-      },
-    );
-  }
-
-  /** All that is known, anew: for who hears of it first, or has missed some. */
-  #reportAll(): void {
-    this.#isStale = false;
-    this.#values.forget();
-    this.#report({ [refusedLeaf]: null, [problemsLeaf]: null });
-    if (this.#refused.size === 0) return;
-    const refused = [...this.#refused].map(([name, { reason }]) => [name, reason] as const);
-    this.#report({ [refusedLeaf]: Object.fromEntries(refused) });
   }
 
   /** Sends a request, and learns from what comes of it how the unit is. */
@@ -370,27 +298,28 @@ export class ModbusUnit {
 
   #arrive(): void {
     this.#presence = 'arriving';
-    const stay = this.#stay;
+    const telling = this.#telling;
+    const { stay } = telling;
     const hello = { id: this.device, model: this.#map.model, version: '', boot: randomUUID() };
-    this.#tell(async () => {
-      if (stay !== this.#stay) return;
+    telling.tell(async () => {
+      if (stay !== telling.stay) return;
       try {
         await this.#handlers.online(hello);
       } catch (error) {
         this.#handlers.failed(error);
         this.#presence = 'away';
-        this.#stay += 1;
+        telling.leave();
         this.#offerLater();
         return;
       }
-      if (stay !== this.#stay) {
+      if (stay !== telling.stay) {
         // It went meanwhile, and nobody has told that yet.
         await this.#handlers.offline('the unit does not answer');
         return;
       }
       this.#presence = 'online';
       this.#polling.begin(this.#timers.now());
-      this.#reportAll();
+      this.#reports.all(this.#desired.refusals);
       this.#handlers.welcomed();
       this.#wake();
     });
@@ -401,40 +330,4 @@ export class ModbusUnit {
     this.#retryAt = this.#refusedUntil;
     this.#wake();
   }
-
-  #lookAtDesired(): void {
-    const now = this.#timers.now();
-    if (now - this.#lookedAt < lookAtDesiredMs) return;
-    this.#lookedAt = now;
-    const stay = this.#stay;
-    this.#tell(async () => {
-      const { state } = await this.#handlers.desired();
-      if (stay !== this.#stay) return;
-      for (const [name, { value }] of this.#refused) {
-        if (JSON.stringify(state[name]) !== JSON.stringify(value)) this.#allow(name);
-      }
-    });
-  }
-
-  /** One thing after the other, while the bus goes on. */
-  #tell(tell: () => Promise<void>, undo: () => void = () => undefined): void {
-    const stay = this.#stay;
-    this.#untold += 1;
-    this.#telling = this.#telling
-      .then(tell)
-      .catch((error: unknown) => {
-        this.#handlers.failed(error);
-        if (stay === this.#stay) undo();
-      })
-      .finally(() => {
-        this.#untold -= 1;
-      });
-  }
 }
-
-/** After all of them, and with the first that failed. */
-const all = async (work: readonly Promise<void>[]): Promise<void> => {
-  for (const result of await Promise.allSettled(work)) {
-    if (result.status === 'rejected') throw result.reason;
-  }
-};
