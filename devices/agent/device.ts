@@ -172,7 +172,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
     );
   const settings = attached?.settings ?? (await openOwnSettings());
   const model = () => attached?.hello?.model ?? identity.model;
-  const bootId = () => (attached === null ? boot.id : (attached.hello?.boot ?? 'unknown'));
+  const bootId = () => (attached === null ? boot.id : attached.bootId);
   const facts = (): JsonObject => {
     const serialNo = attached?.hello?.serial_no ?? identity.serialNo;
     return {

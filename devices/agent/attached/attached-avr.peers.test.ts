@@ -19,6 +19,8 @@ import { type Said, TestGateway } from '../test-gateway.js';
 
 t.setTimeout(120_000);
 
+const bootOf = ({ body }: Said): unknown => (body as { boot_id: unknown }).boot_id;
+
 const bin = fileURLToPath(new URL('../../../bin/holdfast-device.js', import.meta.url));
 const device = 'pump-1';
 const model = 'avr-board';
@@ -117,6 +119,9 @@ t.test('a microcontroller behind a Pi is flashed, whoever loses its power', asyn
   agent = await open();
   const updated = await first.heard('succeeded', 'failed', 'rolled_back');
   t.match(updated.body, { status: 'succeeded', version: '2.0.0' });
+  // That application says the same of every run; that it was reset, the agent knows.
+  const [offered] = gateway.said.filter(({ topic }) => topic.endsWith('/job-2-0-0/update'));
+  t.not(bootOf(updated), offered && bootOf(offered));
 
   const second = await answer(mute, '3.0.0');
   const back = await second.heard('succeeded', 'failed', 'rolled_back');

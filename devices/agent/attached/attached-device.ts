@@ -172,8 +172,16 @@ export class AttachedDevice {
     this.#unanswered.forget();
   }
 
+  /** Its run: as its last hello says it, told apart where that is the same after a flash. */
+  get bootId(): string {
+    const { hello, repeats } = this.#record.data;
+    const boot = hello?.boot ?? 'unknown';
+    return repeats === 0 ? boot : `${boot}~${String(repeats)}`;
+  }
+
   /** Lends the line out; the microcontroller is offline meanwhile. */
-  takeOver<T>(work: LineWork<T>, options: TakeOverOptions): Promise<T> {
+  async takeOver<T>(work: LineWork<T>, options: TakeOverOptions): Promise<T> {
+    await this.#record.update((known) => ({ ...known, wasLent: true }));
     return this.#driven.line.takeOver(work, options);
   }
 
@@ -243,7 +251,11 @@ export class AttachedDevice {
     // Some say it again and again.
     const isNews = !this.isOnline || !isDeepStrictEqual(hello, before);
     if (!isNews) return;
-    await this.#record.update((known) => ({ ...known, hello }));
+    await this.#record.update((known) => {
+      const isSame = known.hello?.boot === boot;
+      const repeats = isSame ? known.repeats + (known.wasLent ? 1 : 0) : 0;
+      return { ...known, hello, repeats, wasLent: false };
+    });
     if (before?.boot !== boot) this.#unanswered.forget();
     this.#presence = { isOnline: true, reason: '' };
     const { log, report } = this.#deps;

@@ -6,6 +6,7 @@ import * as v from 'valibot';
 import type { Log } from '../log.js';
 
 const text = v.pipe(v.string(), v.maxLength(256));
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const jsonObject = v.custom<JsonObject>((value) => isJsonObject(value as JsonValue));
 
 const knownHello = v.object({
@@ -19,8 +20,12 @@ const schema = v.object({
   hello: v.nullable(knownHello),
   reported: jsonObject,
   desired: jsonObject,
+  /** How often it was flashed and said the same `boot` again, which says nothing of a new run then. */
+  repeats: v.optional(count, 0),
+  /** Its line was lent out since its last hello. */
+  wasLent: v.optional(v.boolean(), false),
   /** Counts the changes of what is desired, for the microcontroller: a gateway with a new database counts from the beginning. */
-  version: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  version: count,
 });
 
 /** What the microcontroller said of itself last. */
@@ -32,6 +37,9 @@ export const openAttachedRecord = (dataDir: string, log: Log): Promise<AttachedR
   openRecord<AttachedKnowledge>({
     path: join(dataDir, 'attached.json'),
     parse: (value) => v.parse(schema, value),
-    initial: { hello: null, reported: {}, desired: {}, version: 0 },
+    initial: {
+      ...{ hello: null, reported: {}, desired: {}, version: 0 },
+      ...{ repeats: 0, wasLent: false },
+    },
     log,
   });

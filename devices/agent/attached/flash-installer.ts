@@ -34,7 +34,7 @@ import type { InstallContext } from '../update/updater.js';
 import type { AttachedDevice } from './attached-device.js';
 
 export interface FlashInstallerDeps {
-  readonly board: Pick<AttachedDevice, 'hello' | 'takeOver' | 'awaitHello' | 'onHello'>;
+  readonly board: Pick<AttachedDevice, 'bootId' | 'takeOver' | 'awaitHello'>;
   /** The image that what is in this slot was made of; undefined when it is not kept. */
   readonly imageOf: (slot: Slot | null) => Promise<string | undefined>;
   readonly tell: TellUpdate;
@@ -124,7 +124,7 @@ export class FlashInstaller implements Installer {
 
   /** The run of the microcontroller, by its last hello. */
   async bootId(): Promise<string> {
-    return this.#deps.board.hello?.boot ?? 'unknown';
+    return this.#deps.board.bootId;
   }
 
   async restart(): Promise<void> {
