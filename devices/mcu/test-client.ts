@@ -1,5 +1,6 @@
 /** The C client compiled for the host, for tests: gcc with every warning an error, and with its sanitizers. */
 import { execFile } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -39,3 +40,50 @@ export const compileClient = async (
   ]);
   return path;
 };
+
+export interface Cabinet {
+  /** Intel HEX. */
+  readonly image: string;
+  /** What it takes of the chip: the program with the first values of its variables, and the variables. */
+  readonly flashBytes: number;
+  readonly ramBytes: number;
+}
+
+/** As the tutorial builds it; what it is kept small with is stated there. */
+export const avrFlags = [
+  ...['-mmcu=atmega328p', '-DF_CPU=16000000UL', '-std=c99', '-Os', '-mcall-prologues'],
+  ...['-fno-inline', '-fno-move-loop-invariants', '-mstrict-X', '-maccumulate-args'],
+  ...['-ffunction-sections', '-fdata-sections', '-Wl,--gc-sections,--relax'],
+];
+
+/** The example for the ATmega328P. */
+export const compileCabinet = async (
+  folder: string,
+  { device, version, flags = [] }: CabinetOptions,
+): Promise<Cabinet> => {
+  const program = join(folder, `${device}-${version}.elf`);
+  const image = program.replace(/elf$/, 'hex');
+  const names = [`-DDEVICE="${device}"`, `-DVERSION="${version}"`];
+  const sources = ['holdfast.c', 'examples/cabinet/cabinet.c'].map(mcuFile);
+  const warnings = ['-Wall', '-Wextra', '-Wpedantic', '-Wconversion', '-Werror'];
+  await run('avr-gcc', [
+    ...[...avrFlags, ...warnings, ...names, ...flags, `-I${mcuFile('.')}`],
+    ...[...sources, '-o', program],
+  ]);
+  await run('avr-objcopy', ['-j', '.text', '-j', '.data', '-O', 'ihex', program, image]);
+  // Records that say where it starts are nothing to a boot loader, and simavr's reader complains of them.
+  const records = (await readFile(image, 'latin1')).split('\n');
+  await writeFile(image, records.filter((line) => !/^:......0[35]/.test(line)).join('\n'));
+  const { stdout } = await run('avr-size', [program]);
+  const [text = 0, data = 0, bss = 0] = (stdout.split('\n')[1] ?? '')
+    .trim()
+    .split(/\s+/)
+    .map(Number);
+  return { image, flashBytes: text + data, ramBytes: data + bss };
+};
+
+export interface CabinetOptions {
+  readonly device: string;
+  readonly version: string;
+  readonly flags?: readonly string[];
+}

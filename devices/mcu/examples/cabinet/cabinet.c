@@ -18,6 +18,14 @@
 #define DEVICE "cabinet-1"
 #endif
 
+#ifdef MEASURE_STACK /* for the command `stack`: RAM above the variables is painted before anything runs */
+extern uint8_t _end;
+void paint(void) __attribute__((naked, used, section(".init3")));
+void paint(void) {
+  for (uint8_t *at = &_end; at < (uint8_t *)RAMEND; at++) *at = 0xA5;
+}
+#endif
+
 #define RING_SIZE 128u /* a power of two; the interrupt fills it while a frame is sent, 87 us a byte */
 
 static volatile uint8_t ring[RING_SIZE];
@@ -91,6 +99,14 @@ static hf_status on_command(void *user, uint8_t slot, hf_slice type, hf_slice pa
     is_restarting = true; /* once the answer has left */
     return HF_SUCCEEDED;
   }
+#ifdef MEASURE_STACK
+  if (hf_is(type, "stack")) {
+    const uint8_t *at = &_end;
+    while (*at == 0xA5u) at++;
+    *result = hf_number((int32_t)(RAMEND + 1u - (uint16_t)at), 0);
+    return HF_SUCCEEDED;
+  }
+#endif
   return HF_REJECTED;
 }
 
