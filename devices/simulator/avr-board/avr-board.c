@@ -35,7 +35,7 @@
 #include <unistd.h>
 #include "board.h"
 
-enum { FREQUENCY = 16000000, SLICE_CYCLES = FREQUENCY / 1000, SETTLED_CYCLES = FREQUENCY / 10000 };
+enum { FREQUENCY = 16000000, SLICE_CYCLES = FREQUENCY / 1000, SETTLED_CYCLES = FREQUENCY / 10000, BOUNCE_CYCLES = FREQUENCY / 100 };
 
 static volatile sig_atomic_t wants_reset, wants_power_cycle, wants_end;
 static avr_t *avr;
@@ -44,7 +44,7 @@ static bool is_powered, is_held, has_stopped, opens_reset;
 static bool came_from_watchdog;
 static double fast = 1;
 /* Where the processor is: in the loader, or since `left_at` outside of it. */
-static bool in_loader, has_settled;
+static bool in_loader, has_settled, bounces;
 static uint32_t entered_at;
 static avr_cycle_count_t left_at;
 /* What simulated and real time are counted from. */
@@ -97,7 +97,7 @@ static void on_simavr_reset(avr_io_t *io) {
 static void after_reset(const char *cause) {
   line_reset();
   in_loader = true;
-  has_settled = has_stopped = came_from_watchdog = false;
+  has_settled = bounces = has_stopped = came_from_watchdog = false;
   restart_clock();
   say("reset %s", cause);
 }
@@ -162,15 +162,20 @@ static void read_commands(void) {
 }
 
 static void follow(void) {
+  avr_cycle_count_t outside = avr->cycle - left_at;
   if (avr->pc >= loader_start) {
-    if (!in_loader && has_settled) say("loader entered");
+    if (!in_loader) {
+      if (has_settled) say("loader entered");
+      /* Through erased flash it is back at once, and away again: said once. */
+      bounces = outside < BOUNCE_CYCLES;
+    }
     in_loader = true;
     has_settled = false;
   } else if (in_loader) {
     in_loader = false;
     entered_at = avr->pc;
     left_at = avr->cycle;
-  } else if (!has_settled && avr->cycle - left_at > SETTLED_CYCLES) {
+  } else if (!has_settled && outside > (bounces ? BOUNCE_CYCLES : SETTLED_CYCLES)) {
     has_settled = true;
     say("application started 0x%x", entered_at);
   }
