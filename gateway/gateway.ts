@@ -359,7 +359,7 @@ export const openGateway = async (
         serialLines,
       },
       ...{ devices, telemetry, shadows, firmware, images, urls, updates, commands, ports },
-      routes: modbusRoutes({ buses: modbus.lines, lines: () => serialLines.list() }),
+      routes: modbusRoutes({ buses: modbus.lines, lines: serialLines }),
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serialLines, telemetry, trust },

@@ -76,6 +76,15 @@ export const modbusScanAnswer = v.object({
 });
 export type ModbusScanAnswer = v.InferOutput<typeof modbusScanAnswer>;
 
+/** `POST /api/v1/modbus/buses/BUS/settings {unit}`: how fast a unit speaks, and with what parity; nothing is polled meanwhile. */
+export const modbusSettingsAnswer = v.object({
+  /** Null when it answered to nothing that was tried. */
+  found: v.nullable(v.object({ baud_rate: count, parity: v.string(), said: v.string() })),
+  /** What the bus is configured for. */
+  configured: v.object({ baud_rate: count, parity: v.string() }),
+});
+export type ModbusSettingsAnswer = v.InferOutput<typeof modbusSettingsAnswer>;
+
 /** `GET /api/v1/modbus/devices/DEVICE/registers?name=`: what the registers of its map hold now. */
 export const modbusReadAnswer = v.object({
   registers: v.array(

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { serveSimulatedUnits } from '@holdfast/devices/modbus/simulated-tcp-unit';
 import { SimulatedUnit } from '@holdfast/devices/modbus/simulated-unit';
+import { PortPair } from '@holdfast/devices/serial/port/port-pair';
+import { SerialLine } from '@holdfast/devices/serial/port/serial-line';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import { parseConfigurationFile } from '@holdfast/provisioning/program/configuration-file';
 import t, { type Test } from 'tap';
@@ -132,7 +134,10 @@ t.test('is offline while nobody is at its address, and back', async (t) => {
 
 /** What a route answers, of a site with one bus. */
 const asks = (modbus: ModbusLines, site: SerialSite) => {
-  const routes = modbusRoutes({ buses: modbus.lines, lines: () => site.lines() });
+  const routes = modbusRoutes({
+    buses: modbus.lines,
+    lines: { list: () => site.lines(), find: () => undefined },
+  });
   return (path: string): Promise<unknown> => {
     const { route, params, query } = findRoute(routes, { method: 'GET', url: `/api/v1${path}` });
     // Nothing else of a request matters to them.
@@ -189,6 +194,41 @@ t.test('an installer finds out who answers, and what its registers mean', async 
       path,
     );
   }
+});
+
+t.test('finds the settings of a unit, and gives its line back as it was', async (t) => {
+  const { modbus } = await open(t, 1);
+  const pair = new PortPair();
+  const unit = new SimulatedUnit({ unit: 5 });
+  let speed = 0;
+  pair.far.onSettings(({ baudRate }) => {
+    speed = baudRate;
+  });
+  pair.far.onBytes((request) => {
+    const answer = speed === 19_200 ? unit.answerRtu(request) : null;
+    if (answer !== null) pair.far.write(answer);
+  });
+  const line = new SerialLine(
+    { openPort: pair.openPort },
+    { name: 'cellar', address: { path: 'memory' }, settings: { baudRate: 9_600 } },
+  );
+  line.open();
+  t.teardown(() => line.close());
+  const routes = modbusRoutes({
+    buses: modbus.lines,
+    lines: {
+      list: () => [{ ...line.status, driver: 'modbus', isUp: true, devices: [] }],
+      find: () => line,
+    },
+  });
+  const asked = { method: 'POST', url: '/api/v1/modbus/buses/cellar/settings' };
+  const { route, params, query } = findRoute(routes, asked);
+  // Nothing else of a request matters to it.
+  t.same(await route.handle({ params, query, body: { unit: 5 } } as RouteRequest), {
+    found: { baud_rate: 19_200, parity: 'none', said: 'an answer' },
+    configured: { baud_rate: 9_600, parity: 'none' },
+  });
+  t.equal(speed, 9_600);
 });
 
 t.test('the example of the page is a configuration', async (t) => {

@@ -2,18 +2,26 @@
  * The local API for buses: how they do, and what an installer in a cellar asks to find out whether wiring, unit number, address and order
  * of bytes are right. It reads only: what is to be written is desired of the device, within the limits of its map.
  */
+
+import { findSettings } from '@holdfast/devices/modbus/find-settings';
 import { exceptionText, type ModbusOutcome } from '@holdfast/devices/modbus/modbus-request';
 import { partOf } from '@holdfast/devices/modbus/read-block';
 import { possibleReadings } from '@holdfast/devices/modbus/readings';
 import { type RegisterKind, registerKinds } from '@holdfast/devices/modbus/register-map';
 import { decode } from '@holdfast/devices/modbus/register-value';
+import { systemTimers } from '@holdfast/devices/modbus/timers';
+import { addressText } from '@holdfast/devices/serial/port/port-settings';
+import type { SerialLine } from '@holdfast/devices/serial/port/serial-line';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type {
   ModbusBusRow,
   ModbusProbeAnswer,
   ModbusReadAnswer,
   ModbusScanAnswer,
+  ModbusSettingsAnswer,
 } from '@holdfast/protos/local/modbus';
+import * as v from 'valibot';
+import { parseBody } from '../local/request-body.js';
 import type { Route, RouteRequest } from '../local/routes.js';
 import { serialLineRow } from '../serial/serial-line-row.js';
 import type { SerialLineStatus } from '../serial/serial-lines.js';
@@ -21,8 +29,18 @@ import type { ModbusLine } from './modbus-lines.js';
 
 export interface ModbusRoutesDeps {
   readonly buses: () => readonly ModbusLine[];
-  readonly lines: () => readonly SerialLineStatus[];
+  readonly lines: {
+    list(): readonly SerialLineStatus[];
+    find(name: string): Pick<SerialLine, 'takeOver' | 'settings'> | undefined;
+  };
 }
+
+const unitOnly = v.strictObject({
+  unit: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(247)),
+});
+/** Two dozen ways to speak, each with this patience, are asked for in one answer. */
+const settingsTimeoutMs = 250;
+const mostSettingsMs = 25_000;
 
 /** An answer takes its time, and the polling goes on in between. */
 const mostUnitsAtOnce = 16;
@@ -37,7 +55,7 @@ export const modbusRoutes = ({ buses, lines }: ModbusRoutesDeps): readonly Route
   };
 
   const status = async (): Promise<object> => {
-    const all = lines();
+    const all = lines.list();
     return {
       buses: buses().flatMap((bus) => {
         const line = all.find(({ name }) => name === bus.name);
@@ -120,6 +138,34 @@ export const modbusRoutes = ({ buses, lines }: ModbusRoutesDeps): readonly Route
     throw notFound(`there is no unit ${device} on a bus of this gateway`);
   };
 
+  const settings = async (request: RouteRequest): Promise<ModbusSettingsAnswer> => {
+    const { name } = busOf(request);
+    const { unit } = parseBody(unitOnly, request.body);
+    const line = lines.find(name);
+    const row = lines.list().find((one) => one.name === name);
+    if (line === undefined || row === undefined || addressText(row.address).startsWith('tcp ')) {
+      throw new HoldfastError('REQUEST_INVALID', `${name} is no serial port of this gateway`);
+    }
+    const signal = AbortSignal.timeout(mostSettingsMs);
+    const found = await line.takeOver(
+      (port, ended) =>
+        findSettings(
+          { port, timers: systemTimers },
+          { unit, timeoutMs: settingsTimeoutMs, signal: ended },
+        ),
+      { reason: `finding the settings of unit ${unit}`, signal },
+    );
+    const { baudRate, parity } = line.settings;
+    return {
+      found: found && {
+        baud_rate: found.settings.baudRate,
+        parity: found.settings.parity,
+        said: found.said,
+      },
+      configured: { baud_rate: baudRate, parity },
+    };
+  };
+
   const ask = (path: string, handle: Route['handle']): Route => ({
     method: 'GET',
     path: `/api/v1/modbus${path}`,
@@ -131,6 +177,7 @@ export const modbusRoutes = ({ buses, lines }: ModbusRoutesDeps): readonly Route
     ask('/devices/:device/registers', read),
     ask('/buses/:bus/probe', probe),
     ask('/buses/:bus/scan', scan),
+    { ...ask('/buses/:bus/settings', settings), method: 'POST' },
   ];
 };
 

@@ -3,10 +3,12 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import {
   type ModbusBusRow,
   type ModbusProbeAnswer,
+  type ModbusSettingsAnswer,
   modbusAnswer,
   modbusProbeAnswer,
   modbusReadAnswer,
   modbusScanAnswer,
+  modbusSettingsAnswer,
 } from '@holdfast/protos/local/modbus';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import * as v from 'valibot';
@@ -76,6 +78,15 @@ export const addModbusCommands = (program: Command, context: () => CommandContex
     });
 
   modbus
+    .command('settings <bus> <unit>')
+    .description('at which baud rate and parity a unit answers; the bus is not polled meanwhile')
+    .action(async (bus: string, unit: string) => {
+      const path = `/modbus/buses/${encodeURIComponent(bus)}/settings`;
+      const answer = await (await ask()).post(path, { unit: wholeNumber(1, 247)(unit) });
+      showSettings(context().terminal, bus, v.parse(modbusSettingsAnswer, answer));
+    });
+
+  modbus
     .command('probe <bus> <unit> <kind> <address>')
     .description('what some registers hold, read in every type and every order of bytes')
     .option('--count <registers>', 'how many', wholeNumber(1, 64), 4)
@@ -92,6 +103,33 @@ export const addModbusCommands = (program: Command, context: () => CommandContex
         showProbe(context().terminal, v.parse(modbusProbeAnswer, await (await ask()).get(path)));
       },
     );
+};
+
+const showSettings = (
+  terminal: Terminal,
+  bus: string,
+  { found, configured }: ModbusSettingsAnswer,
+): void => {
+  terminal.json({ found, configured });
+  const textOf = (one: { readonly baud_rate: number; readonly parity: string }): string =>
+    `baudRate: ${one.baud_rate}, parity: ${one.parity}`;
+  if (found === null) {
+    terminal.line(terminal.paint('red', 'it answers to none of the usual settings'));
+    terminal.line(
+      '  next: look at power and wiring (A and B); its number may be another, or its address 0 silent',
+    );
+    return;
+  }
+  terminal.line(`${textOf(found)} (it said: ${found.said})`);
+  const isSame = textOf(found) === textOf(configured);
+  terminal.line(
+    isSame
+      ? terminal.paint('green', `as ${bus} is configured`)
+      : terminal.paint(
+          'yellow',
+          `  next: ${bus} is configured for ${textOf(configured)}; change one of the two`,
+        ),
+  );
 };
 
 interface ScanOptions {
