@@ -29,6 +29,8 @@ export const openSystemPort: PortOpener = async (path, settings) => {
   // Before it is opened: a node that was made anew since is another port.
   const identity = await nodeIdentity(path);
   const binding = await SerialPort.binding.open({ path, ...settings });
+  // Without it the lines fall when the port is closed, and rise when it is opened: a gateway that begins anew would reset every Arduino.
+  if (!isTerminal(identity)) void setFlags(binding, ['-hupcl']).catch(() => undefined);
   return new SystemPort(binding, { path, identity, settings });
 };
 
@@ -98,7 +100,7 @@ class SystemPort implements OpenPort {
     // The binding throws away what is still to leave.
     await this.drain();
     try {
-      if (isFrameNew) await this.#orGone(setFrame(this.#binding, frame));
+      if (isFrameNew) await this.#orGone(setFlags(this.#binding, frame));
       if (baudRate !== this.#settings.baudRate) {
         await this.#orGone(this.#binding.update({ baudRate }));
       }
@@ -196,7 +198,7 @@ const frameFlags = ({ dataBits, parity, stopBits }: PortSettings): string[] => [
 ];
 
 /** The binding changes nothing but the speed of a port that is open; `stty` does, on the very terminal that it is given. */
-const setFrame = async (binding: Binding, flags: readonly string[]): Promise<void> => {
+const setFlags = async (binding: Binding, flags: readonly string[]): Promise<void> => {
   const stty = spawn('stty', flags, { stdio: [binding.fd ?? 'ignore', 'ignore', 'pipe'] });
   const said: Buffer[] = [];
   stty.stderr?.on('data', (chunk: Buffer) => said.push(chunk));
@@ -214,6 +216,12 @@ const withinMs = async (ms: number, work: Promise<unknown>): Promise<void> => {
     delay(ms, undefined, { signal: timeout.signal }).catch(() => undefined),
   ]);
   timeout.abort();
+};
+
+/** Pseudo-terminals have majors 136 to 143, and no lines that could fall. */
+const isTerminal = (identity: string): boolean => {
+  const major = Math.floor(Number(identity.split(':')[0]) / 256) & 0xfff;
+  return major >= 136 && major <= 143;
 };
 
 /** Which device node the name leads to; a node made anew under an old name is another. */
