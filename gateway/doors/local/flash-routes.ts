@@ -21,10 +21,11 @@ export const flashRoutes = ({ flashing, fence }: FlashRoutesDeps): readonly Rout
     method: 'POST',
     path: '/api/v1/devices/:device/flash',
     right: 'device.flash',
-    handle: async ({ params, body, who }) => {
+    handle: async ({ params, query, who }) => {
       fence.check();
       const device = params.get('device') ?? '';
-      const { version } = parseBody(wish, body);
+      // In the address, so that the note of who asked says for what.
+      const { version } = parseBody(wish, Object.fromEntries(query));
       const image = await flashing.flash(device, { version, by: actorOf(who) });
       return { device, model: image.model, version: image.version, sha256: image.sha256 };
     },

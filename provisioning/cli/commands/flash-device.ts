@@ -49,9 +49,10 @@ export const flashDevice = async (
   }
   const client = await gateway();
   const name = await deviceAtGateway(client, id, site);
+  const wanted = version === undefined ? '' : `?version=${encodeURIComponent(version)}`;
   const begun = v.parse(
     begunAnswer,
-    await client.post(`/devices/${encodeURIComponent(name)}/flash`, version ? { version } : {}),
+    await client.post(`/devices/${encodeURIComponent(name)}/flash${wanted}`, {}),
   );
   terminal.line(`${name} gets ${begun.version}  sha256 ${begun.sha256.slice(0, 12)}…`);
   let told = '';
@@ -79,16 +80,19 @@ const end = (
   terminal.line(`${terminal.paint('green', '✓')} ${device} said hello and runs ${version}`);
 };
 
-const textOf = ({ phase, trouble }: LineFlashRow, { progress }: SerialLineRow): string => {
+const textOf = ({ phase, trouble }: LineFlashRow, { state, progress }: SerialLineRow): string => {
   if (trouble !== null) return trouble;
-  return phase === 'writing' && progress !== null ? progressText(progress) : phaseTexts[phase];
+  // Whoever has the line has it for this.
+  if (state !== 'suspended') return phaseTexts[phase];
+  if (progress === null || progress.stage === 'reset') return 'knocks at the boot loader';
+  return progressText(progress);
 };
 
 const phaseTexts: Readonly<Record<LineFlashRow['phase'], string>> = {
   idle: 'done',
   checking: 'looks at the release',
   waiting: 'waits for its turn',
-  writing: 'waits for the boot loader',
+  writing: 'waits for its line',
   proving: 'written and verified; waits for its hello',
   restoring: 'it stayed mute: what ran before is written back',
   returning: 'what ran before is back; waits for its hello',

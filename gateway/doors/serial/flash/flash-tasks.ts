@@ -1,43 +1,30 @@
 /** What is done for each state of a line's flashing: looking at the release, having the line, listening for the application, telling. */
-import { type FlashBoard, flash } from '@holdfast/devices/serial/flash/flash';
-import { gatedLoader } from '@holdfast/devices/serial/flash/gated-loader';
-import type { FlashProgress, LoaderProtocol } from '@holdfast/devices/serial/flash/loader-protocol';
-import type { BytePort } from '@holdfast/devices/serial/port/byte-port';
-import type { LineWork, TakeOverOptions } from '@holdfast/devices/serial/port/serial-line';
-import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
+import type { FlashProgress } from '@holdfast/devices/serial/flash/loader-protocol';
+import { isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { isTerminal } from '@holdfast/protos/link/execution-status';
-import type { FlashImage } from '@holdfast/provisioning/firmware/flash/flash-image';
-import type { Part } from '@holdfast/provisioning/firmware/flash/part';
 import { backoff } from '@holdfast/provisioning/time/backoff';
 import { wait } from '@holdfast/provisioning/time/wait';
 import type { Closed } from '../../../updates/site-windows.js';
-import type { FlashReports } from './flash-reports.js';
-import type { FlashEvent, FlashState, LineImage } from './flash-state.js';
-import type { LineImages } from './line-images.js';
+import {
+  type FlashSessionDeps,
+  type FlashSessionOptions,
+  flashSession,
+  tellRestart,
+} from './flash-session.js';
+import type { FlashEvent, FlashState } from './flash-state.js';
 import type { LineWatch } from './line-watch.js';
 
-export interface FlashTasksDeps {
-  readonly line: {
-    takeOver<T>(work: LineWork<T>, options: TakeOverOptions): Promise<T>;
-  };
+export interface FlashTasksDeps extends FlashSessionDeps {
   readonly watch: LineWatch;
-  readonly reports: FlashReports;
-  readonly images: LineImages;
-  readonly loader: LoaderProtocol;
-  readonly reset: FlashBoard['reset'];
   /** Why the device may not be given it now; undefined when it may. */
   readonly refusal: (state: FlashState) => string | undefined;
   /** Whether it may begin to change the device; what it is given it holds until `done`. Throws where nothing of the device is taken. */
   readonly mayBegin: (
     state: FlashState,
   ) => { readonly closed: Closed } | { readonly done: () => void } | undefined;
-  /** What the device says it runs, as an image that is here and trusted. */
-  readonly running: () => LineImage | null;
 }
 
-export interface FlashTasksOptions {
-  readonly part: Part;
-  readonly baudRate: number;
+export interface FlashTasksOptions extends Pick<FlashSessionOptions, 'part' | 'baudRate'> {
   /** How long the application has to say hello, on a line that is up. */
   readonly proofTimeoutMs: (state: FlashState) => number;
   /** How often it asks again whether it may begin. */
@@ -116,7 +103,7 @@ export class FlashTasks {
       const begin = await this.#begin(owner, signal);
       if (begin === undefined) return;
       try {
-        await this.#takeLine(owner, signal);
+        await this.#session(owner, signal);
         return;
       } catch (error) {
         signal.throwIfAborted();
@@ -143,12 +130,12 @@ export class FlashTasks {
 
   /** The application has its time to say hello while its line is up. */
   async listen(owner: FlashOwner, signal: AbortSignal): Promise<void> {
-    const { watch, images } = this.#deps;
+    const { watch, images, reports } = this.#deps;
     const { state, apply } = owner;
     let leftMs = this.#options.proofTimeoutMs(state());
     while (leftMs > 0) {
       await this.#lineUp(owner, signal);
-      await this.#tellRestart(state());
+      await tellRestart(reports, state());
       const sliceMs = Math.min(leftMs, sayAgainEveryMs);
       if (await watch.whileUp(sliceMs, signal)) leftMs -= sliceMs;
       // A port that comes back may have restarted the board: it has its time anew.
@@ -179,10 +166,11 @@ export class FlashTasks {
     await apply({ type: 'told' });
   }
 
-  async #tellRestart({ flash: of }: FlashState): Promise<void> {
-    const { reports } = this.#deps;
-    if (of.phase === 'proving') await reports.restarted(of.run);
-    else if (of.phase === 'returning') await reports.restarted(of.run, of.why);
+  #session(owner: FlashOwner, signal: AbortSignal): Promise<void> {
+    const onProgress = (progress: FlashProgress): void => {
+      this.#standing = { ...progress, trouble: null };
+    };
+    return flashSession(this.#deps, owner, { ...this.#options, signal, onProgress });
   }
 
   /** Resolves when there is a port to begin with. */
@@ -216,68 +204,6 @@ export class FlashTasks {
       await reports.begin(run, { isBegun: false });
       await wait(this.#options.askEveryMs, signal);
     }
-  }
-
-  async #takeLine(owner: FlashOwner, signal: AbortSignal): Promise<void> {
-    const { flash: of } = owner.state();
-    if (!('image' in of)) return;
-    // Before the device is disturbed.
-    const image = await this.#deps.images.read(of.image, this.#options.part, signal);
-    await this.#deps.line.takeOver(
-      async (port, stop, show) => {
-        await this.#write(owner, image, port, stop, (progress) => {
-          this.#standing = { ...progress, trouble: null };
-          show(progress);
-        });
-        // Before the driver has the line again, and with it the hello.
-        await owner.apply({ type: 'written' });
-        await this.#tellRestart(owner.state());
-      },
-      { reason: `flashing ${of.image.version}`, signal },
-    );
-  }
-
-  async #write(
-    owner: FlashOwner,
-    image: FlashImage,
-    port: BytePort,
-    signal: AbortSignal,
-    show: (progress: FlashProgress) => void,
-  ): Promise<void> {
-    const { loader, reset, reports } = this.#deps;
-    const { part, baudRate } = this.#options;
-    const onProgress = (progress: FlashProgress): void => {
-      show(progress);
-      const { flash: of } = owner.state();
-      const { stage, doneBytes, totalBytes } = progress;
-      if (of.phase !== 'writing' || stage !== 'write' || totalBytes === 0) return;
-      reports.progress(of.run, Math.floor((100 * doneBytes) / totalBytes));
-    };
-    await flash(
-      { port, reset },
-      {
-        loader: gatedLoader(loader, () => this.#beforeWriting(owner)),
-        ...{ part, baudRate, image },
-      },
-      { signal, onProgress },
-    );
-  }
-
-  /** From here on there is no way back: what says so is on disk before the first byte is written. */
-  async #beforeWriting({ state, apply }: FlashOwner): Promise<void> {
-    const { reports, running } = this.#deps;
-    const { flash: of } = state();
-    if (of.phase === 'waiting') {
-      const answer = await reports.begin(of.run, { isBegun: of.damage !== null });
-      if (answer?.accepted === false) {
-        throw new HoldfastError('UPDATE_WINDOW_CLOSED', answer.message);
-      }
-      const { flash: begun } = await apply({ type: 'began', former: state().running ?? running() });
-      if (begun.phase !== 'writing') {
-        throw new HoldfastError('RESOURCE_CONFLICT', 'it is not to be begun any more');
-      }
-    } else if (of.phase === 'writing') await reports.writing(of.run);
-    else if (of.phase === 'restoring') await reports.restarted(of.run, of.why);
   }
 }
 
