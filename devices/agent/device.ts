@@ -171,12 +171,12 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
       },
     );
   const settings = attached?.settings ?? (await openOwnSettings());
-  const model = () => attached?.hello?.model ?? identity.model;
-  const bootId = () => (attached === null ? boot.id : attached.bootId);
+  const model = () => attached?.presence.hello?.model ?? identity.model;
+  const bootId = () => (attached === null ? boot.id : attached.presence.bootId);
   const facts = (): JsonObject => {
-    const serialNo = attached?.hello?.serial_no ?? identity.serialNo;
+    const serialNo = attached?.presence.hello?.serial_no ?? identity.serialNo;
     return {
-      firmware: { version: attached?.hello?.version ?? updates.updater.version ?? 'none' },
+      firmware: { version: attached?.presence.hello?.version ?? updates.updater.version ?? 'none' },
       device: {
         model: model(),
         ...(serialNo !== null && { serial_no: serialNo }),
@@ -185,7 +185,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
       agent: {
         boot: bootId(),
         telemetry_dropped: telemetry.dropped,
-        ...(attached !== null && { attached: attached.facts }),
+        ...(attached !== null && { attached: attached.presence.facts }),
       },
     };
   };

@@ -4,9 +4,7 @@
  * What it says is acknowledged to it once it cannot be lost any more, on disk here or with the gateway, so a gateway that is away changes
  * nothing for it. What is for it, is sent until it has answered. Its comings and goings are reported.
  */
-import { isDeepStrictEqual } from 'node:util';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
-import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import type { TelemetryPoint } from '@holdfast/protos/mqtt/telemetry-payload';
 import { type DrivenLine, driveLine } from '../../serial/driven-line.js';
 import { addressText, type PortAddress } from '../../serial/port/port-settings.js';
@@ -25,7 +23,8 @@ import type { DeviceSession } from '../session.js';
 import type { TelemetryQueue } from '../telemetry-queue.js';
 import type { QueuedPoint } from '../telemetry-spool.js';
 import { AttachedCommands } from './attached-commands.js';
-import { type AttachedRecord, type KnownHello, openAttachedRecord } from './attached-record.js';
+import { AttachedPresence } from './attached-presence.js';
+import { type AttachedRecord, openAttachedRecord } from './attached-record.js';
 import { AttachedSettings } from './attached-settings.js';
 
 /** What a microcontroller needs of the device that it is. */
@@ -59,21 +58,16 @@ export interface AttachedOptions {
 const complainEveryMs = 60_000;
 
 export class AttachedDevice {
+  readonly presence: AttachedPresence;
   readonly settings: AttachedSettings;
   readonly commands: AttachedCommands;
   readonly #deps: AttachedDeps;
   readonly #options: AttachedOptions;
-  readonly #record: AttachedRecord;
   readonly #driven: DrivenLine;
   readonly #driver: DriverLine;
   readonly #unanswered: Unanswered;
   /** For what it measures without saying which it is. */
   readonly #own = new Boot();
-  readonly #listeners = new Set<(hello: KnownHello) => void>();
-  #presence: { readonly isOnline: boolean; readonly reason: string } = {
-    isOnline: false,
-    reason: 'it has said no hello yet',
-  };
   #isClosing = false;
   #complainedAt = Number.NEGATIVE_INFINITY;
 
@@ -85,7 +79,7 @@ export class AttachedDevice {
   ) {
     this.#deps = deps;
     this.#options = options;
-    this.#record = opened.record;
+    this.presence = new AttachedPresence({ ...opened, changed: deps.report });
     this.commands = opened.commands;
     this.settings = new AttachedSettings({ record: opened.record, changed: () => this.#tell() });
     this.#unanswered = unanswered(() => this);
@@ -132,7 +126,7 @@ export class AttachedDevice {
         log,
         isOver,
         send: async (command) => {
-          if (self().isOnline) await unanswered.command(command);
+          if (self().presence.isOnline) await unanswered.command(command);
         },
         answered: (id) => unanswered.answered(id),
       },
@@ -143,21 +137,6 @@ export class AttachedDevice {
       self = device;
       return unanswered;
     });
-  }
-
-  /** Of its last hello, which may have been before this process; null when it never said any. */
-  get hello(): KnownHello | null {
-    return this.#record.data.hello;
-  }
-
-  get isOnline(): boolean {
-    return this.#presence.isOnline;
-  }
-
-  /** What is reported of it by whoever speaks for it. */
-  get facts(): JsonObject {
-    const { isOnline, reason } = this.#presence;
-    return isOnline ? { online: true } : { online: false, reason };
   }
 
   /** Begins to keep the line open; one that is away is waited for. */
@@ -172,42 +151,10 @@ export class AttachedDevice {
     this.#unanswered.forget();
   }
 
-  /** Its run: as its last hello says it, told apart where that is the same after a flash. */
-  get bootId(): string {
-    const { hello, repeats } = this.#record.data;
-    const boot = hello?.boot ?? 'unknown';
-    return repeats === 0 ? boot : `${boot}~${String(repeats)}`;
-  }
-
   /** Lends the line out; the microcontroller is offline meanwhile. */
   async takeOver<T>(work: LineWork<T>, options: TakeOverOptions): Promise<T> {
-    await this.#record.update((known) => ({ ...known, wasLent: true }));
+    await this.presence.lend();
     return this.#driven.line.takeOver(work, options);
-  }
-
-  onHello(listener: (hello: KnownHello) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  /** Resolves with its hello when it is there and the hello fits. */
-  async awaitHello(fits: (hello: KnownHello) => boolean, signal: AbortSignal): Promise<KnownHello> {
-    signal.throwIfAborted();
-    const { hello } = this;
-    if (this.isOnline && hello !== null && fits(hello)) return hello;
-    return new Promise((resolve, reject) => {
-      const end = () => {
-        stop();
-        reject(signal.reason);
-      };
-      const stop = this.onHello((next) => {
-        if (!fits(next)) return;
-        stop();
-        signal.removeEventListener('abort', end);
-        resolve(next);
-      });
-      signal.addEventListener('abort', end, { once: true });
-    });
   }
 
   #handlers(): SerialHandlers {
@@ -237,42 +184,28 @@ export class AttachedDevice {
     const { device } = this.#options;
     if (id === device) return true;
     const reason = `what is on the line says that it is ${id}, and this agent is ${device}`;
-    if (this.#presence.reason === reason) return false;
-    this.#presence = { isOnline: false, reason };
+    if (!this.presence.leave(reason)) return false;
     const next = `build its firmware with the id ${device}, or enrol this agent as ${id}`;
     this.#deps.log.warn({ device, says: id, next }, 'the microcontroller is another device');
-    this.#deps.report();
     return false;
   }
 
-  async #arrive({ model, version, boot, serial_no }: SerialHello): Promise<void> {
-    const before = this.hello;
-    const hello = { model, version, boot, ...(serial_no !== undefined && { serial_no }) };
-    // Some say it again and again.
-    const isNews = !this.isOnline || !isDeepStrictEqual(hello, before);
-    if (!isNews) return;
-    await this.#record.update((known) => {
-      const isSame = known.hello?.boot === boot;
-      const repeats = isSame ? known.repeats + (known.wasLent ? 1 : 0) : 0;
-      return { ...known, hello, repeats, wasLent: false };
-    });
+  async #arrive(hello: SerialHello): Promise<void> {
+    const before = this.presence.hello;
+    if (!(await this.presence.arrive(hello))) return;
+    const { model, version, boot } = hello;
     if (before?.boot !== boot) this.#unanswered.forget();
-    this.#presence = { isOnline: true, reason: '' };
-    const { log, report } = this.#deps;
+    const { log } = this.#deps;
     const { device, model: enrolledAs } = this.#options;
-    if (before?.model !== model && model !== enrolledAs) {
-      log.warn({ device, model, enrolledAs }, 'the microcontroller says that it is another model');
-    }
     log.info({ device, version, boot }, 'the microcontroller is there');
-    report();
-    for (const listener of this.#listeners) listener(hello);
+    if (before?.model === model || model === enrolledAs) return;
+    log.warn({ device, model, enrolledAs }, 'the microcontroller says that it is another model');
   }
 
   #leave(reason: string): void {
-    this.#presence = { isOnline: false, reason };
+    this.presence.leave(reason);
     this.#unanswered.forget();
     this.#deps.log.info({ device: this.#options.device, reason }, 'the microcontroller is away');
-    this.#deps.report();
   }
 
   async #keep(series: string, points: readonly TelemetryPoint[]): Promise<void> {
@@ -295,7 +228,7 @@ export class AttachedDevice {
 
   /** What is desired and not reported, if anything. */
   #tell(): void {
-    if (!this.isOnline) return;
+    if (!this.presence.isOnline) return;
     const { state, version } = this.settings.delta;
     this.#unanswered.delta(state, version).catch((error: unknown) => this.#complain(error));
   }
@@ -306,9 +239,7 @@ export class AttachedDevice {
     const line = { device, line: addressText(address), ...state };
     if (state.state === 'down') this.#deps.log.warn(line, 'the serial line is down');
     else this.#deps.log.info(line, 'the serial line');
-    if (this.isOnline || state.reason === undefined) return;
-    this.#presence = { isOnline: false, reason: state.reason };
-    this.#deps.report();
+    if (!this.presence.isOnline) this.presence.leave(state.reason ?? 'it has said no hello yet');
   }
 
   #complain(error: unknown): void {

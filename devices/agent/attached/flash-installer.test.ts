@@ -47,8 +47,7 @@ const setUp = async (t: Test, { deafTimes = 0, says = '2.0.0' } = {}) => {
       tell: () => undefined,
       imageOf: async () => kept,
       board: {
-        bootId: 'b',
-        awaitHello: async () => hello,
+        presence: { bootId: 'b', awaitHello: async () => hello },
         takeOver: async (work, { signal }) => {
           const port = board.pair.open();
           try {

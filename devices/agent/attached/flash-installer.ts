@@ -32,9 +32,12 @@ import {
 } from '../update/update-state.js';
 import type { InstallContext } from '../update/updater.js';
 import type { AttachedDevice } from './attached-device.js';
+import type { AttachedPresence } from './attached-presence.js';
 
 export interface FlashInstallerDeps {
-  readonly board: Pick<AttachedDevice, 'bootId' | 'takeOver' | 'awaitHello'>;
+  readonly board: Pick<AttachedDevice, 'takeOver'> & {
+    readonly presence: Pick<AttachedPresence, 'bootId' | 'awaitHello'>;
+  };
   /** The image that what is in this slot was made of; undefined when it is not kept. */
   readonly imageOf: (slot: Slot | null) => Promise<string | undefined>;
   readonly tell: TellUpdate;
@@ -114,7 +117,7 @@ export class FlashInstaller implements Installer {
     await this.#write(image, { reason: 'flashing what ran before', signal, begin: null });
     const deadline = AbortSignal.timeout(this.#options.deadlineMs);
     try {
-      await this.#deps.board.awaitHello(() => true, AbortSignal.any([signal, deadline]));
+      await this.#deps.board.presence.awaitHello(AbortSignal.any([signal, deadline]));
     } catch {
       signal.throwIfAborted();
       const message = 'what ran before was flashed, and says no hello either';
@@ -124,7 +127,7 @@ export class FlashInstaller implements Installer {
 
   /** The run of the microcontroller, by its last hello. */
   async bootId(): Promise<string> {
-    return this.#deps.board.bootId;
+    return this.#deps.board.presence.bootId;
   }
 
   async restart(): Promise<void> {
@@ -158,7 +161,7 @@ export class FlashInstaller implements Installer {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]);
     try {
       // Since the line was lent out the board is away, so whatever it says is said after our reset.
-      const hello = await board.awaitHello(() => true, deadline);
+      const hello = await board.presence.awaitHello(deadline);
       if (signal.aborted) return;
       if (hello.version !== version) {
         tell({ type: 'exited', slot, error: `it says that it runs ${hello.version}` });

@@ -82,7 +82,9 @@ export const flashWorld: World = {
         retryDelayMs: () => 10,
       },
     );
-    attached.onHello(({ version }) => appendFileSync(startsFile(directory), `${version}\n`));
+    attached.presence.onHello(({ version }) =>
+      appendFileSync(startsFile(directory), `${version}\n`),
+    );
     board.powerOn();
     const { updater, close } = await openFlashing(
       { log: silentLog, board: attached, reset: resetByDtr },

@@ -114,7 +114,7 @@ export const openFlashing = async (
     { directory: dataDir },
   );
   // Whatever was flashed by other hands is believed, as it says it.
-  const stop = board.onHello(({ version }) => {
+  const stop = board.presence.onHello(({ version }) => {
     if (version === updater.version) return;
     const app = { version, sha256: 'unknown', jobId: null };
     void updater.dispatch({ type: 'found', slot: record.data.active ?? 'a', app });
