@@ -20,6 +20,8 @@ t.test('refuses a way that can strand a board, with what to do instead', async (
   t.match(refusalOf({ ...command, loader: 'optiboot' }), /Optiboot starts .* Wire a reset line/);
   t.match(refusalOf(command), /say "loader: atmegaboot"/);
   t.match(issues({ ...command, part: 'atmega328p' }), [/Optiboot/]);
+  const pro = { ...command, loader: 'atmegaboot', part: 'ATmega168' };
+  t.match(issues(pro), [/some ATmegaBOOTs for the ATmega168/]);
 });
 
 t.test('refuses what does not belong together', async (t) => {

@@ -11,12 +11,19 @@ export type Stk500v1Loader = 'optiboot' | 'atmegaboot';
 export interface FlashWay {
   readonly protocol: LoaderProtocolName;
   readonly reset: ResetName;
+  readonly part?: string;
   readonly loader?: Stk500v1Loader;
   readonly resetLine?: string;
 }
 
 /** Why a board that is flashed this way could be out of reach after a power cut; null where it can't. Measured: README.md. */
-export const refusalOf = ({ protocol, reset, loader, resetLine }: FlashWay): string | null => {
+export const refusalOf = ({
+  protocol,
+  reset,
+  part = '',
+  loader,
+  resetLine,
+}: FlashWay): string | null => {
   if (loader !== undefined && protocol !== 'stk500v1') {
     return `"loader" tells the loaders of stk500v1 apart; ${protocol} has none`;
   }
@@ -26,13 +33,18 @@ export const refusalOf = ({ protocol, reset, loader, resetLine }: FlashWay): str
   if (reset !== 'gpio' && resetLine !== undefined) {
     return `"resetLine" belongs to reset "gpio", and the reset is "${reset}"`;
   }
-  if (reset !== 'command' || protocol !== 'stk500v1' || loader === 'atmegaboot') return null;
-  const first = 'Optiboot starts the application after every reset but an external one';
+  if (reset !== 'command' || protocol !== 'stk500v1') return null;
   const cut = 'after a flash that was cut there is no application that could go to it';
   const next = 'Wire a reset line (dtr, rts or gpio)';
-  return loader === 'optiboot'
-    ? `${first}, and ${cut}. ${next}`
-    : `${first}, and ${cut}. ${next}, or say "loader: atmegaboot" if the older Arduino loader stands there`;
+  if (loader === 'atmegaboot') {
+    // The builds for the Pro, which can't be told from the others (WATCHDOG_MODS in its Makefile).
+    if (!part.toLowerCase().startsWith('atmega168')) return null;
+    const some = 'some ATmegaBOOTs for the ATmega168 start the application after every reset';
+    return `${some} but an external one, and ${cut}. ${next}`;
+  }
+  const first = 'Optiboot starts the application after every reset but an external one';
+  const older = ', or say "loader: atmegaboot" if the older Arduino loader stands there';
+  return `${first}, and ${cut}. ${next}${loader === undefined ? older : ''}`;
 };
 
 const partName = v.pipe(v.string(), v.minLength(1), v.maxLength(64));

@@ -9,6 +9,7 @@ import type { BytePort } from '../port/byte-port.js';
 import { knock } from './knock.js';
 import type {
   FlashProgress,
+  Loader,
   LoaderIdentity,
   LoaderProtocol,
   TransferReport,
@@ -60,7 +61,7 @@ export const flash = async (
     const opened = await knock({ port, reset }, { loader, part }, { signal, attempts, onReset });
     try {
       say('identify');
-      const identity = await opened.identify(image, signal);
+      const identity = await identified(opened, image, signal);
       const transferred = await opened.transfer(image, { signal, onProgress });
       say('leave', imageBytes);
       await opened.leave(signal);
@@ -72,6 +73,23 @@ export const flash = async (
     } finally {
       opened.close();
     }
+  }
+};
+
+/** Whatever stands there instead goes on with what it did. */
+const identified = async (
+  loader: Loader,
+  image: FlashImage,
+  signal: AbortSignal,
+): Promise<LoaderIdentity> => {
+  try {
+    return await loader.identify(image, signal);
+  } catch (error) {
+    const isRefused =
+      isHoldfastError(error, 'FLASH_PART_MISMATCH') ||
+      isHoldfastError(error, 'FLASH_IMAGE_TOO_LARGE');
+    if (isRefused) await loader.leave(signal).catch(() => undefined);
+    throw error;
   }
 };
 

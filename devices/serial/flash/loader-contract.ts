@@ -108,6 +108,7 @@ export const loaderContract = (under: LoaderUnderTest): void => {
     await t.rejects(write(on, after), { code: 'FLASH_PART_MISMATCH', data: { found: '1e9000' } });
     t.ok(holds(on, before));
     t.same(on.writes, []);
+    t.notOk(on.isInLoader, 'its application goes on');
   });
 
   t.test(`${loader.name}: writes nothing where the loader itself stands`, async (t) => {
@@ -115,6 +116,7 @@ export const loaderContract = (under: LoaderUnderTest): void => {
     const large = { bytes: Buffer.alloc(loaderStart + 1, 0x11) };
     await t.rejects(write(on, large), { code: 'FLASH_IMAGE_TOO_LARGE' });
     t.same(on.writes, []);
+    t.notOk(on.isInLoader, 'its application goes on');
   });
 
   t.test(`${loader.name}: leaves jumps to the loader where a page does not verify`, async (t) => {

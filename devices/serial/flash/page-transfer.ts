@@ -79,6 +79,9 @@ export const transferPages = async (
       }
       if (!isSound) continue;
       await memory.begin(signal);
+      // A loader that takes a new run for the end of all pages must not be given a first one.
+      const last = pages.length - 1;
+      if (inOrder && !(await holds(last, pages[last] ?? filler))) continue;
     }
     written.add(0);
     say('write', pages.length - 1);

@@ -15,6 +15,19 @@ t.test('DTR and RTS fall and rise again, as a capacitor wants it', async (t) => 
   t.same(seen.slice(2), ['10', '11']);
 });
 
+t.test('DTR is not left down when nobody waits any longer', async (t) => {
+  const pair = new PortPair();
+  const port = pair.open();
+  const stop = new AbortController();
+  const seen: boolean[] = [];
+  pair.far.onModemLines(({ dtr }) => {
+    seen.push(dtr);
+    stop.abort(new Error('stopped'));
+  });
+  await t.rejects(resetByDtr(port, stop.signal), { message: 'stopped' });
+  t.same(seen, [false, true]);
+});
+
 t.test('a GPIO line pulses once, for as long as somebody waits', async (t) => {
   const port = new PortPair().open();
   const waiting: AbortSignal[] = [];

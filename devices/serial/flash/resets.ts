@@ -16,14 +16,13 @@ const chargeMs = 50;
 /** As an Arduino's USB port is wired; RTS goes along, since some boards take that one. */
 export const resetByDtr: Reset = async (port, signal) => {
   await port.setModemLines({ dtr: false, rts: false });
-  await wait(chargeMs, signal);
-  await port.setModemLines({ dtr: true, rts: true });
+  // Up again even when nobody waits any longer: some boards stand still while it is down.
+  await wait(chargeMs, signal).finally(() => port.setModemLines({ dtr: true, rts: true }));
 };
 
 export const resetByRts: Reset = async (port, signal) => {
   await port.setModemLines({ rts: false });
-  await wait(chargeMs, signal);
-  await port.setModemLines({ rts: true });
+  await wait(chargeMs, signal).finally(() => port.setModemLines({ rts: true }));
 };
 
 export const resetByGpio =

@@ -2,16 +2,25 @@
 import type { LoaderProgram, SimulatedBoard } from './simulated-board.js';
 import { encodeMessage } from './stk500v2-message.js';
 
-export const simulatedStk500v2 = () => (board: SimulatedBoard) => speak(board);
+/** `erasesChip`: what stk500boot only takes for the beginning of a run erases all pages, as a programmer would. */
+export const simulatedStk500v2 =
+  ({ erasesChip = false } = {}) =>
+  (board: SimulatedBoard): LoaderProgram =>
+    speak(board, erasesChip);
 
 const ok = 0x00;
 const failed = 0xc0;
 
-function* speak(board: SimulatedBoard): LoaderProgram {
+function* speak(board: SimulatedBoard, erasesChip: boolean): LoaderProgram {
   const state = { address: 0, eraseAddress: 0 };
   for (;;) {
     const { sequence, body } = yield* message();
     const command = body[0] ?? 0;
+    if (command === 0x12 && erasesChip) {
+      for (let page = 0; page < board.part.flashBytes; page += board.part.pageBytes) {
+        board.erase(page);
+      }
+    }
     const answer = carryOut(board, state, body);
     board.say(encodeMessage(sequence, Buffer.from([command, ...answer])));
     if (command === 0x11) return;
