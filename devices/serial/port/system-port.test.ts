@@ -1,8 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { openPseudoTerminal } from '../pseudo-terminal.js';
+import { explainPort } from './explain-port.js';
 import { usualSettings } from './port-settings.js';
 import { openSystemPort } from './system-port.js';
 
@@ -117,6 +120,21 @@ t.test('ends with a listener that fails', async (t) => {
   });
   pty.write('x');
   t.equal(await port.gone, 'a mistake');
+});
+
+t.test('what another program has is not opened, and whose it is can be said', async (t) => {
+  const pty = await openPseudoTerminal();
+  const holder = spawn('flock', ['-F', '-n', pty.path, 'sh', '-c', 'echo has it; exec sleep 60']);
+  t.teardown(async () => {
+    holder.kill();
+    await pty.close();
+  });
+  await once(holder.stdout, 'data');
+  const error = await openSystemPort(pty.path, usualSettings).catch((cause: unknown) => cause);
+  t.match(await explainPort(pty.path, error), {
+    reason: new RegExp(`^${pty.path} is in use by (sh|sleep|flock|script) \\(process \\d+\\)$`),
+    next: 'end that program',
+  });
 });
 
 t.test('what is no terminal is not opened', async (t) => {

@@ -224,10 +224,13 @@ const isTerminal = (identity: string): boolean => {
   return major >= 136 && major <= 143;
 };
 
-/** Which device node the name leads to; a node made anew under an old name is another. */
+/**
+ * Which device node the name leads to; a node made anew under an old name is another. One whose rights were changed, as by udev, is not:
+ * its birth counts, where the file system knows it.
+ */
 const nodeIdentity = async (path: string): Promise<string> => {
   const found = await stat(path).catch(() => null);
   return found === null
     ? ''
-    : `${String(found.rdev)}:${String(found.ino)}:${String(found.ctimeMs)}`;
+    : `${String(found.rdev)}:${String(found.ino)}:${String(found.birthtimeMs || found.ctimeMs)}`;
 };
