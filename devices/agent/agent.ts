@@ -1,6 +1,5 @@
 /** The Pi agent: a device that measures its machine's health, and installs firmware with the installer it is configured with. */
 import type { TrustedState } from '@holdfast/provisioning/firmware/trusted-state';
-import type { FindResetLine } from '../gpio/reset-line.js';
 import { type AttachedSection, attachedParts } from './attached/open-attached.js';
 import type { JobHandler } from './configuration.js';
 import {
@@ -40,8 +39,6 @@ export interface AgentOptions {
 interface AgentDeps {
   readonly credentials: Credentials;
   readonly log: Log;
-  /** Lines that reset the microcontroller behind this machine, by their names. */
-  readonly findResetLine?: FindResetLine;
 }
 
 export const openAgent = async (deps: AgentDeps, options: AgentOptions): Promise<Device> => {
