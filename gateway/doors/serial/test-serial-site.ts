@@ -69,7 +69,7 @@ export interface TestSiteOptions extends Partial<SerialDoorOptions> {
   readonly flashing?: LineFlashingOptions & Pick<LineFlashingDeps, 'loader'>;
   readonly windows?: UpdatesDeps['windows'];
   /** What every commit goes through; one that rejects is none for who asked for it. */
-  readonly through?: (commit: () => Promise<void>) => Promise<void>;
+  readonly through?: (commit: () => Promise<void>, isUrgent: boolean) => Promise<void>;
 }
 
 export const folderOf = async (t: Test): Promise<string> => {
@@ -113,7 +113,10 @@ export const openSerialSite = async (
   const site: SiteStore = {
     read: opened.site.read,
     // After those who committed have seen it.
-    commit: (write) => through(() => opened.site.commit(write)).finally(() => setImmediate(note)),
+    commit: (write, options) =>
+      through(() => opened.site.commit(write, options), options?.isUrgent === true).finally(() =>
+        setImmediate(note),
+      ),
   };
   const fence = await openFence({ store: site, clock }, 1);
   const devices = await openDevices({ site, clock, log }, { writeAfterMs: 20 });

@@ -59,6 +59,10 @@ export const imagesOf = ({ flash, running }: FlashState): readonly LineImage[] =
   return [...(running === null ? [] : [running]), ...own, ...former, ...mend];
 };
 
+/** Whether the board is, or may be, half written or unproven: from there on nothing is to be in its way. */
+export const isUnderWay = ({ flash }: FlashState): boolean =>
+  flash.phase !== 'idle' && flash.phase !== 'checking' && flash.phase !== 'waiting';
+
 const to = (state: FlashState, flash: Flash): FlashState => ({ ...state, flash });
 
 /** Nobody wants anything: what is whole rests, what may be half is made whole. */

@@ -3,6 +3,7 @@
  * half written must not end the execution under the flash that goes on: so whatever is told then is told of the very state that was seen.
  */
 import { randomUUID } from 'node:crypto';
+import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type {
   DeviceExecutions,
   ExecutionReport,
@@ -11,7 +12,10 @@ import type {
 } from '../../../updates/device-executions.js';
 import type { FlashRun } from './flash-state.js';
 
-export type ReportedExecutions = Pick<DeviceExecutions, 'executionOf' | 'report'>;
+export interface FlashReportsDeps {
+  readonly executions: Pick<DeviceExecutions, 'executionOf' | 'report'>;
+  readonly log: StoreLog;
+}
 
 /**
  * How long a stage may take before the executions give it up: this gateway has its eye on it and says so again, and a port that is
@@ -20,14 +24,16 @@ export type ReportedExecutions = Pick<DeviceExecutions, 'executionOf' | 'report'
 const patienceMs = 3_600_000;
 
 export class FlashReports {
-  readonly #executions: ReportedExecutions;
+  readonly #executions: FlashReportsDeps['executions'];
+  readonly #log: StoreLog;
   readonly #device: string;
   /** What was told last of writing, and when: steps are worth no commit each. */
   #told = { percent: -1, atMs: 0 };
   #telling: Promise<unknown> = Promise.resolve();
 
-  constructor(executions: ReportedExecutions, device: string) {
+  constructor({ executions, log }: FlashReportsDeps, device: string) {
     this.#executions = executions;
+    this.#log = log;
     this.#device = device;
   }
 
@@ -68,11 +74,7 @@ export class FlashReports {
     const isNews = percent - this.#told.percent >= 5 && now - this.#told.atMs >= 1_000;
     if (run === null || !isNews) return;
     this.#told = { percent, atMs: now };
-    this.#telling = this.#stage(
-      run,
-      { status: 'installing', progress: percent },
-      'installing',
-    ).catch(() => undefined);
+    this.#telling = this.#stage(run, { status: 'installing', progress: percent }, 'installing');
   }
 
   /** It goes on as soon as it can; also said again and again, so that nobody gives it up meanwhile. */
@@ -93,13 +95,20 @@ export class FlashReports {
     await this.#stage(run, said, 'rebooting');
   }
 
-  /** Only of an execution that is not past it, and that nobody cancels. */
-  async #stage(
-    run: FlashRun | null,
-    report: Omit<ExecutionReport, 'door' | 'expectedVersion' | 'stepTimeoutMs'>,
-    furthest: 'verifying' | 'installing' | 'rebooting',
-  ): Promise<void> {
+  /** Nothing is lost with it: it is said again, and what counts is asked and claimed. */
+  async #stage(run: FlashRun | null, report: StageReport, furthest: Stage): Promise<void> {
     if (run?.kind !== 'job') return;
+    await this.#stageOf(run, report, furthest).catch((err: unknown) =>
+      this.#log.warn({ err, device: this.#device }, 'how a board is flashed could not be told'),
+    );
+  }
+
+  /** Only of an execution that is not past it, and that nobody cancels. */
+  async #stageOf(
+    run: Extract<FlashRun, { kind: 'job' }>,
+    report: StageReport,
+    furthest: Stage,
+  ): Promise<void> {
     for (let times = 0; times < 3; times += 1) {
       const view = await this.viewOf(run);
       if (view === undefined) return;
@@ -119,6 +128,8 @@ const until = {
   installing: stages.slice(0, 4),
   rebooting: stages,
 } as const;
+type Stage = keyof typeof until;
+type StageReport = Omit<ExecutionReport, 'door' | 'expectedVersion' | 'stepTimeoutMs'>;
 
 /** What runs from here on is the boot loader; the application's next hello is of another run, whatever it calls it. */
 const begun = () =>

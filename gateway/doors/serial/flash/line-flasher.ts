@@ -9,7 +9,7 @@ import { backoff } from '@holdfast/provisioning/time/backoff';
 import { wait } from '@holdfast/provisioning/time/wait';
 import type { SiteStore } from '../../../store/site-store.js';
 import type { DeviceExecutions, ExecutionView } from '../../../updates/device-executions.js';
-import { imagesOf, next, runOf } from './flash-machine.js';
+import { imagesOf, isUnderWay, next, runOf } from './flash-machine.js';
 import { flashWrite, readFlash } from './flash-rows.js';
 import {
   type FlashEvent,
@@ -110,7 +110,10 @@ export class LineFlasher {
       const before = this.#state;
       const after = next(before, event);
       if (after === before) return after;
-      await this.#deps.site.commit([flashWrite(this.device, after, this.#deps.now())]);
+      await this.#deps.site.commit([flashWrite(this.device, after, this.#deps.now())], {
+        // No board is left half written because a disk is full; none is begun then.
+        isUrgent: isUnderWay(before),
+      });
       this.#state = after;
       this.#perform();
       // What came while it was busy is taken up now.

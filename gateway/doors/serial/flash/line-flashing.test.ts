@@ -268,6 +268,25 @@ t.test('goes on after a restart without a word of the board', async (t) => {
   t.equal(board.holds, '2.0.0');
 });
 
+t.test('a disk that is full stops no board in the middle, and lets none begin', async (t) => {
+  let isFull = false;
+  const through = (commit: () => Promise<void>, isUrgent: boolean): Promise<void> =>
+    isFull && !isUrgent
+      ? Promise.reject(new HoldfastError('STORE_FULL', 'the disk is full'))
+      : commit();
+  const board = makeBoard();
+  const { there, goOn } = holdAt(board, 4);
+  const { site } = await flashedSite(t, { board, through });
+  await there;
+  isFull = true;
+  goOn();
+  await becomes(site, 'succeeded');
+  t.equal(board.holds, '2.0.0');
+  await idle(site);
+  await t.rejects(site.flashing.flash(pump, { by: 'tess' }), { code: 'STORE_FULL' });
+  t.equal(board.resets, 1);
+});
+
 t.test('what runs stays in the cache, and so does what may have to come back', async (t) => {
   const board = makeBoard();
   const { there, goOn } = holdAt(board, 3);

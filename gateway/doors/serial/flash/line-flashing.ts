@@ -123,7 +123,7 @@ export class LineFlashing {
       {
         line: port,
         watch,
-        reports: new FlashReports(updates, device),
+        reports: new FlashReports({ executions: updates, log }, device),
         images: this.#images,
         loader: this.#deps.loader ?? loaderProtocols[flash.protocol],
         reset: this.#resetOf(line),
