@@ -6,30 +6,21 @@ import type { ResetLine } from '@holdfast/devices/gpio/reset-line';
 import type { FlashSettings } from '@holdfast/devices/serial/flash/flash-settings';
 import type { LoaderProtocol } from '@holdfast/devices/serial/flash/loader-protocol';
 import { loaderProtocols } from '@holdfast/devices/serial/flash/loader-protocols';
-import {
-  type Reset,
-  resetByCommand,
-  resetByDtr,
-  resetByGpio,
-  resetByRts,
-} from '@holdfast/devices/serial/flash/resets';
 import type { LineState } from '@holdfast/devices/serial/port/line-status';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
-import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
-import type { FirmwareRelease } from '@holdfast/provisioning/firmware/manifest';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import type { Device } from '../../../devices/device.js';
 import type { SiteStore } from '../../../store/site-store.js';
-import type { FirmwareRefusal } from '../../../updates/firmware-releases.js';
 import type { Updates } from '../../../updates/updates.js';
-import { refuseForLine } from './fits-line.js';
+import { FlashByHand, type FlashByHandDeps } from './flash-by-hand.js';
 import { FlashReports } from './flash-reports.js';
 import type { Flash, FlashState, LineImage } from './flash-state.js';
 import { type FlashStanding, FlashTasks, type FlashTasksDeps } from './flash-tasks.js';
 import { LineFlasher } from './line-flasher.js';
-import { LineImages, type LineImagesDeps, lineImage } from './line-images.js';
+import { LineImages, type LineImagesDeps } from './line-images.js';
+import { resetOf } from './line-reset.js';
 import { LineWatch } from './line-watch.js';
 
 export interface LineFlashingDeps {
@@ -46,13 +37,7 @@ export interface LineFlashingDeps {
   >;
   readonly devices: { get(device: string): Device | undefined };
   readonly firmware: LineImagesDeps['firmware'];
-  readonly releases: {
-    /** The release that was verified for an image of the plan. */
-    release(image: FirmwareBody): FirmwareRelease | undefined;
-    refusal(image: FirmwareBody): FirmwareRefusal | undefined;
-    /** Why a person may not have it flashed into a device. */
-    refusalByHand(image: FirmwareBody, device: Device): FirmwareRefusal | undefined;
-  };
+  readonly releases: FlashByHandDeps['releases'];
   /** Both throw when nothing of the device, or of anybody, is taken. */
   readonly fence: { check(): void };
   readonly lifecycles: { check(device: string): void };
@@ -103,6 +88,7 @@ export class LineFlashing {
   readonly #deps: LineFlashingDeps;
   readonly #options: Required<LineFlashingOptions>;
   readonly #images: LineImages;
+  readonly #hand: FlashByHand;
   readonly #lines = new Map<string, Entry>();
 
   constructor(deps: LineFlashingDeps, options: LineFlashingOptions = {}) {
@@ -112,6 +98,7 @@ export class LineFlashing {
       firmware: deps.firmware,
       refusal: (image) => deps.releases.refusal(image),
     });
+    this.#hand = new FlashByHand(deps);
   }
 
   /** Takes on a line, before `load`. CONFIGURATION_INVALID for a reset line that there is none of. */
@@ -126,7 +113,7 @@ export class LineFlashing {
         reports: new FlashReports({ executions: updates, log }, device),
         images: this.#images,
         loader: this.#deps.loader ?? loaderProtocols[flash.protocol],
-        reset: this.#resetOf(line),
+        reset: resetOf(line, this.#deps.resetLine),
         refusal: (state) => this.#refusal(device, state),
         mayBegin: (state) => this.#mayBegin(device, state),
         running: () => this.#runningOf(device),
@@ -222,7 +209,10 @@ export class LineFlashing {
     this.#deps.lifecycles.check(device);
     const stopped = this.#deps.updates.whyStopped();
     if (stopped !== undefined) throw new HoldfastError('UPDATE_WINDOW_CLOSED', stopped);
-    const image = this.#wanted(device, entry, version);
+    const image = this.#hand.wanted(device, {
+      ...{ part: entry.line.flash.part, version },
+      ran: entry.flasher.state.running,
+    });
     const { flash } = entry.flasher.state;
     const isFree = flash.phase === 'idle' || (flash.phase === 'writing' && flash.run === null);
     const isBusy = this.#deps.updates.executionsOf(device).length > 0;
@@ -236,33 +226,6 @@ export class LineFlashing {
     return image;
   }
 
-  #wanted(device: string, { flasher }: Entry, version: string | undefined): LineImage {
-    const known = this.#deps.devices.get(device);
-    const { running } = flasher.state;
-    const wanted = version ?? running?.version ?? known?.firmwareVersion ?? undefined;
-    if (known === undefined || wanted === undefined) {
-      throw new HoldfastError(
-        'RESOURCE_NOT_FOUND',
-        `nobody knows what ${device} ran: name a version`,
-      );
-    }
-    const body = this.#deps.firmware.find(`${known.model}@${wanted}`);
-    if (body === undefined || !this.#deps.firmware.isHeld(body.sha256)) {
-      throw new HoldfastError(
-        'RESOURCE_NOT_FOUND',
-        `${known.model}@${wanted} is not in the cache`,
-        {
-          data: { next: 'holdfast --gateway firmware list' },
-        },
-      );
-    }
-    const refusal = this.#refusalByHand(body, known);
-    if (refusal !== undefined) {
-      throw new HoldfastError('RESOURCE_CONFLICT', `${refusal.code}: ${refusal.message}`);
-    }
-    return lineImage(body);
-  }
-
   get #entries(): Entry[] {
     return [...this.#lines.values()];
   }
@@ -270,21 +233,11 @@ export class LineFlashing {
   #refusal(device: string, { flash }: FlashState): string | undefined {
     if (flash.phase !== 'checking') return undefined;
     const { run, image } = flash;
-    const { updates, devices, firmware } = this.#deps;
-    if (run.kind === 'job') return textOf(updates.refusalOf(device, run.job));
-    const known = devices.get(device);
-    const body = firmware.find(`${image.model}@${image.version}`);
-    if (known === undefined || body?.sha256 !== image.sha256) return 'the release is gone';
-    return textOf(this.#refusalByHand(body, known));
-  }
-
-  /** What a person asks for is judged like what a campaign offers, but that an older version may follow. */
-  #refusalByHand(body: FirmwareBody, known: Device): FirmwareRefusal | undefined {
-    const { releases } = this.#deps;
-    const refusal = releases.refusal(body) ?? releases.refusalByHand(body, known);
-    const [release, part] = [releases.release(body), this.partOf(known.device)];
-    if (refusal !== undefined || release === undefined || part === undefined) return refusal;
-    return refuseForLine(release, part);
+    const refusal =
+      run.kind === 'job'
+        ? this.#deps.updates.refusalOf(device, run.job)
+        : this.#hand.refusal(device, image, this.partOf(device) ?? '');
+    return refusal && `${refusal.code}: ${refusal.message}`;
   }
 
   #mayBegin(device: string, { flash }: FlashState): ReturnType<FlashTasksDeps['mayBegin']> {
@@ -316,28 +269,7 @@ export class LineFlashing {
         : undefined;
     return view?.campaign.body.policy.confirm_timeout_ms ?? this.#options.proofTimeoutMs;
   }
-
-  #resetOf({ device, flash }: FlashedLine): Reset {
-    switch (flash.reset) {
-      case 'dtr':
-        return resetByDtr;
-      case 'rts':
-        return resetByRts;
-      case 'command':
-        return resetByCommand;
-      case 'gpio': {
-        const name = flash.resetLine ?? '';
-        const line = this.#deps.resetLine?.(name);
-        if (line !== undefined) return resetByGpio(line);
-        const message = `serial.lines: ${device} is reset by ${name}, and gpio.lines has no line of this name with the role reset`;
-        throw new HoldfastError('CONFIGURATION_INVALID', message);
-      }
-    }
-  }
 }
-
-const textOf = (refusal: FirmwareRefusal | undefined): string | undefined =>
-  refusal && `${refusal.code}: ${refusal.message}`;
 
 const byOf = (flash: Flash): string | null => {
   if (flash.phase === 'idle') return null;
