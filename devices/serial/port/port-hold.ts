@@ -40,9 +40,9 @@ export class PortHold implements BytePort {
 
   async write(bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
     this.#check();
-    const written = this.#deps.port.write(bytes, signal);
+    await this.#deps.port.write(bytes, signal);
+    // Before its writer goes on, and may use the bytes again; what was refused never passed.
     this.#deps.traffic.passed('out', bytes);
-    await written;
   }
 
   async drain(): Promise<void> {

@@ -85,6 +85,9 @@ t.test('gives its driver the port, and what passes is counted and shown', async 
   pair.far.write('unseen');
   await driver.port?.drain();
   t.equal(seen.length, 2);
+  await t.rejects(async () => driver.port?.write(Buffer.alloc(70_000)), {
+    code: 'SERIAL_LINE_BUSY',
+  });
   t.match(line.status, { state: { state: 'up' }, path: 'memory', opened: 1, bytesOut: 7 });
 });
 
