@@ -61,8 +61,8 @@ export interface LineWish {
 export class SerialLines {
   readonly #deps: SerialLinesDeps;
   readonly #lines = new Map<string, Entry>();
-  /** Which line has a port open, by the name that the kernel has for it. */
-  readonly #open = new Map<string, string>();
+  /** Which line has a port, or is about to open it, by the name that the kernel has for it. */
+  readonly #claimed = new Map<string, string>();
 
   constructor(deps: SerialLinesDeps) {
     this.#deps = deps;
@@ -127,27 +127,31 @@ export class SerialLines {
     });
   }
 
-  /** A port that another line has open is not opened twice: the lock of a port is known only after its settings were changed. */
+  /** A port is one line's at a time: its lock is found out only after its settings were changed. */
   async #findFree(name: string, address: PortAddress): Promise<FoundPort | PortProblem> {
+    this.#release(name);
     const found = await (this.#deps.findPort ?? findPort)(address);
     if ('reason' in found) return found;
-    const owner = this.#open.get(await realName(found.path));
-    if (owner === undefined || owner === name) return found;
-    return {
-      reason: `${found.path} is the port of the line ${owner}`,
-      next: 'name another port for one of the two',
-    };
+    const port = await realpath(found.path).catch(() => found.path);
+    const owner = this.#claimed.get(port);
+    if (owner !== undefined) {
+      return {
+        reason: `${found.path} is the port of the line ${owner}`,
+        next: 'name another port for one of the two',
+      };
+    }
+    this.#claimed.set(port, name);
+    return found;
+  }
+
+  #release(name: string): void {
+    for (const [port, owner] of this.#claimed) if (owner === name) this.#claimed.delete(port);
   }
 
   #changed(status: LineStatus, onState: LineWish['onState']): void {
     const { name, path, state } = status;
     const { log } = this.#deps;
-    for (const [port, owner] of this.#open) if (owner === name) this.#open.delete(port);
-    if (state.state !== 'down' && path !== null) {
-      void realName(path).then((port) => {
-        if (this.find(name)?.status.state.state !== 'down') this.#open.set(port, name);
-      });
-    }
+    if (state.state === 'down') this.#release(name);
     if (state.state === 'up') log.info({ line: name, path }, 'a serial line is up');
     else if (state.state === 'suspended') {
       log.info({ line: name, path, reason: state.reason }, 'a serial line is used otherwise');
@@ -161,5 +165,3 @@ export class SerialLines {
 
 const explainToInstallers: NonNullable<SerialLineDeps['explain']> = (path, error) =>
   explainPort(path, error, { service: 'holdfast-gateway' });
-
-const realName = (path: string): Promise<string> => realpath(path).catch(() => path);
