@@ -140,6 +140,12 @@ const downFrame = v.variant('t', [
   v.object({ t: v.literal('bootloader') }),
 ]);
 
+/** Every `t` that a device, and that a gateway may say. */
+export const upKinds: readonly string[] = upFrame.options.map(({ entries }) => entries.t.literal);
+export const downKinds: readonly string[] = downFrame.options.map(
+  ({ entries }) => entries.t.literal,
+);
+
 export type UpFrame = v.InferOutput<typeof upFrame>;
 export type DownFrame = v.InferOutput<typeof downFrame>;
 export type Hello = v.InferOutput<typeof hello>;
