@@ -82,6 +82,19 @@ export const compileCabinet = async (
   return { image, flashBytes: text + data, ramBytes: data + bss };
 };
 
+const arduino = '/usr/share/arduino/hardware/arduino/avr';
+
+/** The sketch as the Arduino IDE reads it, looked at alone; rejects with what is wrong. */
+export const checkSketch = async (): Promise<void> => {
+  const folders = ['cores/arduino', 'variants/standard', 'libraries/EEPROM/src'];
+  await run('avr-g++', [
+    ...['-mmcu=atmega328p', '-DF_CPU=16000000L', '-DARDUINO=10819', '-std=gnu++11', '-Os'],
+    ...folders.map((folder) => `-I${arduino}/${folder}`),
+    ...[`-I${mcuFile('.')}`, '-fsyntax-only', '-include', 'Arduino.h', '-x', 'c++'],
+    mcuFile('examples/first/first.ino'),
+  ]);
+};
+
 export interface CabinetOptions {
   readonly device: string;
   readonly version: string;

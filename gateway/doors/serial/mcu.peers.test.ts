@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compileCabinet } from '@holdfast/devices/mcu/test-client';
+import { checkSketch, compileCabinet } from '@holdfast/devices/mcu/test-client';
 import { openAvrBoard } from '@holdfast/devices/simulator/avr-board/avr-board';
 import { compileAvrBoard, loaderFile } from '@holdfast/devices/simulator/avr-board/toolchain';
 import type { Child } from '@holdfast/provisioning/program/children';
@@ -25,6 +25,10 @@ t.test(
     t.ok(ramBytes <= 700, `${ramBytes} bytes of RAM`);
   },
 );
+
+t.test('the sketch of the tutorial compiles as the Arduino IDE would', async (t) => {
+  await t.resolves(checkSketch());
+});
 
 t.test('a microcontroller is a device of the site', { timeout: 120_000 }, async (t) => {
   const folder = await enrolledFolder(t);
