@@ -61,7 +61,7 @@ export class FlashTasks {
 
   constructor(deps: FlashTasksDeps, options: FlashTasksOptions) {
     this.#deps = deps;
-    this.#options = { askEveryMs: 60_000, ...options };
+    this.#options = { askEveryMs: 5_000, ...options };
   }
 
   get standing(): FlashStanding {

@@ -93,7 +93,7 @@ export class LineFlashing {
 
   constructor(deps: LineFlashingDeps, options: LineFlashingOptions = {}) {
     this.#deps = deps;
-    this.#options = { askEveryMs: 60_000, proofTimeoutMs: 60_000, ...options };
+    this.#options = { askEveryMs: 5_000, proofTimeoutMs: 60_000, ...options };
     this.#images = new LineImages({
       firmware: deps.firmware,
       refusal: (image) => deps.releases.refusal(image),
