@@ -126,7 +126,7 @@ const fillerOf = (version: string, bytes: number): Buffer => {
 };
 
 /** Every section that goes to flash, Optiboot's version at its very end among them. */
-const intelHexOf = async (program: string): Promise<string> => {
+export const intelHexOf = async (program: string): Promise<string> => {
   const file = program.replace(/\.elf$/, '.hex');
   const version = ['-j', '.version', '--set-section-flags', '.version=alloc,load'];
   await run('avr-objcopy', ['-j', '.text', '-j', '.data', ...version, '-O', 'ihex', program, file]);

@@ -1,6 +1,9 @@
-/** A microcontroller on a serial line: a simulated Uno with its real boot loader, which the gateway flashes; it does nothing for that itself. */
+/** A microcontroller on a serial line: the C client's example on a simulated Uno with its real boot loader; it does nothing for its update itself. */
+import { execFile } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { openAvrBoard } from '@holdfast/devices/simulator/avr-board/avr-board';
 import {
   compileModemLines,
@@ -8,8 +11,8 @@ import {
 } from '@holdfast/devices/simulator/avr-board/modem-lines';
 import {
   avrBoards,
-  compileApplication,
   compileAvrBoard,
+  intelHexOf,
   loaderFile,
 } from '@holdfast/devices/simulator/avr-board/toolchain';
 import type { Test } from 'tap';
@@ -22,6 +25,7 @@ export interface AvrKind extends KindOfDevice {
   readonly environment: Readonly<Record<string, string>>;
 }
 
+const client = fileURLToPath(new URL('../../../../devices/mcu/', import.meta.url));
 const board = 'optiboot';
 const { part, protocol, baudRate } = avrBoards[board];
 
@@ -29,8 +33,14 @@ const { part, protocol, baudRate } = avrBoards[board];
 export const openAvrKind = async (t: Test, device: string, folder: string): Promise<AvrKind> => {
   await mkdir(folder);
   const link = join(folder, 'line');
-  const compile = (version: string): Promise<string> =>
-    compileApplication(folder, { board, device, version, bytes: 4_096 });
+  const compile = async (version: string): Promise<string> => {
+    const program = join(folder, `${version}.elf`);
+    const defines = ['-DF_CPU=16000000UL', `-DVERSION="${version}"`, `-DDEVICE="${device}"`];
+    const sources = ['examples/cabinet/cabinet.c', 'holdfast.c'].map((name) => join(client, name));
+    const flags = [`-mmcu=${part}`, '-std=c99', '-Os', ...defines, '-I', client];
+    await promisify(execFile)('avr-gcc', [...flags, ...sources, '-o', program]);
+    return intelHexOf(program);
+  };
   const [program, loader, application, image, environment] = await Promise.all([
     compileAvrBoard(folder),
     loaderFile(folder, board),
@@ -43,14 +53,11 @@ export const openAvrKind = async (t: Test, device: string, folder: string): Prom
   t.teardown(() => running.close());
   await wireModemLines(running);
   return {
-    ...{ device, model: 'avr-board', image, environment },
+    ...{ device, model: 'cabinet', image, environment },
     signArgs: ['--installer', 'flash', '--part', part],
     line: { device, path: link, baudRate, flash: { protocol, part, reset: 'dtr' } },
     story: () => running.events.slice(-50).join(', '),
     start: async () => void (await running.event(/^application started/)),
-    async update() {
-      const { length: since } = running.events;
-      await running.event(/^written/, { since });
-    },
+    update: async () => undefined,
   };
 };
