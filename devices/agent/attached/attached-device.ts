@@ -79,7 +79,11 @@ export class AttachedDevice {
   ) {
     this.#deps = deps;
     this.#options = options;
-    this.presence = new AttachedPresence({ ...opened, changed: deps.report });
+    this.presence = new AttachedPresence({
+      record: opened.record,
+      changed: deps.report,
+      log: deps.log,
+    });
     this.commands = opened.commands;
     this.settings = new AttachedSettings({ record: opened.record, changed: () => this.#tell() });
     this.#unanswered = unanswered(() => this);

@@ -1,28 +1,38 @@
 /** Whether the microcontroller is there, what it said of itself last, and which run of it that was. What it said outlives this process. */
 import { isDeepStrictEqual } from 'node:util';
+import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { JsonObject } from '@holdfast/protos/mqtt/json-payload';
 import type { SerialHello } from '../../serial/serial-driver.js';
-import type { AttachedRecord, KnownHello } from './attached-record.js';
+import type { Log } from '../log.js';
+import type { AttachedKnowledge, AttachedRecord, KnownHello } from './attached-record.js';
+
+export interface AttachedPresenceDeps {
+  readonly record: AttachedRecord;
+  /** Told whenever something of `facts`, or the hello, is another. */
+  readonly changed: () => void;
+  readonly log: Log;
+}
 
 type HelloListener = (hello: KnownHello) => void;
 
 export class AttachedPresence {
-  readonly #record: AttachedRecord;
-  readonly #changed: () => void;
+  readonly #deps: AttachedPresenceDeps;
+  /** As on disk, or newer: a full disk keeps no microcontroller from being served, nor a board from being flashed. */
+  #known: Pick<AttachedKnowledge, 'hello' | 'repeats' | 'wasLent'>;
   readonly #listeners = new Set<HelloListener>();
   #isOnline = false;
   /** Why it is away. */
   #reason = 'it has said no hello yet';
 
-  /** `changed` is told whenever something of `facts`, or the hello, is another. */
-  constructor(deps: { readonly record: AttachedRecord; readonly changed: () => void }) {
-    this.#record = deps.record;
-    this.#changed = deps.changed;
+  constructor(deps: AttachedPresenceDeps) {
+    this.#deps = deps;
+    const { hello, repeats, wasLent } = deps.record.data;
+    this.#known = { hello, repeats, wasLent };
   }
 
   /** Of its last hello, which may have been before this process; null when it never said any. */
   get hello(): KnownHello | null {
-    return this.#record.data.hello;
+    return this.#known.hello;
   }
 
   get isOnline(): boolean {
@@ -36,31 +46,35 @@ export class AttachedPresence {
 
   /** Its run: as its last hello says it, told apart where that is the same after a flash. */
   get bootId(): string {
-    const { hello, repeats } = this.#record.data;
+    const { hello, repeats } = this.#known;
     const boot = hello?.boot ?? 'unknown';
     return repeats === 0 ? boot : `${boot}~${String(repeats)}`;
   }
 
   /** Its line is about to be lent out, and it to be reset. */
   async lend(): Promise<void> {
-    if (this.#record.data.wasLent) return;
-    await this.#record.update((known) => ({ ...known, wasLent: true }));
+    if (this.#known.wasLent) return;
+    this.#known = { ...this.#known, wasLent: true };
+    await this.#keep();
   }
 
-  /** Resolves when it is on disk; whether it was news, since some say it again and again. */
+  /** Whether it was news: some say it again and again. */
   async arrive({ model, version, boot, serial_no }: SerialHello): Promise<boolean> {
     const hello = { model, version, boot, ...(serial_no !== undefined && { serial_no }) };
-    const isKnown = isDeepStrictEqual(hello, this.hello) && !this.#record.data.wasLent;
+    const { hello: before, repeats, wasLent } = this.#known;
+    const isKnown = isDeepStrictEqual(hello, before) && !wasLent;
     if (isKnown && this.#isOnline) return false;
     if (!isKnown) {
-      await this.#record.update((known) => {
-        const isSameBoot = known.hello?.boot === boot;
-        const repeats = isSameBoot ? known.repeats + (known.wasLent ? 1 : 0) : 0;
-        return { ...known, hello, repeats, wasLent: false };
-      });
+      const isSameBoot = before?.boot === boot;
+      this.#known = {
+        hello,
+        repeats: isSameBoot ? repeats + (wasLent ? 1 : 0) : 0,
+        wasLent: false,
+      };
+      await this.#keep();
     }
     this.#isOnline = true;
-    this.#changed();
+    this.#deps.changed();
     for (const listener of this.#listeners) listener(hello);
     return true;
   }
@@ -70,8 +84,20 @@ export class AttachedPresence {
     if (!this.#isOnline && this.#reason === reason) return false;
     this.#isOnline = false;
     this.#reason = reason;
-    this.#changed();
+    this.#deps.changed();
     return true;
+  }
+
+  async #keep(): Promise<void> {
+    const { record, log } = this.#deps;
+    await record
+      .update((kept) => ({ ...kept, ...this.#known }))
+      .catch((error: unknown) =>
+        log.error(
+          { error: messageOf(error) },
+          'what the microcontroller says of itself is not kept',
+        ),
+      );
   }
 
   onHello(listener: HelloListener): () => void {
