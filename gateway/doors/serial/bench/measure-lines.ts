@@ -108,11 +108,11 @@ const feltOf = (beside: string, felt: Felt, rest: Felt): Figure[] => [
   },
 ];
 
-/** Garbage, as fast as the line takes it. */
+/** Garbage, more than twice what is read of a line; as much as possible would measure what it costs this process. */
 const openFlood = async (link: string): Promise<{ close(): Promise<void> }> => {
   const line = await openPseudoTerminal({ link });
-  const garbage = Buffer.alloc(16_384, '{"t":"telemetry"\u0000\n');
-  const flooding = setInterval(() => line.write(garbage), 5);
+  const garbage = Buffer.alloc(8_192, '{"t":"telemetry"\u0000\n');
+  const flooding = setInterval(() => line.write(garbage), 50);
   return {
     close: async () => {
       clearInterval(flooding);
