@@ -1,5 +1,11 @@
 /** The Pi agent: a device that measures its machine's health, and installs firmware with the installer it is configured with. */
+
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { TrustedState } from '@holdfast/provisioning/firmware/trusted-state';
+import type { GpioLines } from '../gpio/gpio-lines.js';
+import { type ConfiguredLine, checkLines } from '../gpio/line-settings.js';
+import { openGpio } from '../gpio/open-gpio.js';
+import { findResetLine } from '../gpio/reset-line.js';
 import { type AttachedSection, attachedParts } from './attached/open-attached.js';
 import type { JobHandler } from './configuration.js';
 import {
@@ -33,23 +39,32 @@ export interface AgentOptions {
   /** The root of the firmware's metadata to begin with, where it is not the first that the plan names. */
   readonly firstRoot?: TrustedState;
   readonly jobHandlers?: readonly JobHandler[];
+  /** GPIO lines of this machine. */
+  readonly gpio?: { readonly lines: readonly ConfiguredLine[] };
   readonly signal: AbortSignal;
 }
 
 interface AgentDeps {
   readonly credentials: Credentials;
   readonly log: Log;
+  /** The lines of this machine, unless a test has others. */
+  readonly gpio?: GpioLines;
 }
 
 export const openAgent = async (deps: AgentDeps, options: AgentOptions): Promise<Device> => {
   const { credentials, log } = deps;
   const { dataDir, healthIntervalS, askAgainMs, jobHandlers: handlers = [] } = options;
   const { hardware, firstRoot } = options;
+  const { lines = [] } = options.gpio ?? {};
+  const { gpio = openGpio() } = deps;
+  checkLines(lines);
+  if (options.attached !== undefined) requireResets(lines);
   return openDevice(
     {
       credentials,
       log,
-      ...(await partsOf(deps, options)),
+      ...(await partsOf({ ...deps, gpio }, options)),
+      io: { gpio, lines },
       jobs: await openJobHandlers({ log }, { handlers, owner: `${dataDir}#jobs` }),
     },
     {
@@ -63,14 +78,27 @@ export const openAgent = async (deps: AgentDeps, options: AgentOptions): Promise
   );
 };
 
+/** Where the device is a microcontroller, the shadow is its own. */
+const requireResets = (lines: readonly ConfiguredLine[]): void => {
+  const other = lines.find(({ role }) => role !== 'reset');
+  if (other === undefined) return;
+  throw new HoldfastError(
+    'CONFIGURATION_INVALID',
+    `gpio.lines: ${other.name}: the device is the microcontroller (attached), so lines of this machine may only reset it`,
+  );
+};
+
 const partsOf = async (
-  deps: AgentDeps,
+  deps: AgentDeps & { readonly gpio: GpioLines },
   options: AgentOptions,
 ): Promise<Pick<DeviceDeps, 'attach' | 'measure' | 'openUpdates'>> => {
   const { dataDir, attached, update } = options;
   if (attached !== undefined) {
     const { deadlineS = 30, maxStarts = 3 } = update ?? {};
-    return attachedParts(deps, { ...attached, dataDir, deadlineMs: deadlineS * 1_000, maxStarts });
+    return attachedParts(
+      { ...deps, findResetLine: findResetLine(deps, options.gpio?.lines ?? []) },
+      { ...attached, dataDir, deadlineMs: deadlineS * 1_000, maxStarts },
+    );
   }
   return {
     measure: () => readHealth(dataDir),

@@ -9,6 +9,7 @@ import {
   text,
 } from '@holdfast/provisioning/program/settings';
 import * as v from 'valibot';
+import { ioRoles, lineSettings } from '../gpio/line-settings.js';
 import { attachedSection } from './attached/attached-configuration.js';
 import { installerNames } from './update/installer.js';
 
@@ -36,6 +37,12 @@ export const deviceConfiguration = configuration({
     }),
   }),
   attached: attachedSection,
+  gpio: section('GPIO lines of this machine (devices/gpio/README.md; needs the package gpiod).', {
+    lines: list(lineSettings(ioRoles, {}), {
+      description:
+        'name, chip (its name or label), line (its number or name), role, activeLow (false) and bias (`as-is`, `pull-up`, `pull-down`) of each. Roles: `relay` (safe: `on` or `off`, safeAfterS 60, minOnS 1, minOffS 1): a leaf of the shadow under `gpio`; `input` (debounceMs 20); `counter` (debounceMs 0, everyS 10); `reset` (pulseMs 100), for flashing',
+    }),
+  }),
   update: section('How it installs firmware (README.md, "An update").', {
     installer: choice(installerNames, {
       default: 'slots',

@@ -10,6 +10,8 @@ import { buildTopic, parseTopic } from '@holdfast/protos/mqtt/topics';
 import type { TrustedState } from '@holdfast/provisioning/firmware/trusted-state';
 import { parseCertificate } from '@holdfast/provisioning/pki/certificate';
 import { systemClock } from '@holdfast/provisioning/time/clock';
+import type { GpioLines } from '../gpio/gpio-lines.js';
+import type { ConfiguredLine } from '../gpio/line-settings.js';
 import type { AttachContext, AttachedDevice } from './attached/attached-device.js';
 import { Boot } from './boot.js';
 import { CertificateRenewal } from './certificate-renewal.js';
@@ -22,6 +24,7 @@ import { GatewayTrust } from './gateway-trust.js';
 import type { HealthReading } from './health.js';
 import { HealthSampler } from './health-sampler.js';
 import type { Credentials } from './identity.js';
+import { AgentIo, type AgentIoDeps } from './io/agent-io.js';
 import { JobsClient, jobFilters } from './jobs-client.js';
 import type { Log } from './log.js';
 import { OlderUpdates, olderFilter } from './older-updates.js';
@@ -42,6 +45,8 @@ export interface DeviceDeps {
   readonly openUpdates: (context: UpdatesContext) => Promise<DeviceUpdates>;
   /** The device is a microcontroller that this process speaks for, not this machine. */
   readonly attach?: (context: AttachContext) => Promise<AttachedDevice>;
+  /** The lines of its machine that are leaves of its shadow, and telemetry. */
+  readonly io?: { readonly gpio: GpioLines; readonly lines: readonly ConfiguredLine[] };
   /** What jobs may tell it to do, by their operation. */
   readonly jobs?: ReadonlyMap<string, JobWork>;
 }
@@ -100,6 +105,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
       handlers: {
         connected: () => {
           time.connected();
+          io?.connected();
           shadow.connected();
           commands.connected();
           telemetry.connected();
@@ -108,6 +114,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
           void updates.updater.dispatch({ type: 'connected' });
         },
         disconnected: () => {
+          io?.disconnected();
           shadow.disconnected();
           telemetry.disconnected();
         },
@@ -160,9 +167,20 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
   });
   const attached =
     (await deps.attach?.({ session, telemetry, time, log, report: () => shadow.report() })) ?? null;
+  const io = await openIo(deps, options, {
+    changed: () => shadow.report(),
+    measured: (series, value, agoMs) => {
+      const ts = time.isKnown ? { ts: Math.round(time.now() - agoMs) } : {};
+      telemetry.add({ series, value, ...ts, ...boot.next() });
+    },
+  });
   const openOwnSettings = () =>
     openSettings(
-      { log, apply: ({ health_interval_s }) => health.setInterval(health_interval_s * 1_000) },
+      {
+        log,
+        apply: ({ health_interval_s }) => health.setInterval(health_interval_s * 1_000),
+        ...(io !== null && { gpio: (desired) => io.desire(desired) }),
+      },
       {
         dataDir,
         defaults: {
@@ -187,6 +205,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
         telemetry_dropped: telemetry.dropped,
         ...(attached !== null && { attached: attached.presence.facts }),
       },
+      ...(io !== null && { gpio: io.reported }),
     };
   };
   const shadow = new ShadowClient({ session, settings, log, facts }, { device, askAgainMs: 5_000 });
@@ -322,6 +341,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
       return updates.updater.version;
     },
     close: async () => {
+      await io?.close();
       health.close();
       older?.close();
       await plainJobs.close();
@@ -333,6 +353,16 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
       await telemetry.close();
     },
   };
+};
+
+/** Null where no line is given to it. */
+const openIo = async (
+  { io, log }: Pick<DeviceDeps, 'io' | 'log'>,
+  { dataDir }: Pick<DeviceOptions, 'dataDir'>,
+  told: Pick<AgentIoDeps, 'changed' | 'measured'>,
+): Promise<AgentIo | null> => {
+  if (io === undefined || io.lines.every(({ role }) => role === 'reset')) return null;
+  return AgentIo.open({ ...told, gpio: io.gpio, log }, { lines: io.lines, dataDir });
 };
 
 const httpsAddress = (session: DeviceSession): string => {

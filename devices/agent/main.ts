@@ -95,6 +95,7 @@ const run: Command = async (context) => {
       askAgainMs: configuration.update.askAgainS * 1_000,
       update: configuration.update,
       jobHandlers: configuration.jobs.handlers,
+      gpio: configuration.gpio,
       ...(attached !== null && { attached }),
       ...(hardware !== undefined && { hardware }),
       ...(root !== undefined && { firstRoot: await readFirstRoot(root) }),

@@ -27,6 +27,11 @@ export interface SettingsDeps {
   readonly log: Log;
   /** Told whenever the agent's own settings change, and once at the start. */
   readonly apply: (settings: AgentSettings) => void;
+  /**
+   * Told what is desired of the lines of this machine whenever the gateway said so; then `gpio` is no setting of the application. Not told at
+   * the start: what was desired once may not be any more.
+   */
+  readonly gpio?: (desired: JsonValue | undefined) => void;
 }
 
 interface Desired {
@@ -96,16 +101,20 @@ class RecordedSettings implements Settings {
       await this.#record.update(() => ({ state, version }));
     }
     await this.apply();
+    this.#tellLines();
   }
 
   async merge(delta: JsonObject, version = this.#record.data.version): Promise<void> {
     if (version < this.#record.data.version) return;
     await this.#record.update(({ state }) => ({ state: mergeState(state, delta), version }));
     await this.apply();
+    this.#tellLines();
   }
 
   async apply(): Promise<void> {
-    const { agent, ...rest } = this.#record.data.state;
+    const { agent, ...others } = this.#record.data.state;
+    const { gpio: _, ...application } = others;
+    const rest = this.#deps.gpio === undefined ? others : application;
     const { settings, refused } = readAgentSettings(agent, this.#defaults);
     await this.#writeForApplication(rest);
     this.#deps.apply(settings);
@@ -114,6 +123,11 @@ class RecordedSettings implements Settings {
       agent: { ...settings },
       ...(Object.keys(refused).length > 0 && { agent_refused: refused }),
     };
+  }
+
+  #tellLines(): void {
+    const { gpio } = this.#record.data.state;
+    this.#deps.gpio?.(gpio);
   }
 
   async #writeForApplication(state: JsonObject): Promise<void> {

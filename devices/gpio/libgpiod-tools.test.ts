@@ -185,7 +185,7 @@ t.test('tells the edges of a line, and when it cannot be watched any longer', as
 
 t.test('a quiet line is looked at anew', async (t) => {
   const { lines, called } = await fakeTools(t, { lookEveryMs: 1 });
-  const input = lines.watch(button, { edges: () => undefined });
+  const input = lines.watch(button, { level: () => undefined, edges: () => undefined });
   await called(3);
   await input.close();
   t.pass('read and watched three times');

@@ -144,5 +144,5 @@ const chipOf = (detected: string, label: string): string => {
   const found = chips.find((chip) => chip.label === label);
   if (found !== undefined) return found.name;
   const known = chips.map(({ name, label: its }) => `${name} [${its}]`).join(', ');
-  throw gpioUnavailable(`no chip ${label} was found: there are ${known || 'none'}`);
+  throw gpioUnavailable(`the chip ${label} was not found: there are ${known || 'none'}`);
 };

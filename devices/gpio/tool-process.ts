@@ -1,6 +1,7 @@
 /** One process of a tool of libgpiod, which holds a line as long as it runs, and no longer than this process does. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdir, readlink } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { wait } from '@holdfast/provisioning/time/wait';
 import { gpioUnavailable } from './gpio-unavailable.js';
@@ -18,6 +19,8 @@ export interface ToolOptions {
 /** Undefined where nobody can say. */
 export type HoldsLine = (pid: number) => Promise<boolean | undefined>;
 
+/** Between two looks at what a tool says. */
+const lookRestMs = 20;
 const lookEveryMs = 5;
 const settleWithinMs = 3_000;
 /** Where nobody can say whether it holds its line: one that refuses does so at once. */
@@ -43,7 +46,7 @@ export class ToolProcess {
     this.#child.stderr?.on('data', (chunk: Buffer) => {
       said = `${said}${chunk.toString()}`.slice(-1_000);
     });
-    this.#child.stdout?.on('data', (chunk: Buffer) => onOutput?.(chunk));
+    if (this.#child.stdout !== null) readInLooks(this.#child.stdout, onOutput);
     this.ended = new Promise((resolve) => {
       const end = (reason: string): void => {
         this.#isRunning = false;
@@ -56,15 +59,6 @@ export class ToolProcess {
 
   get isRunning(): boolean {
     return this.#isRunning;
-  }
-
-  /** Nothing more is read of what it says, until `resume`; the kernel keeps a little, and the tool waits. */
-  pause(): void {
-    this.#child.stdout?.pause();
-  }
-
-  resume(): void {
-    this.#child.stdout?.resume();
   }
 
   /** Resolves when it holds its line. Errors: GPIO_UNAVAILABLE. */
@@ -97,6 +91,21 @@ export class ToolProcess {
     clearTimeout(timer);
   }
 }
+
+/** All that there is, at once and then not before a moment has passed: what comes meanwhile is kept, up to a bound, and then the tool waits. */
+const readInLooks = (output: Readable, onOutput: (chunk: Buffer) => void = () => undefined) => {
+  let resting: NodeJS.Timeout | undefined;
+  const look = (): void => {
+    resting = undefined;
+    const chunk = output.read() as Buffer | null; // It has no encoding, so these are bytes.
+    if (chunk === null) return;
+    resting = setTimeout(look, lookRestMs);
+    onOutput(chunk);
+  };
+  output.on('readable', () => {
+    if (resting === undefined) look();
+  });
+};
 
 const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe'];
 

@@ -2,8 +2,9 @@
  * An input that a process of `gpiomon` watches.
  *
  * What it says is read at most fifty times a second, whatever comes: a line that chatters fills the pipe, then the tool waits, and then the
- * kernel lets edges go. The tools cannot say how a line is while they watch it, so it is read before; and a line that was quiet for
- * long is read again, should it have changed in the moment in between.
+ * kernel lets edges go, of Linux' older interface the last ones. The tools cannot say how a line is while they watch it. So it is read
+ * before, again once it is quiet after it chattered, and again when it was quiet for long, should it have changed in the moment in between.
+ * Where nobody wants to know the level, as of a counter, it is never left for that.
  */
 import { type Wait, wait as waitFor } from '@holdfast/provisioning/time/wait';
 import { Debouncer } from './debounce.js';
@@ -18,10 +19,10 @@ import {
 } from './tool-commands.js';
 import { ToolProcess } from './tool-process.js';
 
-const pauseMs = 20;
-/** Of one look: as much as a pipe holds, near enough. */
-const fullBytes = 60_000;
 const longestTextBytes = 256;
+/** Without a rest: the kernel keeps sixteen that nobody has read. */
+const manyEdges = 8;
+const quietMs = 200;
 
 export class WatchedLine implements InputLine {
   readonly ready: Promise<void>;
@@ -39,6 +40,12 @@ export class WatchedLine implements InputLine {
   #rest = '';
   #edges = 0;
   #overruns = 0;
+  #last: Edge | undefined;
+  #heardAt = Number.NEGATIVE_INFINITY;
+  #burst = 0;
+  /** Whether edges may be missing. */
+  #isInDoubt = false;
+  #sleep = new AbortController();
 
   constructor(
     deps: ToolsDeps,
@@ -71,6 +78,7 @@ export class WatchedLine implements InputLine {
 
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#sleep.abort();
     this.#debouncer?.close();
     await this.#tool?.end();
   }
@@ -82,13 +90,30 @@ export class WatchedLine implements InputLine {
       const isOn = (await this.#deps.run(getCommand(version, line))).includes('1');
       if (this.#isClosed) break;
       if (this.#debouncer !== undefined) this.#debouncer.level = isOn;
+      this.#last = undefined;
       this.#handlers.level?.(isOn);
       await this.#watch(line);
     }
     return new Promise<never>(() => undefined);
   }
 
-  /** Until it was quiet for long. Errors: GPIO_UNAVAILABLE. */
+  /** Resolves when the level has to be read anew. */
+  async #untilStale(): Promise<void> {
+    for (let seen = -1; seen !== this.#edges; ) {
+      if (this.#isClosed) return;
+      seen = this.#edges;
+      this.#sleep = new AbortController();
+      const waitMs = this.#isInDoubt ? quietMs : this.#deps.lookEveryMs;
+      await this.#wait(waitMs, this.#sleep.signal).catch(() => {
+        seen = -1;
+      });
+      if (this.#handlers.level === undefined) seen = -1;
+    }
+    if (this.#isInDoubt) this.#overruns += 1;
+    this.#isInDoubt = false;
+  }
+
+  /** Until its level has to be read anew. Errors: GPIO_UNAVAILABLE. */
   async #watch(line: FoundLine): Promise<void> {
     const { environment: env, holdsLine, tools } = this.#deps;
     const { version, hasSetpriv } = await tools();
@@ -96,7 +121,7 @@ export class WatchedLine implements InputLine {
     const tool = new ToolProcess(watchCommand(version, line, this.#debounceMs), {
       env,
       hasSetpriv,
-      onOutput: (chunk) => this.#take(tool, chunk, inKernel),
+      onOutput: (chunk) => this.#take(chunk, inKernel),
       ...(holdsLine !== undefined && { holdsLine }),
     });
     this.#tool = tool;
@@ -106,11 +131,7 @@ export class WatchedLine implements InputLine {
     try {
       await Promise.race([tool.settled(), ended]);
       this.#resolveReady();
-      let seen = -1;
-      while (seen !== this.#edges) {
-        seen = this.#edges;
-        await Promise.race([this.#wait(this.#deps.lookEveryMs, this.#closing.signal), ended]);
-      }
+      await Promise.race([this.#untilStale(), ended]);
     } catch (error) {
       if (!this.#isClosed) throw error;
     } finally {
@@ -118,10 +139,7 @@ export class WatchedLine implements InputLine {
     }
   }
 
-  #take(tool: ToolProcess, chunk: Buffer, inKernel: boolean): void {
-    tool.pause();
-    setTimeout(() => tool.resume(), pauseMs).unref();
-    if (chunk.length >= fullBytes) this.#overruns += 1;
+  #take(chunk: Buffer, inKernel: boolean): void {
     const texts = `${this.#rest}${chunk.toString('latin1')}`.split('\n');
     this.#rest = (texts.pop() ?? '').slice(-longestTextBytes);
     const now = kernelMs();
@@ -130,9 +148,25 @@ export class WatchedLine implements InputLine {
       return edge === undefined ? [] : [edge];
     });
     this.#edges += edges.length;
+    this.#doubt(edges, now);
     if (this.#isClosed || edges.length === 0) return;
     if (this.#debouncer === undefined || inKernel) this.#handlers.edges(edges);
     else for (const edge of edges) this.#debouncer.take(edge);
+  }
+
+  #doubt(edges: readonly Edge[], now: number): void {
+    if (now - this.#heardAt > quietMs) this.#burst = 0;
+    this.#heardAt = now;
+    this.#burst += edges.length;
+    let isMissing = this.#burst >= manyEdges;
+    for (const edge of edges) {
+      // It cannot come on twice.
+      if (edge.isOn === this.#last?.isOn) isMissing = true;
+      this.#last = edge;
+    }
+    if (!isMissing || this.#isInDoubt) return;
+    this.#isInDoubt = true;
+    this.#sleep.abort();
   }
 
   get #isClosed(): boolean {
