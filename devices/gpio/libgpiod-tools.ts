@@ -12,6 +12,7 @@ import { gpioUnavailable } from './gpio-unavailable.js';
 import { HeldLine } from './held-line.js';
 import { LastWill } from './last-will.js';
 import {
+  type ChipRow,
   type Command,
   type FoundLine,
   infoCommand,
@@ -108,6 +109,10 @@ export const toolsVersion = async (environment = process.env): Promise<ToolsVers
     });
   }
 };
+
+/** The chips of this machine; none where the tools cannot say. */
+export const detectedChips = async (environment = process.env): Promise<ChipRow[]> =>
+  parseChips(await runner(environment)(['gpiodetect']).catch(() => ''));
 
 const runner =
   (environment: NodeJS.ProcessEnv) =>

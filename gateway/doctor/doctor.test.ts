@@ -260,9 +260,9 @@ t.test('rights of the user of the service are read, not tried: root may everythi
 
 t.test('gpio: chips that are wanted and there, or not', async (t) => {
   const root = t.testdir({ dev: { gpiochip0: '', gpiochip1: '' } });
-  const hasTools = async () => true;
+  const backend = async () => ({ name: 'libgpiod 1.6', reason: '', next: '' }) as const;
   const line = { name: 'door', chip: 'gpiochip0', line: 4 };
-  t.match(await checkGpioChips({ lines: [line], user: undefined, root, hasTools }), [
+  t.match(await checkGpioChips({ lines: [line], user: undefined, root, backend }), [
     { severity: 'ok', text: /gpiochip0 is there, for door/ },
     { severity: 'ok', data: { unused: ['gpiochip1'] } },
   ]);
@@ -271,7 +271,7 @@ t.test('gpio: chips that are wanted and there, or not', async (t) => {
       lines: [{ ...line, chip: 'gpiochip7' }],
       user: undefined,
       root,
-      hasTools,
+      backend,
     }),
     [
       {
@@ -282,13 +282,29 @@ t.test('gpio: chips that are wanted and there, or not', async (t) => {
       {},
     ],
   );
-  t.match(
-    await checkGpioChips({ lines: [line], user: undefined, root, hasTools: async () => false }),
-    [{ severity: 'failure', text: /tools/, next: 'sudo apt install gpiod' }, {}, {}],
-  );
+  const next = 'sudo apt install gpiod';
+  const none = async () => ({ name: null, reason: 'no tools', next });
+  t.match(await checkGpioChips({ lines: [line], user: undefined, root, backend: none }), [
+    { severity: 'failure', text: /no tools/, next: 'sudo apt install gpiod' },
+    {},
+    {},
+  ]);
   const stranger = { name: 'holdfast', uid: 99_999, gids: [99_999] };
+  t.match(
+    await checkGpioChips({
+      lines: [{ ...line, chip: 'pinctrl-bcm2711' }],
+      user: undefined,
+      ...{ root, labels: async () => [{ name: 'gpiochip0', label: 'pinctrl-bcm2711' }] },
+      backend: async () => ({ name: 'onoff', reason: 'no tools', next }),
+    }),
+    [
+      { severity: 'warning', text: /onoff/, next },
+      { severity: 'ok', text: /gpiochip0 is there, for door/ },
+    ],
+    'a chip by its label',
+  );
   await chmod(join(root, 'dev/gpiochip0'), 0o660);
-  t.match(await checkGpioChips({ lines: [line], user: stranger, root, hasTools }), [
+  t.match(await checkGpioChips({ lines: [line], user: stranger, root, backend }), [
     { severity: 'failure', text: /may not be used by holdfast/, next: /usermod/ },
     {},
   ]);

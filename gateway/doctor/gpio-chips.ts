@@ -1,7 +1,9 @@
 /** Whether the GPIO chips that the configuration names are there and may be used. */
 import { access, constants, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { toolsVersion } from '@holdfast/devices/gpio/libgpiod-tools';
+import { detectedChips } from '@holdfast/devices/gpio/libgpiod-tools';
+import { type GpioBackend, openGpio } from '@holdfast/devices/gpio/open-gpio';
+import type { ChipRow } from '@holdfast/devices/gpio/tool-commands';
 import type { GatewayConfiguration } from '../configuration.js';
 import { type Finding, findingsOf } from './finding.js';
 import { mayUse } from './may-use.js';
@@ -12,39 +14,39 @@ export interface GpioOptions {
     GatewayConfiguration['gpio']['lines'][number],
     'name' | 'chip' | 'line'
   >[];
-  /** Whether the tools that drive lines are installed. */
-  readonly hasTools?: () => Promise<boolean>;
+  /** What drives lines here. */
+  readonly backend?: () => Promise<GpioBackend>;
+  /** The chips by name and label, as far as the tools say them. */
+  readonly labels?: () => Promise<readonly ChipRow[]>;
   readonly user: ServiceUser | undefined;
   /** Where /dev and /sys lie. */
   readonly root?: string;
 }
 
-const { ok, failure } = findingsOf('gpio');
+const { ok, warning, failure } = findingsOf('gpio');
 
 export const checkGpioChips = async ({
   lines,
   user,
   root = '/',
-  hasTools = () =>
-    toolsVersion().then(
-      () => true,
-      () => false,
-    ),
+  backend = () => openGpio().backend(),
+  labels = detectedChips,
 }: GpioOptions): Promise<Finding[]> => {
   const dev = join(root, 'dev');
   const chips = (await readdir(dev).catch(() => []))
     .filter((name) => /^gpiochip\d+$/.test(name))
     .sort();
   if (chips.length === 0 && lines.length === 0) return [ok('no GPIO chips, and none wanted')];
-  const tools =
-    lines.length === 0 || (await hasTools())
-      ? []
-      : [failure('the tools that drive GPIO lines are not installed', 'sudo apt install gpiod')];
-  const wanted = [...new Set(lines.map(({ chip }) => chip))];
+  const tools = lines.length === 0 ? [] : toolsOf(await backend());
+  const isName = (chip: string): boolean => /^gpiochip\d+$/.test(chip);
+  const known = lines.every(({ chip }) => isName(chip)) ? [] : await labels();
+  const nameOf = (chip: string): string =>
+    isName(chip) ? chip : (known.find(({ label }) => label === chip)?.name ?? chip);
+  const wanted = [...new Set(lines.map(({ chip }) => nameOf(chip)))];
   const found = await Promise.all(
     wanted.map(async (chip): Promise<Finding> => {
       const names = lines
-        .filter((line) => line.chip === chip)
+        .filter((line) => nameOf(line.chip) === chip)
         .map(({ name }) => name)
         .join(', ');
       const path = join(dev, chip);
@@ -74,6 +76,12 @@ export const checkGpioChips = async ({
   if (unused.length === 0) return [...tools, ...found];
   const described = await Promise.all(unused.map((chip) => describe(root, chip)));
   return [...tools, ...found, ok(`not used: ${described.join(', ')}`, { unused })];
+};
+
+const toolsOf = ({ name, reason, next }: GpioBackend): Finding[] => {
+  if (name === null) return [failure(`nothing can drive GPIO lines here: ${reason}`, next)];
+  if (name !== 'onoff') return [];
+  return [warning(`GPIO lines are driven by onoff, since ${reason}`, next)];
 };
 
 const describe = async (root: string, chip: string): Promise<string> => {
