@@ -9,7 +9,9 @@ import { gpioSimKernel } from './vm/gpio-sim-kernel.js';
 import { reportGuest } from './vm/guest-report.js';
 import { Qmp } from './vm/qmp.js';
 
-const cache = fileURLToPath(new URL('../../../node_modules/.cache/holdfast-gpio-sim', import.meta.url));
+const cache = fileURLToPath(
+  new URL('../../../node_modules/.cache/holdfast-gpio-sim', import.meta.url),
+);
 const guest = fileURLToPath(new URL('./vm/guest.js', import.meta.url));
 
 /** The far end of the adapter, which QEMU connects to when it starts: answers every ping. */
