@@ -267,6 +267,7 @@ export const openGateway = async (
     { gpio, dispatch, shadows, site, fence, lifecycles, clock, log },
     { ...configuration.gpio, version },
   );
+  lifecycles.onUnserved(({ device, error }) => ownLines?.refuse(device, error));
   outbox.register(
     shadowChanged,
     performShadowChanges([
