@@ -489,6 +489,7 @@ static void take_frame(hf_slice kind) {
   hf.heard_s = now_s();
   if (is_literal(kind, LITERAL("who"))) seek(HF_SEEKING, 0);
   else if (is_literal(kind, LITERAL("welcome"))) {
+    if (!hf_is(text_field(LITERAL("boot")), hf.config->boot)) return; /* it is for the run before this one */
     hf.state = HF_ONLINE;
     hf.get_flight = DUE;
     take_clock();

@@ -15,8 +15,8 @@ import type { SerialHandlers, SerialResponse } from '../serial/serial-driver.js'
 export type Wire = (bytes: Buffer) => Buffer;
 const goodWire: Wire = (bytes) => bytes;
 
-/** How much faster the device's clock runs: its 2 s before it sends again are 100 ms. */
-const speed = 20;
+/** How much faster the device's clock runs: its 2 s before it sends again are 50 ms. */
+const speed = 40;
 
 export class TestSite {
   readonly events: string[] = [];

@@ -99,6 +99,8 @@ const downFrame = v.variant('t', [
     id: deviceId,
     ts: count,
     trusted: v.boolean(),
+    /** Of the hello that it answers: a device that restarted meanwhile is not meant. */
+    boot: v.exactOptional(text),
     /** The protocol that is spoken from here on: at most the device's; none is 1. */
     v: v.exactOptional(v.pipe(count, v.minValue(1))),
   }),

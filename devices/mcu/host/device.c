@@ -99,6 +99,7 @@ int main(int count, char **arguments) {
   hf_open(&config);
   uint32_t measured_ms = now_ms(NULL);
   int state = -1;
+  bool has_begun = false;
   for (;;) {
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
     if (poll(&in, 1, 2) > 0) {
@@ -107,7 +108,7 @@ int main(int count, char **arguments) {
       if (got <= 0) return 0;
       for (ssize_t i = 0; i < got; i++) hf_receive(bytes[i]);
     }
-    if ((interval_ms > 0u) && ((now_ms(NULL) - measured_ms) >= (interval_ms * speed))) {
+    if (has_begun && (interval_ms > 0u) && ((now_ms(NULL) - measured_ms) >= (interval_ms * speed))) {
       measured_ms += interval_ms * speed;
       hf_measure("level", hf_number(-(int32_t)hf.seq * 5, 2));
     }
@@ -116,8 +117,11 @@ int main(int count, char **arguments) {
       later = -1;
     }
     if (state != (int)hf.state) {
-      if (state <= (int)HF_SEEKING) measured_ms = now_ms(NULL); /* what is measured before may be lost, and is told */
       state = (int)hf.state;
+      if ((state == (int)HF_ONLINE) && !has_begun) { /* what is measured before may have to be dropped */
+        has_begun = true;
+        measured_ms = now_ms(NULL);
+      }
       (void)fprintf(stderr, "state %d\n", state);
     }
     hf_poll();

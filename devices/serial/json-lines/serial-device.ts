@@ -191,7 +191,8 @@ export class SerialDevice implements DriverLine, LineListener {
     // The line may have gone meanwhile.
     if (this.#hello !== hello) return;
     const v = protocolVersion;
-    this.#reply({ t: 'welcome', id: hello.id, ...this.#handlers.time(), v });
+    const { id, boot } = hello;
+    this.#reply({ t: 'welcome', id, ...this.#handlers.time(), boot, v });
     this.#handlers.welcomed();
   }
 
