@@ -3,7 +3,6 @@
 import { join } from 'node:path';
 import type { GpioLines } from '@holdfast/devices/gpio/gpio-lines';
 import { openGpio } from '@holdfast/devices/gpio/open-gpio';
-import { findResetLine } from '@holdfast/devices/gpio/reset-line';
 import type { EntryBody, EntryKind } from '@holdfast/protos/link/journal-entries';
 import type { FirmwareBody } from '@holdfast/protos/link/plan-documents';
 import type { Logger } from '@holdfast/provisioning/program/logger';
@@ -21,15 +20,10 @@ import { type GatewayConfiguration, tokenOf } from './configuration.js';
 import { openDevices } from './devices/devices.js';
 import { createDispatch } from './devices/dispatch.js';
 import { reportedFirmware } from './devices/reported-firmware.js';
-import { openGpioDoor } from './doors/gpio/open-gpio-door.js';
-import { modbusLines } from './doors/modbus/modbus-lines.js';
-import { modbusRoutes } from './doors/modbus/modbus-routes.js';
 import { type GatewayPorts, openDoors } from './doors/open-doors.js';
 import { openMqttDoors } from './doors/open-mqtt-doors.js';
+import { openWires, type Wires } from './doors/open-wires.js';
 import { fittingLines } from './doors/serial/flash/fits-line.js';
-import { LineFlashing } from './doors/serial/flash/line-flashing.js';
-import { openSerialDoor } from './doors/serial/serial-door.js';
-import { SerialLines } from './doors/serial/serial-lines.js';
 import { openFirmware } from './firmware/open-firmware.js';
 import { openFirmwareUrls } from './firmware/signed-url.js';
 import { siteStatus } from './health/site-status.js';
@@ -167,8 +161,8 @@ export const openGateway = async (
     agent: controlPlaneAgent({ identity, clock, via, isRevoked }),
   };
   // It needs the updates, who need the firmware.
-  let flashing: LineFlashing | undefined;
-  const isKept = (sha256: string): boolean => flashing?.isKept(sha256) ?? false;
+  let wires: Wires | undefined;
+  const isKept = (sha256: string): boolean => wires?.flashing.isKept(sha256) ?? false;
   const { firmware, images } = await openFirmware(
     { site, plan, source, windows, isKept, clock, log, onClose },
     { dataDir, configuration: configuration.firmware },
@@ -184,10 +178,7 @@ export const openGateway = async (
     outbox,
     devices,
     publish,
-    sendOnLine: async (device, ...command) => {
-      await serial.sendCommand(device, ...command);
-      await ownLines?.sendCommand(device, command[0]);
-    },
+    sendOnLine: async (...command) => wires?.sendCommand(...command),
     clock,
     log,
   });
@@ -200,16 +191,13 @@ export const openGateway = async (
     devices,
     firmware,
     publish,
-    offerOnLine: async (...offer) => {
-      await serial.offer(...offer);
-      await ownLines?.offer(...offer);
-    },
-    toldOnLine: (device) => flashing?.told(device) ?? false,
-    isReachable: (device) => flashing?.isReachable(device) ?? false,
+    offerOnLine: async (...offer) => wires?.offer(...offer),
+    toldOnLine: (device) => wires?.flashing.told(device) ?? false,
+    isReachable: (device) => wires?.flashing.isReachable(device) ?? false,
     isFenced: () => fence.isFenced(),
     verdicts: fittingLines(releases, {
       release: (image) => releases.release(image),
-      partOf: (device) => flashing?.partOf(device),
+      partOf: (device) => wires?.flashing.partOf(device),
     }),
     // As devices know it, who cannot know what their gateway heard since; the control plane issues heads anew twice a day.
     asOf: () => plan.current()?.head.issued_at ?? null,
@@ -238,42 +226,20 @@ export const openGateway = async (
     deltasOf: (sha256) => firmware.deltasOf(sha256),
     isSpoken: (device) => devices.get(device)?.door === 'aws',
   });
-  const modbus = modbusLines(configuration.modbus);
-  const serialLines = new SerialLines({
-    now: () => clock.now(),
-    flashOf: (device) => flashing?.status(device),
-    log,
-  });
-  flashing = new LineFlashing({
-    ...{ site, updates, devices, firmware, releases, fence, lifecycles, clock, log },
-    resetLine: findResetLine({ gpio }, configuration.gpio.lines),
-  });
-  const serial = await openSerialDoor(
+  wires = await openWires(
     {
-      lines: serialLines,
-      flashing,
-      dispatch,
-      shadows,
-      firmware,
-      fence,
-      lifecycles,
+      ...{ gpio, dispatch, shadows, site, updates, devices, firmware, releases },
+      ...{ fence, lifecycles, clock, log },
       onRefused: people.access.refused,
-      clock,
-      log,
     },
-    { ...configuration.serial, wired: modbus.wired, folder: configurationFolder },
+    { configuration, folder: configurationFolder, version },
   );
-  const ownLines = openGpioDoor(
-    { gpio, dispatch, shadows, site, fence, lifecycles, clock, log },
-    { ...configuration.gpio, version },
-  );
-  lifecycles.onUnserved(({ device, error }) => ownLines?.refuse(device, error));
+  const { serial, lines: serialLines, flashing } = wires;
   outbox.register(
     shadowChanged,
     performShadowChanges([
       topics.shadows,
-      serial,
-      ...(ownLines === undefined ? [] : [ownLines]),
+      ...wires.listeners,
       reportedFirmware({ devices, reported: topics.versionReported }),
     ]),
   );
@@ -360,12 +326,12 @@ export const openGateway = async (
         serialLines,
       },
       ...{ devices, telemetry, shadows, firmware, images, urls, updates, commands, ports },
-      routes: modbusRoutes({ buses: modbus.lines, lines: serialLines }),
+      routes: wires.routes,
       status: () =>
         siteStatus({
           ...{ version, record, clock, link, devices, firmware, serialLines, telemetry, trust },
           ...{ windows, updates },
-          gpioLines: () => [...panel.states(), ...(ownLines?.states() ?? [])],
+          gpioLines: () => [...panel.states(), ...(wires?.ownLines() ?? [])],
           certificates: gatewayRenewal,
         }),
     },
@@ -376,10 +342,8 @@ export const openGateway = async (
   onClose('panel', () => panel.close());
   outbox.start();
   onClose('outbox', () => outbox.close());
-  serial.open();
-  onClose('serial lines', () => serial.close());
-  ownLines?.open();
-  onClose("the gateway's own lines", () => ownLines?.close());
+  wires.open();
+  onClose('wires', () => wires?.close());
 
   trust.revocationAge.watch(() => link.status());
   telling.kick();
