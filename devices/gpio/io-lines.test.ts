@@ -147,6 +147,19 @@ t.test(
   },
 );
 
+t.test('a relay is safe at the end though its line was lost just before', async (t) => {
+  const { io, gpio, pass } = begin(t, [heater]);
+  await pass(5_000);
+  io.desire({ heater: true });
+  await pass(0);
+  // A service that is stopped: the signal reaches the tool that holds the line, too.
+  gpio.lose(heater);
+  await pass(0);
+  await io.close();
+  t.same(gpio.sets.at(-1), ['gpiochip0 17', false]);
+  t.equal(gpio.shown(heater), undefined, 'given back');
+});
+
 t.test(
   'an input is reported once it has settled; one that never does is told once a second',
   async (t) => {

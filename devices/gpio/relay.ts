@@ -19,6 +19,8 @@ export class Relay implements IoPart {
     ...{ isOn: null, changedAt: 0 },
   };
   #held: string | null = null;
+  /** It was never set, or was set safe last. */
+  #isLeftSafe = true;
   #sleep = new AbortController();
 
   constructor(deps: IoDeps, line: RelayLine) {
@@ -36,6 +38,8 @@ export class Relay implements IoPart {
   async close(): Promise<void> {
     this.#kept.signal.addEventListener('abort', () => this.#sleep.abort());
     await this.#kept.close();
+    // Whoever stops the service may have ended the tool that held its line before us.
+    if (!this.#isLeftSafe) await this.#makeSafe();
   }
 
   /** What the shadow says; null for nothing. */
@@ -111,6 +115,18 @@ export class Relay implements IoPart {
     const { safe } = this.#line;
     await line.set(safe);
     this.#state = { ...this.#state, isOn: safe };
+    this.#isLeftSafe = true;
+  }
+
+  async #makeSafe(): Promise<void> {
+    const line = this.#deps.gpio.output(this.#line);
+    try {
+      await this.#leaveSafe(line);
+    } catch (error) {
+      this.#kept.failed(error);
+    } finally {
+      await line.close();
+    }
   }
 
   async #follow(line: OutputLine): Promise<number | null> {
@@ -118,6 +134,7 @@ export class Relay implements IoPart {
     const decided = decideRelay(this.#line, this.#state, monotonic());
     const isNews = decided.isOn !== this.#state.isOn || decided.held !== this.#held;
     if (decided.isOn !== this.#state.isOn) {
+      this.#isLeftSafe = false;
       await line.set(decided.isOn);
       this.#state = { ...this.#state, isOn: decided.isOn, changedAt: monotonic() };
     }

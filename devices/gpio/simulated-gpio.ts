@@ -42,8 +42,13 @@ export class SimulatedGpio implements GpioLines {
 
   /** Nobody can have it from now on, and who has it loses it. */
   break(at: At): void {
+    this.#broken.add(nameOfLine(at));
+    this.lose(at);
+  }
+
+  /** Who has it loses it, as when a signal ends the tool that held it; it stays as it is. */
+  lose(at: At): void {
     const name = nameOfLine(at);
-    this.#broken.add(name);
     const held = this.#held.get(name);
     this.#held.delete(name);
     held?.onLost?.(gone(name));
