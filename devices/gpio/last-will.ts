@@ -5,9 +5,9 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Writable } from 'node:stream';
 
-/** The holder of a line is killed with us, so the line is free within a moment. */
+/** The holder of a line is killed with us, so the line is free within a moment. ABRT: a watchdog ends all of a service by it. */
 const script = `
-trap '' TERM INT HUP
+trap '' TERM INT HUP QUIT ABRT
 try() { for n in 1 2 3 4 5 6 7 8 9 10; do "$@" 2>/dev/null && return; sleep 0.1; done; }
 will=
 while IFS= read -r line; do will=$line; done
