@@ -89,6 +89,27 @@ t.test(
   },
 );
 
+t.test('relays go safe when the database hangs, and at the end nevertheless', async (t) => {
+  const lasting: GatewayGpioLine = { ...heater, name: 'pump', line: 18, safeAfterS: 3_600 };
+  const site = await openGpioSite(
+    ...([t, await folderOf(t), [heater, lasting, contact], new SimulatedGpio()] as const),
+    { lookEveryMs: 50 },
+  );
+  const { gpio, hangWrites, desire, until, door, close } = site;
+  await desire({ heater: true, pump: true });
+  await until(() => gpio.shown(heater) === true && gpio.shown(lasting) === true);
+  const release = hangWrites();
+  t.teardown(release);
+  gpio.drive(contact, true);
+  await until(() => gpio.shown(heater) === false);
+  t.match(door.states(), [{ state: 'off (safe: no contact)' }, { state: 'on' }]);
+  const closing = close();
+  await gpio.until(() => gpio.shown(lasting) === undefined);
+  t.same(gpio.sets.at(-1), ['gpiochip0 18', false]);
+  release();
+  await closing;
+});
+
 t.test('relays of a device out of service are safe until it is enabled', async (t) => {
   const { gpio, lifecycles, desire, until, door } = await begin(t, [heater]);
   await desire({ heater: true });

@@ -108,8 +108,10 @@ export class GpioDoor implements ShadowListener {
     this.#stopFence?.();
     this.#closing.abort();
     this.#sleep.abort();
+    // Safety does not wait for a database.
+    const closed = this.#io.close();
     await this.#serving;
-    await this.#io.close();
+    await closed;
     await this.#tellPoints();
     try {
       await this.#report();
@@ -167,7 +169,7 @@ export class GpioDoor implements ShadowListener {
       let againInMs = this.#options.lookEveryMs;
       try {
         this.#io.hold(fence.reason?.message ?? lifecycles.refusal(this.device) ?? null);
-        await this.#look();
+        await this.#lookInTime();
         this.#io.contact(true);
         isWell = true;
       } catch (err) {
@@ -182,6 +184,21 @@ export class GpioDoor implements ShadowListener {
       // What comes at once is told at once; what follows is told together.
       if (this.#sleep.signal.aborted)
         await wait(coalesceMs, this.#closing.signal).catch(() => undefined);
+    }
+  }
+
+  /** A database that says neither yes nor no is no contact either. */
+  async #lookInTime(): Promise<void> {
+    const { wait = waitFor } = this.#deps;
+    const looked = new AbortController();
+    wait(this.#options.lookEveryMs, looked.signal).then(
+      () => this.#io.contact(false),
+      () => undefined,
+    );
+    try {
+      await this.#look();
+    } finally {
+      looked.abort();
     }
   }
 

@@ -9,12 +9,13 @@ export interface OpenGpioDoorOptions {
   readonly device?: string | undefined;
   readonly lines: readonly GatewayGpioLine[];
   readonly version: string;
+  readonly lookEveryMs?: number;
 }
 
 /** Opens nothing yet; undefined where the gateway has no lines that are a device. CONFIGURATION_INVALID for lines that cannot stand together. */
 export const openGpioDoor = (
   deps: GpioDoorDeps,
-  { device, lines, version }: OpenGpioDoorOptions,
+  { device, lines, ...options }: OpenGpioDoorOptions,
 ): GpioDoor | undefined => {
   checkLines(lines);
   for (const { name, role, restarts } of lines) {
@@ -29,7 +30,7 @@ export const openGpioDoor = (
       'gpio.device: say which device the relays, inputs and counters of this machine are (1 to 64 of [A-Za-z0-9_-])',
     );
   }
-  return new GpioDoor(deps, { device, lines: own, version });
+  return new GpioDoor(deps, { device, lines: own, ...options });
 };
 
 const invalid = (message: string) => new HoldfastError('CONFIGURATION_INVALID', message);

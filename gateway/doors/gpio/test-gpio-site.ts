@@ -37,6 +37,7 @@ export const openGpioSite = async (
   dataDir: string,
   lines: readonly GatewayGpioLine[],
   gpio = new SimulatedGpio(),
+  options: { readonly lookEveryMs?: number } = {},
 ) => {
   const clock = systemClock();
   const device = 'cabinet';
@@ -44,6 +45,7 @@ export const openGpioSite = async (
   const onClose = (_name: string, close: () => Promise<void>) => void closers.unshift(close);
   const fail = (error: unknown) => t.fail(String(error));
   let refusal: Error | undefined;
+  let hang: Promise<void> | undefined;
   const waiting = new Set<() => void>();
   const note = (): void => {
     for (const wake of waiting) wake();
@@ -56,6 +58,7 @@ export const openGpioSite = async (
   const site: SiteStore = {
     read: opened.site.read,
     commit: async (write) => {
+      await hang;
       if (refusal !== undefined) throw refusal;
       await opened.site.commit(write).finally(() => setImmediate(note));
     },
@@ -84,7 +87,7 @@ export const openGpioSite = async (
   const dispatch: DispatchDeviceEvent = (event) => inner(event).finally(() => setImmediate(note));
   const door = openGpioDoor(
     { gpio, dispatch, shadows, site, fence, lifecycles, clock, log },
-    { device, lines, version: '1.0.0' },
+    { device, lines, version: '1.0.0', ...options },
   );
   if (door === undefined) throw new Error('these lines are no device');
   opened.outbox.register(shadowChanged, performShadowChanges([door]));
@@ -108,6 +111,14 @@ export const openGpioSite = async (
     /** The disk takes nothing more, or does again. */
     refuseWrites: (error: Error | undefined): void => {
       refusal = error;
+    },
+    /** The disk says neither yes nor no, until what it gives is called. */
+    hangWrites: (): (() => void) => {
+      let release: () => void = () => undefined;
+      hang = new Promise((resolve) => {
+        release = resolve;
+      });
+      return release;
     },
     /** Resolves as soon as `look` says so; asked after everything that is committed, and that happens to a line. */
     until: async (look: () => Promise<boolean> | boolean): Promise<void> => {
