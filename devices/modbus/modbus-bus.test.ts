@@ -270,6 +270,15 @@ t.test('writes what is desired, reads it back and reports it', async (t) => {
   t.match(first(reported), { setpoint: 21.5 });
 });
 
+t.test('does not write what is not desired any more when its turn comes', async (t) => {
+  const { time, fars, units } = begin({ registers: [setpoint] });
+  await time.pass(1_500);
+  first(units).want({ setpoint: 25 });
+  first(units).want({});
+  await time.pass(5_000);
+  t.equal(first(fars).holding[4], 0);
+});
+
 t.test('refuses with a reason what it can not write, and forgets that when it can', async (t) => {
   const registers = [setpoint, { ...voltage }];
   const { time, fars, units, reported } = begin({ registers });

@@ -149,6 +149,11 @@ class ModbusDevice implements DriverLine {
     this.#unit.want(state);
   }
 
+  /** A write that waits for its turn would set back what is desired by now, if only for a moment. */
+  withdrawDelta(): void {
+    this.#unit.want({});
+  }
+
   async sendCommand({ command_id }: SerialCommand): Promise<void> {
     const error = 'a unit of a Modbus has no commands; set its registers by what is desired of it';
     await this.#handlers.response({ command_id, status: 'rejected', error });

@@ -52,6 +52,9 @@ export class UnitDesired {
       if (reason === undefined) this.#wanted.set(name, value);
       else this.#refuse(name, { reason, value });
     }
+    for (const name of this.#wanted.keys()) {
+      if (!Object.hasOwn(state, name)) this.#wanted.delete(name);
+    }
     for (const name of this.#refused.keys()) if (!Object.hasOwn(state, name)) this.#allow(name);
   }
 

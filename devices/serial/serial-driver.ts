@@ -55,6 +55,8 @@ export interface DriverLine {
   sendCommand(command: SerialCommand): Promise<void>;
   /** What is desired and not reported yet. */
   sendDelta(state: JsonObject, version: number): Promise<void>;
+  /** Nothing is desired that is not reported: for drivers that keep what they were given until they can carry it out. */
+  withdrawDelta?(): void;
   /** An update for the device; it asks for the image when it wants to. */
   sendJob(job: SerialJob): Promise<void>;
   /** Takes nothing more of the device until it says hello again. */

@@ -68,6 +68,7 @@ const driverLine = v.looseObject({
   close: method,
   sendCommand: method,
   sendDelta: method,
+  withdrawDelta: v.optional(method),
   sendJob: method,
   refuse: method,
 });

@@ -12,6 +12,7 @@ import type { SerialCommand } from './serial-driver.js';
 export interface UnansweredDeps {
   readonly sendCommand: (command: SerialCommand) => Promise<void>;
   readonly sendDelta: (state: JsonObject, version: number) => Promise<void>;
+  readonly withdrawDelta?: () => void;
   /** Offers the update that is open once more; false when none waits to be taken up. */
   readonly offerAgain: () => Promise<boolean>;
   readonly isOver: (expiresAt: number) => boolean;
@@ -68,6 +69,7 @@ export class Unanswered {
     if (version < this.#version) return;
     this.#version = version;
     this.#delta = state && { state, version, timesLeft: deltaTimes };
+    if (state === undefined) this.#deps.withdrawDelta?.();
     await this.#sendDelta();
     this.#resendLater();
   }

@@ -117,6 +117,7 @@ export class AttachedDevice {
       {
         sendCommand: (command) => self().#driver.sendCommand(command),
         sendDelta: (state, version) => self().#driver.sendDelta(state, version),
+        withdrawDelta: () => self().#driver.withdrawDelta?.(),
         // It is flashed, and pulls no image.
         offerAgain: async () => false,
         isOver,

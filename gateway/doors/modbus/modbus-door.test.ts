@@ -101,6 +101,12 @@ t.test('what can not be written is explained where admins look', async (t) => {
     setpoint: '90 is out of range: 20 to 60',
   });
   t.equal(unit.holding[10], 70);
+  // As it is: there is no delta, and nothing to be refused.
+  await site.shadows.request({
+    ...{ ...key, type: 'update', writer: 'site:ann' },
+    patch: { desired: { setpoint: 35, flow: null } },
+  });
+  await reported(site, 'modbus_refused', undefined);
 });
 
 t.test('a command is answered for it, since it has none', async (t) => {

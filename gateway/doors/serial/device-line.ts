@@ -77,6 +77,7 @@ export class DeviceLine {
         sendCommand: (command) => this.#sendCommand(command),
         offerAgain: () => this.#offerAgain(),
         sendDelta: (state, version) => this.#driver.sendDelta(state, version),
+        withdrawDelta: () => this.#serial?.withdrawDelta?.(),
         isOver: (at) => deps.clock.trusted && at <= deps.clock.now(),
         failed: (error) => this.#complain(error),
       },
