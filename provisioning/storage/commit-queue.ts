@@ -113,8 +113,9 @@ export class CommitQueue {
     try {
       await this.#add(write);
     } catch (error) {
-      const isFull = isHoldfastError(error, 'STORE_FULL');
-      if (!isFull || !(await reserve.spend())) throw error;
+      if (!isHoldfastError(error, 'STORE_FULL')) throw error;
+      // Where it was given up before, that may have been for a write beside this one, after this one was refused.
+      await reserve.spend();
       await this.#add(write);
     }
   }

@@ -29,6 +29,7 @@ export class DiskReserve {
   #isHeld = false;
   #lookedAt = Number.NEGATIVE_INFINITY;
   #making: Promise<void> | undefined;
+  #spending: Promise<true> | undefined;
 
   private constructor(deps: DiskReserveDeps, { path, sizeBytes }: DiskReserveOptions) {
     this.#deps = deps;
@@ -52,11 +53,18 @@ export class DiskReserve {
     });
   }
 
-  /** Gives the room up for an urgent write. False when it was given up before. */
+  /** Gives the room up for an urgent write, or for all that ask at once. False when it was given up before. */
   async spend(): Promise<boolean> {
     await this.#making;
-    if (!this.#isHeld) return false;
+    if (!this.#isHeld) return (await this.#spending) ?? false;
     this.#isHeld = false;
+    this.#spending = this.#giveUp().finally(() => {
+      this.#spending = undefined;
+    });
+    return this.#spending;
+  }
+
+  async #giveUp(): Promise<true> {
     this.#lookedAt = this.#deps.monotonic();
     await rm(this.#path, { force: true });
     this.#deps.log.error(
@@ -69,6 +77,8 @@ export class DiskReserve {
   async #make(): Promise<void> {
     this.#lookedAt = this.#deps.monotonic();
     try {
+      // Of one that was killed while it made it.
+      await rm(this.#partPath, { force: true });
       this.#isHeld = (await this.#isWhole()) || (await this.#hasRoom());
       if (this.#isHeld && !(await this.#isWhole())) await this.#write();
     } catch (error) {
@@ -80,6 +90,10 @@ export class DiskReserve {
     } finally {
       this.#making = undefined;
     }
+  }
+
+  get #partPath(): string {
+    return `${this.#path}.part`;
   }
 
   async #isWhole(): Promise<boolean> {
@@ -94,7 +108,7 @@ export class DiskReserve {
   }
 
   async #write(): Promise<void> {
-    const temporary = `${this.#path}.part`;
+    const temporary = this.#partPath;
     const file = await open(temporary, 'w', 0o600);
     try {
       // No zeros: a file system that packs would keep no room for them.
