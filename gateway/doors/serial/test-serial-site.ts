@@ -30,6 +30,7 @@ import { openSite } from '../../store/site.js';
 import type { SiteStore } from '../../store/site-store.js';
 import type { AccessRefusal } from '../../trust/access-log.js';
 import { Revocations } from '../../trust/revocations.js';
+import type { FirmwareRefusal } from '../../updates/firmware-releases.js';
 import { Updates, type UpdatesDeps } from '../../updates/updates.js';
 import { everythingTrusted } from '../../updates/updates-fixture.js';
 import { fittingLines } from './flash/fits-line.js';
@@ -68,6 +69,8 @@ export interface TestSiteOptions extends Partial<SerialDoorOptions> {
   readonly ports?: Pick<SerialLinesDeps, 'openPort' | 'findPort' | 'explain'>;
   readonly flashing?: LineFlashingOptions & Pick<LineFlashingDeps, 'loader'>;
   readonly windows?: UpdatesDeps['windows'];
+  /** Why no release is trusted any more; undefined while every one is. */
+  readonly recalled?: () => FirmwareRefusal | undefined;
   /** What every commit goes through; one that rejects is none for who asked for it. */
   readonly through?: (commit: () => Promise<void>, isUrgent: boolean) => Promise<void>;
 }
@@ -89,6 +92,7 @@ export const openSerialSite = async (
     ports = {},
     flashing: flashingOptions = {},
     windows,
+    recalled = () => undefined,
     through = (commit) => commit(),
     ...options
   }: TestSiteOptions = {},
@@ -158,10 +162,13 @@ export const openSerialSite = async (
     toldOnLine: (device) => flashing.told(device),
     isReachable: (device) => flashing.isReachable(device),
     isFenced: () => fence.isFenced(),
-    verdicts: fittingLines(everythingTrusted, {
-      release,
-      partOf: (device) => flashing.partOf(device),
-    }),
+    verdicts: fittingLines(
+      { ...everythingTrusted, refusal: recalled },
+      {
+        release,
+        partOf: (device) => flashing.partOf(device),
+      },
+    ),
     ...(windows && { windows }),
     clock,
     log,
@@ -174,7 +181,7 @@ export const openSerialSite = async (
   const flashing = new LineFlashing(
     {
       ...{ site, updates, devices, firmware, fence, lifecycles, clock, log },
-      releases: { release, refusal: () => undefined, refusalByHand: () => undefined },
+      releases: { release, refusal: recalled, refusalByHand: () => undefined },
       ...(loader && { loader }),
     },
     ownTimes,

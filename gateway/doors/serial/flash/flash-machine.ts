@@ -25,9 +25,7 @@ export const next = (state: FlashState, event: FlashEvent): FlashState => {
         ? to(state, { ...state.flash, phase: 'waiting' })
         : state;
     case 'refused':
-      return state.flash.phase === 'checking'
-        ? settle(state, state.flash, 'failed', event.error)
-        : state;
+      return isUntouched(state.flash) ? settle(state, state.flash, 'failed', event.error) : state;
     case 'began':
       return began(state, event.former);
     case 'written':
@@ -62,6 +60,9 @@ export const imagesOf = ({ flash, running }: FlashState): readonly LineImage[] =
 /** Whether the board is, or may be, half written or unproven: from there on nothing is to be in its way. */
 export const isUnderWay = ({ flash }: FlashState): boolean =>
   flash.phase !== 'idle' && flash.phase !== 'checking' && flash.phase !== 'waiting';
+
+const isUntouched = (flash: Flash): flash is Of<'checking' | 'waiting'> =>
+  flash.phase === 'checking' || flash.phase === 'waiting';
 
 const to = (state: FlashState, flash: Flash): FlashState => ({ ...state, flash });
 
@@ -202,8 +203,7 @@ const silent = (state: FlashState, restorable: boolean): FlashState => {
 
 const cancelling = (state: FlashState, run: FlashRun): FlashState => {
   const { flash } = state;
-  const isUntouched = flash.phase === 'checking' || flash.phase === 'waiting';
-  if (!isUntouched || !isSameRun(flash.run, run)) return state;
+  if (!isUntouched(flash) || !isSameRun(flash.run, run)) return state;
   return settle(state, flash, 'cancelled', 'it was cancelled before anything was written');
 };
 

@@ -74,7 +74,7 @@ export type FlashEvent =
   | { readonly type: 'offered'; readonly run: FlashRun; readonly image: LineImage }
   /** The release is trusted and fits, and its bytes are those that were signed. */
   | { readonly type: 'checked' }
-  /** It does not fit, or is not what was signed. */
+  /** It does not fit, is not what was signed, or is not trusted any more. */
   | { readonly type: 'refused'; readonly error: string }
   /** The next byte is written; `former` is what ran until now, as far as the site can write it again. */
   | { readonly type: 'began'; readonly former: LineImage | null }

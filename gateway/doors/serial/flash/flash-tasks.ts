@@ -188,13 +188,19 @@ export class FlashTasks {
 
   /** Before the first byte somebody may forbid it: then it asks again. Undefined: it is not to be begun any more. */
   async #begin(
-    { state }: FlashOwner,
+    { state, apply }: FlashOwner,
     signal: AbortSignal,
   ): Promise<{ readonly done: () => void } | undefined> {
-    const { reports, mayBegin } = this.#deps;
+    const { reports, mayBegin, refusal } = this.#deps;
     for (;;) {
       const now = state();
       if (now.flash.phase !== 'waiting') return { done: () => undefined };
+      // It may have waited for days, and the board believes whatever it is given.
+      const refused = refusal(now);
+      if (refused !== undefined) {
+        await apply({ type: 'refused', error: refused });
+        return undefined;
+      }
       const { run, damage } = now.flash;
       const asked = damage === null ? mayBegin(now) : { done: () => undefined };
       if (asked === undefined) return undefined;

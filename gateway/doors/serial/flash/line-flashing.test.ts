@@ -242,6 +242,28 @@ t.test('asks for its window, and leaves the board alone until it opens', async (
   await becomes(site, 'succeeded');
 });
 
+t.test('a release that is recalled while it waits for its window is not written', async (t) => {
+  let isOpen = false;
+  let isRecalled = false;
+  const windows = {
+    closed: (what: string) =>
+      isOpen || what !== 'install' ? undefined : { opening: null, reason: 'waits for the night' },
+  };
+  const recalled = () =>
+    isRecalled
+      ? ({ code: 'FIRMWARE_SIGNATURE_INVALID', message: 'its key is revoked' } as const)
+      : undefined;
+  const { board, site } = await flashedSite(t, { windows, recalled });
+  await site.until(async () => ((await executionOf(site))?.held === true ? true : undefined));
+  isRecalled = true;
+  isOpen = true;
+  t.match(await becomes(site, 'failed'), {
+    error: 'FIRMWARE_SIGNATURE_INVALID: its key is revoked',
+  });
+  t.equal(board.resets, 0);
+  t.match(await idle(site), { running: null });
+});
+
 t.test('keeps to the disruption budget: a board that is flashed is missing', async (t) => {
   const disruption = [{ group: null, max_unavailable: 0, min_available: null }];
   const { board, site } = await flashedSite(t, { policy: { disruption } });

@@ -231,7 +231,7 @@ export class LineFlashing {
   }
 
   #refusal(device: string, { flash }: FlashState): string | undefined {
-    if (flash.phase !== 'checking') return undefined;
+    if (flash.phase !== 'checking' && flash.phase !== 'waiting') return undefined;
     const { run, image } = flash;
     const refusal =
       run.kind === 'job'
