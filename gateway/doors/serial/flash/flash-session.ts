@@ -20,6 +20,8 @@ export interface FlashSessionDeps {
   readonly reset: FlashBoard['reset'];
   /** What the device says it runs, as an image that is here and trusted. */
   readonly running: () => LineImage | null;
+  /** Why nothing of the device may be begun, whoever wants it; undefined when it may. */
+  readonly forbidden: () => string | undefined;
 }
 
 export interface FlashSessionOptions {
@@ -84,14 +86,20 @@ const tellProgress = (
 
 /** From here on there is no way back: what says so is on disk before the first byte is written. */
 const beforeWriting = async (
-  { reports, running }: FlashSessionDeps,
+  { reports, running, forbidden }: FlashSessionDeps,
   { state, apply }: FlashOwner,
 ): Promise<void> => {
   const { flash: of } = state();
   if (of.phase === 'waiting') {
+    // Finding the boot loader takes seconds, and a person's wish has no execution that would be asked.
+    const closed = of.damage === null ? forbidden() : undefined;
+    if (closed !== undefined) throw new HoldfastError('UPDATE_WINDOW_CLOSED', closed);
     const answer = await reports.begin(of.run, { isBegun: of.damage !== null });
     if (answer?.accepted === false) {
       throw new HoldfastError('UPDATE_WINDOW_CLOSED', answer.message);
+    }
+    if (answer === undefined && of.run.kind === 'job') {
+      throw new HoldfastError('RESOURCE_CONFLICT', 'its execution is another by now');
     }
     const { flash: begun } = await apply({ type: 'began', former: state().running ?? running() });
     if (begun.phase !== 'writing') {

@@ -365,3 +365,31 @@ t.test(
     t.equal(board.holds, '1.0.0');
   },
 );
+
+t.test('an emergency stop before the first byte holds what a person wants, too', async (t) => {
+  const board = makeBoard();
+  const { site } = await flashedSite(t, { board });
+  await becomes(site, 'succeeded');
+  await idle(site);
+  const { writes } = board;
+  let goOn: () => void = () => undefined;
+  const gone = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const there = new Promise<void>((resolve) => {
+    board.onOpen = () => {
+      resolve();
+      return gone;
+    };
+  });
+  await site.flashing.flash(pump, { version: '1.0.0', by: 'tess' });
+  await there;
+  await site.updates.controls.stopAll('tess', 'smoke');
+  board.onOpen = () => undefined;
+  goOn();
+  await site.until(() => (site.devices.get(pump)?.session == null ? undefined : true));
+  t.match(site.flashing.status(pump), { phase: 'waiting', trouble: /stopped/ });
+  t.equal(board.writes, writes);
+  await site.updates.controls.liftStop('tess', 'it was steam');
+  t.match(await idle(site), { running: '1.0.0' });
+});

@@ -117,6 +117,7 @@ export class LineFlashing {
         refusal: (state) => this.#refusal(device, state),
         mayBegin: (state) => this.#mayBegin(device, state),
         running: () => this.#runningOf(device),
+        forbidden: () => this.#forbidden(device),
       },
       {
         part: partNamed(flash.protocol, flash.part),
@@ -242,17 +243,22 @@ export class LineFlashing {
 
   #mayBegin(device: string, { flash }: FlashState): ReturnType<FlashTasksDeps['mayBegin']> {
     if (flash.phase !== 'waiting') return undefined;
+    const reason = this.#forbidden(device);
+    if (reason !== undefined) return { closed: { opening: null, reason } };
+    return flash.run.kind === 'job'
+      ? this.#deps.updates.mayBegin(device, flash.run.job)
+      : { done: () => undefined };
+  }
+
+  /** Why nothing of a device may be begun, whoever wants it. */
+  #forbidden(device: string): string | undefined {
     try {
       this.#deps.fence.check();
       this.#deps.lifecycles.check(device);
     } catch (error) {
-      return { closed: { opening: null, reason: messageOf(error) } };
+      return messageOf(error);
     }
-    if (flash.run.kind === 'job') return this.#deps.updates.mayBegin(device, flash.run.job);
-    const stopped = this.#deps.updates.whyStopped();
-    return stopped === undefined
-      ? { done: () => undefined }
-      : { closed: { opening: null, reason: stopped } };
+    return this.#deps.updates.whyStopped();
   }
 
   #runningOf(device: string): LineImage | null {
