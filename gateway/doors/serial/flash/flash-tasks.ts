@@ -51,6 +51,11 @@ const still: FlashStanding = { stage: null, doneBytes: 0, totalBytes: 0, trouble
 /** Until a line that went is seen to be down. */
 const lineChangesMs = 100;
 
+/** How often an application has its time anew since its port went. */
+const mostRenewals = 3;
+/** What each loss after those costs it at least. */
+const leastUpMs = 5_000;
+
 /** An hour is what a report buys. */
 const sayAgainEveryMs = 600_000;
 
@@ -133,13 +138,23 @@ export class FlashTasks {
     const { watch, images, reports } = this.#deps;
     const { state, apply } = owner;
     let leftMs = this.#options.proofTimeoutMs(state());
+    let losses = 0;
     while (leftMs > 0) {
       await this.#lineUp(owner, signal);
       await tellRestart(reports, state());
       const sliceMs = Math.min(leftMs, sayAgainEveryMs);
-      if (await watch.whileUp(sliceMs, signal)) leftMs -= sliceMs;
-      // A port that comes back may have restarted the board: it has its time anew.
-      else leftMs = this.#options.proofTimeoutMs(state());
+      const upAt = performance.now();
+      if (await watch.whileUp(sliceMs, signal)) {
+        leftMs -= sliceMs;
+        continue;
+      }
+      losses += 1;
+      // A port that comes back may have restarted the board: it has its time anew. But for one whose application falls over again and again, and
+      // takes the port of its own chip along.
+      leftMs =
+        losses <= mostRenewals
+          ? this.#options.proofTimeoutMs(state())
+          : leftMs - Math.max(performance.now() - upAt, leastUpMs);
     }
     const { flash: mute } = state();
     const former = mute.phase === 'proving' ? mute.former : null;

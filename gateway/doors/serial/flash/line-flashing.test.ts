@@ -62,6 +62,22 @@ t.test('brings back what ran before when the new application says nothing', asyn
   t.match(await idle(site), { running: '1.0.0' });
 });
 
+t.test('brings back what ran before when the new application takes its port along', async (t) => {
+  const board = makeBoard(null);
+  const { pair } = board;
+  // An application that falls over again and again, on a chip that is its own USB port.
+  const flapping = setInterval(() => {
+    if (board.writes < 9 || board.resets > 1) return;
+    pair.unplug();
+    pair.plug();
+  }, 50);
+  t.teardown(() => clearInterval(flapping));
+  const { site } = await flashedSite(t, { board, policy: { confirm_timeout_ms: 200 } });
+  const done = await becomes(site, 'rolled_back');
+  t.match(done.error, /said no hello: 1\.0\.0 is back/);
+  t.equal(board.holds, '1.0.0');
+});
+
 t.test(
   'says what to do where what ran before is not here, and flashes the next offer',
   async (t) => {
