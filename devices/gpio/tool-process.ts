@@ -50,7 +50,9 @@ export class ToolProcess {
     this.ended = new Promise((resolve) => {
       const end = (reason: string): void => {
         this.#isRunning = false;
-        resolve(gpioUnavailable(`${tool}: ${reason.trim() || 'it ended'}`));
+        const why = reason.trim() || 'it ended';
+        // The tools begin with their own name.
+        resolve(gpioUnavailable(why.startsWith(`${tool}: `) ? why : `${tool}: ${why}`));
       };
       this.#child.once('error', (error) => end(messageOf(error)));
       this.#child.once('close', () => end(said));
