@@ -492,6 +492,7 @@ static void take_frame(hf_slice kind) {
     if (!hf_is(text_field(LITERAL("boot")), hf.config->boot)) return; /* it is for the run before this one */
     hf.state = HF_ONLINE;
     hf.get_flight = DUE;
+    for (uint8_t i = 0; i < HF_COMMANDS; i++) hf.slots[i].seen_s = hf.heard_s; /* nothing could come again while it was away */
     take_clock();
   } else if (is_literal(kind, LITERAL("nack"))) {
     if (settle()) return;
