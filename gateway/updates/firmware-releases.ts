@@ -157,6 +157,11 @@ export class FirmwareReleases implements FirmwareVerdicts {
       : undefined;
   }
 
+  /** Whether the plan says anything of it, good or bad. */
+  isPlanned(image: FirmwareBody): boolean {
+    return this.#verdicts.has(firmwareId(image));
+  }
+
   refusal(image: FirmwareBody): FirmwareRefusal | undefined {
     if (this.release(image) !== undefined) return undefined;
     const verdict = this.#verdicts.get(firmwareId(image));

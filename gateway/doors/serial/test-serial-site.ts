@@ -181,7 +181,10 @@ export const openSerialSite = async (
   const flashing = new LineFlashing(
     {
       ...{ site, updates, devices, firmware, fence, lifecycles, clock, log },
-      releases: { release, refusal: recalled, refusalByHand: () => undefined },
+      releases: {
+        ...{ release, refusal: recalled, refusalByHand: () => undefined },
+        isPlanned: () => true,
+      },
       ...(loader && { loader }),
     },
     ownTimes,

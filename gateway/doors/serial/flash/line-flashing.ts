@@ -231,13 +231,13 @@ export class LineFlashing {
     return [...this.#lines.values()];
   }
 
-  #refusal(device: string, { flash }: FlashState): string | undefined {
+  #refusal(device: string, { flash, running }: FlashState): string | undefined {
     if (flash.phase !== 'checking' && flash.phase !== 'waiting') return undefined;
     const { run, image } = flash;
     const refusal =
       run.kind === 'job'
         ? this.#deps.updates.refusalOf(device, run.job)
-        : this.#hand.refusal(device, image, this.partOf(device) ?? '');
+        : this.#hand.refusal(device, image, { part: this.partOf(device) ?? '', ran: running });
     return refusal && `${refusal.code}: ${refusal.message}`;
   }
 
