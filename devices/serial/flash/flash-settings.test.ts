@@ -28,7 +28,10 @@ t.test('refuses what does not belong together', async (t) => {
   const uno = { protocol: 'stk500v1', part: 'atmega328p' };
   t.match(issues({ ...uno, reset: 'gpio' }), [/resetLine/]);
   t.match(issues({ ...uno, reset: 'dtr', resetLine: 'reset-pump' }), [/belongs to reset "gpio"/]);
-  t.match(issues({ ...uno, part: 'attiny85', reset: 'dtr' }), [/No part is called/]);
+  t.match(issues({ ...uno, part: 'attiny85', reset: 'dtr' }), [
+    /No part is called .*; known: atmega8, /,
+  ]);
+  t.match(issues({ ...uno, part: 'm328p', reset: 'dtr' }), [/do you mean "atmega328p"\?/]);
   const mega = { protocol: 'stk500v2', part: 'atmega2560', reset: 'dtr' };
   t.match(issues({ ...mega, loader: 'optiboot' }), [/tells the loaders of stk500v1 apart/]);
   t.equal(issues({ ...uno, reset: 'dtr', colour: 'blue' }).length, 1);

@@ -1,7 +1,7 @@
 /** What a line's `flash` says in a configuration, and which of its combinations are refused since they can strand a board. */
 
 import type { LoaderProtocolName } from '@holdfast/provisioning/firmware/flash/part';
-import { avrParts } from '@holdfast/provisioning/firmware/flash/parts';
+import { avrParts, noSuchPart } from '@holdfast/provisioning/firmware/flash/parts';
 import * as v from 'valibot';
 
 export type ResetName = 'dtr' | 'rts' | 'gpio' | 'command';
@@ -84,7 +84,7 @@ export const flashSettings = v.pipe(
     if (refusal !== null) addIssue({ message: refusal });
     if (protocol === 'mcuboot-smp') return;
     if (!avrParts.some((candidate) => candidate.name === part.toLowerCase())) {
-      addIssue({ message: `No part is called "${part}"` });
+      addIssue({ message: noSuchPart(part) });
     }
   }),
 );

@@ -31,6 +31,10 @@ const mcubootImage = (file: Buffer, release: ReleasedVersion | undefined): Flash
 
 const avrImage = (file: Buffer, part: AvrPart): FlashImage => {
   const room = part.flashBytes - Math.min(...part.bootBytes);
+  const format = otherFormats.find(({ begins }) => file.subarray(0, begins.length).equals(begins));
+  if (format !== undefined) {
+    throw new HoldfastError('FLASH_IMAGE_INVALID', `This is ${format.name}: ${format.next}`);
+  }
   const bytes = file[0] === colon ? bytesOfIntelHex(file, { limitBytes: room }) : file;
   if (bytes.length > room) {
     const message = `The image takes ${bytes.length} bytes; an ${part.name} has ${room} for its application`;
@@ -46,3 +50,17 @@ const avrImage = (file: Buffer, part: AvrPart): FlashImage => {
 };
 
 const colon = 0x3a;
+
+/** What compilers write beside the image, and would be taken for its bytes: none of them begins as a reset vector does. */
+const otherFormats = [
+  {
+    name: 'an ELF file',
+    begins: Buffer.from('\x7fELF', 'latin1'),
+    next: 'make the image of it with avr-objcopy -j .text -j .data -O ihex FILE.elf FILE.hex',
+  },
+  {
+    name: 'a file of Motorola S-records',
+    begins: Buffer.from('S0'),
+    next: 'make Intel HEX of it with avr-objcopy -I srec -O ihex FILE FILE.hex',
+  },
+];

@@ -5,6 +5,7 @@
  * Errors: FLASH_PART_UNKNOWN.
  */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { nearestName } from '../../program/nearest-name.js';
 import type { AvrPart, LoaderProtocolName, Part } from './part.js';
 
 const kb = 1024;
@@ -49,8 +50,13 @@ export const partNamed = (protocol: LoaderProtocolName, name: string): Part => {
   if (protocol === 'mcuboot-smp') return { family: 'mcuboot', name };
   const part = avrParts.find((candidate) => candidate.name === name.toLowerCase());
   if (part !== undefined) return part;
-  const known = avrParts.map((candidate) => candidate.name).join(', ');
-  throw new HoldfastError('FLASH_PART_UNKNOWN', `No part is called "${name}"; known: ${known}`, {
-    data: { part: name },
-  });
+  throw new HoldfastError('FLASH_PART_UNKNOWN', noSuchPart(name), { data: { part: name } });
+};
+
+/** With what may have been meant, avrdude's short names ("m328p") among it, else with every name there is. */
+export const noSuchPart = (name: string): string => {
+  const names = avrParts.map((part) => part.name);
+  const near = nearestName(name.replace(/^m(?=\d)/i, 'atmega'), names);
+  const hint = near === undefined ? `; known: ${names.join(', ')}` : `: do you mean "${near}"?`;
+  return `No part is called "${name}"${hint}`;
 };
