@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { readConfiguration } from '@holdfast/provisioning/program/configuration';
 import { configurationReference } from '@holdfast/provisioning/program/reference';
 import t from 'tap';
 import { gatewayConfiguration } from './configuration.js';
@@ -27,4 +28,19 @@ t.test('the published schema of a site file is that of the configuration', async
     flash: { required: ['protocol', 'part', 'reset'] },
   });
   t.notMatch(published, /"setting"/);
+});
+
+t.test('what breaks a rule of a whole section is told by the rule alone', async (t) => {
+  const read = (line: string) => () =>
+    readConfiguration(gatewayConfiguration, {
+      name: 'site.yaml',
+      text: `serial: { lines: [{ device: pump-1, ${line} }] }`,
+    });
+  t.throws(read('baudRate: 9600'), {
+    code: 'CONFIGURATION_INVALID',
+    message: /serial\.lines\[0\]: must have either path or usb$/,
+  });
+  t.throws(read('path: /dev/a, flash: { protocol: stk500v1, part: m328p, reset: dtr }'), {
+    message: /\.flash: No part is called "m328p": do you mean "atmega328p"\?$/,
+  });
 });

@@ -38,6 +38,10 @@ const explainAt = (
   if (issue.expected === 'never')
     return `${source}: there is no setting "${name}"${hint(schema, path)}`;
   if (issue.received === 'undefined') return `${source}: ${name} is missing`;
+  // What was given is a whole section: its rule says what is wrong, and its value nothing.
+  if (issue.kind === 'validation' && typeof issue.input === 'object') {
+    return `${source}: ${name}: ${issue.message}`;
+  }
   return `${source}: ${name} ${sentence(issue.message)}, is ${issue.received}${meant(issue)}`;
 };
 
