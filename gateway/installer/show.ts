@@ -4,6 +4,7 @@ import type { Finding, Severity } from '../doctor/finding.js';
 import type { Applied } from '../site-file/apply.js';
 import type { Change } from '../site-file/compare.js';
 import type { SitePlan } from '../site-file/plan.js';
+import { differencesOf } from './differences.js';
 
 const marks: Readonly<
   Record<Severity, { readonly mark: string; readonly colour: 'green' | 'yellow' | 'red' | 'dim' }>
@@ -93,10 +94,14 @@ export const showPlan = (terminal: Terminal, plan: SitePlan): void => {
 
 export const showChanges = (terminal: Terminal, changes: readonly Change[]): void => {
   const { paint } = bind(terminal);
-  for (const { setting, from, to } of changes) {
-    terminal.line(
-      `  ${paint('yellow', '~')} ${setting}  ${paint('dim', shown(from))} → ${shown(to)}`,
-    );
+  for (const { setting, from, to } of changes.flatMap(differencesOf)) {
+    if (from === undefined) terminal.line(`  ${paint('green', '+')} ${setting}  ${shown(to)}`);
+    else if (to === undefined) terminal.line(`  ${paint('red', '-')} ${setting}`);
+    else {
+      terminal.line(
+        `  ${paint('yellow', '~')} ${setting}  ${paint('dim', shown(from))} → ${shown(to)}`,
+      );
+    }
   }
 };
 
