@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import { IncomingMessage, ServerResponse } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { jsonLines } from '@holdfast/devices/serial/json-lines/json-lines';
 import { PortPair } from '@holdfast/devices/serial/port/port-pair';
@@ -200,6 +201,37 @@ t.test('a reader that is slow misses bytes, which are counted, and holds up nobo
   });
   t.ok(missed > 0);
   t.equal(seen + missed, total, 'each byte is shown or counted');
+});
+
+t.test('what waits for a slow reader is bounded in pieces, too', async (t) => {
+  const { ask, pair, open, line } = await openDoor(t, { maxWaitingBytes: 6_500 });
+  const response = await ask('/serial/lines/line-1/monitor?direction=in', 'technician');
+  await up(pair, open);
+  await line.takeOver(
+    (port) =>
+      new Promise<void>((resolve) => {
+        let taken = 0;
+        port.onBytes((bytes) => {
+          taken += bytes.length;
+          if (taken === 1_000) resolve();
+        });
+        for (let piece = 0; piece < 1_000; piece += 1) pair.far.write(Buffer.from('x'));
+      }),
+    { reason: 'a trickle', signal: never },
+  );
+  const next = reader(response);
+  const missed = await next((one) => one.missed !== undefined);
+  t.match(missed, { missed: { bytes_in: 900 } });
+});
+
+t.test('knows a reader that went before it began', async (t) => {
+  const { line } = await openDoor(t);
+  const monitors = new SerialMonitors({ isAllowed: () => true, now: Date.now });
+  const request = new IncomingMessage(new Socket());
+  const response = new ServerResponse(request);
+  response.destroy();
+  await monitors.answer({ request, response }, { line, direction: null });
+  t.pass('it is over');
 });
 
 t.test('ends with the right, with the gateway, and with its reader', async (t) => {

@@ -31,6 +31,8 @@ export interface MonitorWish {
   readonly direction: Direction | null;
 }
 
+/** What a piece takes besides its bytes: a line may come by the byte. */
+const pieceBytes = 64;
 /** Pieces that come within it go out together. */
 const gatherMs = 20;
 
@@ -62,6 +64,8 @@ export class SerialMonitors {
     const stop = new AbortController();
     this.#open.add(stop);
     response.once('close', () => stop.abort());
+    // Who went while it was asked who he is closes nothing a second time.
+    if (response.destroyed) stop.abort();
     try {
       response.writeHead(200, { 'content-type': 'application/x-ndjson' });
       const isAllowed = (): boolean => this.#deps.isAllowed(request);
@@ -162,12 +166,13 @@ class Monitor {
 
   /** Within the line's own work: nothing here takes time or throws. */
   #passed(direction: Direction, bytes: Buffer, at: number): void {
-    if (this.#waitingBytes + bytes.length > this.#options.maxWaitingBytes) {
+    const cost = bytes.length + pieceBytes;
+    if (this.#waitingBytes + cost > this.#options.maxWaitingBytes) {
       this.#missed[direction === 'in' ? 'bytes_in' : 'bytes_out'] += bytes.length;
       return;
     }
     this.#waiting.push({ at, direction, data: bytes.toString('base64') });
-    this.#waitingBytes += bytes.length;
+    this.#waitingBytes += cost;
     if (this.#blockedSince !== undefined) return;
     this.#timer ??= setTimeout(() => this.#flush(), gatherMs);
   }
