@@ -94,9 +94,7 @@ export class LineFlasher {
   told(): void {
     if (!this.#isOpen) return;
     this.#isLookDue = true;
-    this.#looking ??= this.#lookUntilDone().finally(() => {
-      this.#looking = undefined;
-    });
+    this.#looking ??= this.#lookUntilDone();
   }
 
   /** The application said what it is. Resolves when that is committed. */
@@ -111,8 +109,8 @@ export class LineFlasher {
       const after = next(before, event);
       if (after === before) return after;
       await this.#deps.site.commit([flashWrite(this.device, after, this.#deps.now())], {
-        // No board is left half written because a disk is full; none is begun then.
-        isUrgent: isUnderWay(before),
+        // No board is left half written because a disk is full; none is begun then, and none is taken from what mends it.
+        isUrgent: isUnderWay(before) && event.type !== 'offered',
       });
       this.#state = after;
       this.#perform();
@@ -139,6 +137,8 @@ export class LineFlasher {
         await wait(delays.next().value ?? 30_000, this.#stop.signal).catch(() => undefined);
       }
     }
+    // In the same breath: what is told a moment later is looked at again.
+    this.#looking = undefined;
   }
 
   /** Compares what is done with what the executions say. */

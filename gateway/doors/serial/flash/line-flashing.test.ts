@@ -338,6 +338,41 @@ t.test('what runs stays in the cache, and so does what may have to come back', a
   t.notOk(site.flashing.isKept(sha256Of(old.image)));
 });
 
+t.test('what a board says it runs stays there too, before it is first flashed here', async (t) => {
+  const windows = {
+    closed: (what: string) =>
+      what === 'install' ? { opening: null, reason: 'waits for the night' } : undefined,
+  };
+  const { site } = await flashedSite(t, { windows });
+  await site.until(async () => ((await executionOf(site))?.held === true ? true : undefined));
+  t.ok(site.flashing.isKept(sha256Of(old.image)));
+});
+
+t.test('what a person wants waits for the disk, and the board is mended meanwhile', async (t) => {
+  let isFull = false;
+  const through = (commit: () => Promise<void>, isUrgent: boolean): Promise<void> =>
+    isFull && !isUrgent
+      ? Promise.reject(new HoldfastError('STORE_FULL', 'the disk is full'))
+      : commit();
+  const board = makeBoard();
+  let isWorn = true;
+  board.onPage = (write) => {
+    if (isWorn && write >= 3) throw new HoldfastError('FLASH_VERIFY_FAILED', 'page 2 is worn');
+  };
+  const { site } = await flashedSite(t, { board, through });
+  await becomes(site, 'failed');
+  await site.until(() => {
+    const { phase, by } = site.flashing.status(pump) ?? {};
+    return phase === 'writing' && by === 'the board' ? true : undefined;
+  });
+  isFull = true;
+  const wish = site.flashing.flash(pump, { version: '2.0.0', by: 'tess' });
+  await t.rejects(wish, { code: 'STORE_FULL' });
+  isWorn = false;
+  await site.until(() => (board.isWhole ? true : undefined));
+  t.equal(board.holds, '1.0.0');
+});
+
 t.test(
   'a person at the site has a board flashed again, older versions and mute boards too',
   async (t) => {

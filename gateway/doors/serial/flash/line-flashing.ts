@@ -164,7 +164,11 @@ export class LineFlashing {
 
   /** What runs in a board, or may have to be written into one yet. */
   readonly isKept = (sha256: string): boolean =>
-    this.#entries.some(({ flasher }) => flasher.images.some((image) => image.sha256 === sha256));
+    this.#entries.some(({ flasher }) =>
+      [...flasher.images, this.#runningOf(flasher.device)].some(
+        (image) => image?.sha256 === sha256,
+      ),
+    );
 
   /** A port came or went. */
   lineChanged(device: string, state: LineState): void {
