@@ -325,6 +325,7 @@ export const openDevice = async (deps: DeviceDeps, options: DeviceOptions): Prom
   };
 
   await telemetry.open();
+  io?.start();
   await commands.started();
   await updates.updater.open();
   if (attached === null) health.open();

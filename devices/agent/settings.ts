@@ -95,20 +95,21 @@ class RecordedSettings implements Settings {
   }
 
   async replace(state: JsonObject, version: number): Promise<void> {
+    // Before it is on disk: a relay is switched off though nothing can be written.
+    this.#deps.gpio?.(state.gpio);
     const known = this.#record.data;
     // The version too: that of a gateway whose database is new counts from the beginning.
     if (version !== known.version || JSON.stringify(state) !== JSON.stringify(known.state)) {
       await this.#record.update(() => ({ state, version }));
     }
     await this.apply();
-    this.#tellLines();
   }
 
   async merge(delta: JsonObject, version = this.#record.data.version): Promise<void> {
     if (version < this.#record.data.version) return;
+    this.#deps.gpio?.(mergeState(this.#record.data.state, delta).gpio);
     await this.#record.update(({ state }) => ({ state: mergeState(state, delta), version }));
     await this.apply();
-    this.#tellLines();
   }
 
   async apply(): Promise<void> {
@@ -123,11 +124,6 @@ class RecordedSettings implements Settings {
       agent: { ...settings },
       ...(Object.keys(refused).length > 0 && { agent_refused: refused }),
     };
-  }
-
-  #tellLines(): void {
-    const { gpio } = this.#record.data.state;
-    this.#deps.gpio?.(gpio);
   }
 
   async #writeForApplication(state: JsonObject): Promise<void> {

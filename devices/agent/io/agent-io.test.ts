@@ -1,10 +1,14 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { ConfiguredLine } from '../../gpio/line-settings.js';
 import { SimulatedGpio } from '../../gpio/simulated-gpio.js';
+import { openAgent } from '../agent.js';
+import { enrol } from '../enrol.js';
+import { loadCredentials } from '../identity.js';
 import { openSettings } from '../settings.js';
+import { TestGateway } from '../test-gateway.js';
 import { AgentIo } from './agent-io.js';
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -29,6 +33,7 @@ const open = async (t: Test, dataDir: string, gpio = new SimulatedGpio()) => {
     { lines: [fan, meter], dataDir },
   );
   t.teardown(() => io.close());
+  io.start();
   return { io, gpio, measured };
 };
 
@@ -47,6 +52,45 @@ t.test('a relay follows the shadow of a session, and goes safe when that is lost
   await gpio.until(() => gpio.shown(fan) === true);
   await io.close();
   t.same(gpio.sets.at(-1), ['gpiochip0 17', false]);
+});
+
+t.test('lines that say something at once find an agent that is there', async (t) => {
+  const gateway = await TestGateway.open();
+  t.teardown(() => gateway.close());
+  const dataDir = join(await folderOf(t), 'agent');
+  const proof = { code: gateway.code };
+  await enrol({ log }, { dataDir, proof, deviceId: 'pump-1', model: 'pump' });
+  const waiting = { series: 'flow', value: 1, boot: 'before', seq: 0 };
+  await writeFile(join(dataDir, 'telemetry.jsonl'), `${JSON.stringify(waiting)}\n`);
+  const gpio = new SimulatedGpio();
+  gpio.break(fan);
+  const lines = [fan, { ...at, name: 'door', role: 'input', line: 6 }];
+  const credentials = await loadCredentials(dataDir, log);
+  const deps = { credentials, log, gpio };
+  const signal = AbortSignal.timeout(20_000);
+  const agent = await openAgent(deps, { dataDir, signal, gpio: { lines } });
+  t.teardown(() => agent.close());
+  const isOf = (of: string, topic: string): boolean => topic.endsWith(`/telemetry/${of}`);
+  await gateway.heard(({ topic }) => isOf('door', topic));
+  const topics = gateway.said.map(({ topic }) => topic);
+  const [first, then] = ['flow', 'door'].map((of) => topics.findIndex((one) => isOf(of, one)));
+  t.ok(Number(first) >= 0 && Number(first) < Number(then), 'behind what waits');
+});
+
+t.test('a relay is switched off though nothing can be written', async (t) => {
+  const folder = await folderOf(t);
+  const told: unknown[] = [];
+  const settings = await openSettings(
+    { log, apply: () => undefined, gpio: (one) => told.push(one) },
+    { dataDir: folder },
+  );
+  await settings.replace({ gpio: { fan: true } }, 1);
+  await rm(folder, { recursive: true });
+  await t.rejects(settings.merge({ gpio: { fan: false } }, 2));
+  t.same(told, [{ fan: true }, { fan: false }]);
+  await t.rejects(settings.replace({ gpio: {} }, 3));
+  t.same(told.at(-1), {});
+  await mkdir(folder);
 });
 
 t.test('what was desired before the start is followed once the gateway says so', async (t) => {

@@ -37,7 +37,7 @@ export class AgentIo {
     this.#io = io;
   }
 
-  /** Relays go safe. Errors: CONFIGURATION_INVALID for lines that cannot stand together. */
+  /** Errors: CONFIGURATION_INVALID for lines that cannot stand together. */
   static async open(deps: AgentIoDeps, { lines, dataDir }: AgentIoOptions): Promise<AgentIo> {
     checkLines(lines);
     const totals = await openRecord({
@@ -57,9 +57,13 @@ export class AgentIo {
       },
       { lines: ioLinesOf(lines) },
     );
-    io.contact(false);
-    io.open();
     return new AgentIo(io);
+  }
+
+  /** Relays go safe, and lines say what they have to, so whoever hears that has to be there. */
+  start(): void {
+    this.#io.contact(false);
+    this.#io.open();
   }
 
   /** What is true of the lines, for the shadow. */
