@@ -66,3 +66,22 @@ t.test('drops what is garbled or cut off, and takes the next', async (t) => {
 t.test('keeps a packet within a buffer, its length and CRC with it', async (t) => {
   t.equal(packetRoom(512), 508);
 });
+
+t.test('a packet that comes in crumbs costs no more than one that comes in lines', async (t) => {
+  const packet = randomBytes(60_000);
+  const framed = Buffer.alloc(packet.length + 4);
+  framed.writeUInt16BE(packet.length + 2, 0);
+  packet.copy(framed, 2);
+  framed.writeUInt16BE(crcOf(packet), packet.length + 2);
+  const base64 = framed.toString('base64');
+  const crumbs: Buffer[] = [];
+  for (let at = 0; at < base64.length; at += 4) {
+    const mark = at === 0 ? [0x06, 0x09] : [0x04, 0x14];
+    crumbs.push(Buffer.from(mark), Buffer.from(`${base64.slice(at, at + 4)}\n`));
+  }
+  const bytes = Buffer.concat(crumbs);
+  const startedAt = process.cpuUsage();
+  t.same(new PacketDecoder().push(bytes), [packet]);
+  const { user, system } = process.cpuUsage(startedAt);
+  t.ok(user + system < 1_000_000, `${(user + system) / 1_000} ms`);
+});

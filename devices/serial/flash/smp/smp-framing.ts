@@ -48,6 +48,7 @@ export const encodePacket = (packet: Uint8Array): Buffer => {
 export class PacketDecoder {
   #line: number[] = [];
   #parts: Buffer[] | null = null;
+  #partsBytes = 0;
   #garbled = 0;
 
   /** Packets that came and could not be read. */
@@ -73,13 +74,18 @@ export class PacketDecoder {
     const mark = markIn(line);
     if (mark === null) return null;
     const part = decodeBase64(line.subarray(mark.at + 2));
-    if (mark.isFirst) this.#parts = [];
+    if (mark.isFirst) {
+      this.#parts = [];
+      this.#partsBytes = 0;
+    }
     if (this.#parts === null || part === null) return this.#drop();
     this.#parts.push(part);
-    const framed = Buffer.concat(this.#parts);
-    if (framed.length < 2) return null;
-    const missing = 2 + framed.readUInt16BE(0) - framed.length;
+    this.#partsBytes += part.length;
+    const [head = part] = this.#parts;
+    // Put together once it is all there: what comes in crumbs would be copied for each.
+    const missing = head.length < 2 ? -1 : 2 + head.readUInt16BE(0) - this.#partsBytes;
     if (missing > 0) return null;
+    const framed = Buffer.concat(this.#parts);
     const body = framed.subarray(2);
     if (missing < 0 || body.length <= 2 || crcOf(body) !== 0) return this.#drop();
     this.#parts = null;
