@@ -238,5 +238,7 @@ const isOfImage = (error: unknown): boolean =>
 const isOfLine = (error: unknown): boolean =>
   isHoldfastError(error, 'SERIAL_LINE_DOWN') || isHoldfastError(error, 'SERIAL_LINE_BUSY');
 
+/** A port that does not take the loader's rate will not with the next try either. */
 const isOfBoard = (error: unknown): boolean =>
-  isHoldfastError(error) && error.code.startsWith('FLASH_');
+  isHoldfastError(error) &&
+  (error.code.startsWith('FLASH_') || error.code === 'SERIAL_SETTINGS_REFUSED');

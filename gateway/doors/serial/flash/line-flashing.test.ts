@@ -1,3 +1,4 @@
+import type { PortOpener } from '@holdfast/devices/serial/port/byte-port';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import t, { type Test } from 'tap';
 import { type SerialSite, sha256Of } from '../test-serial-site.js';
@@ -148,6 +149,27 @@ t.test('a board without a boot loader costs its attempts, and runs on', async (t
   t.match(await becomes(site, 'failed'), { error: /^FLASH_NO_BOOT_LOADER: / });
   t.equal(board.writes, 0);
   await site.until(() => (site.devices.get(pump)?.session == null ? undefined : true));
+});
+
+t.test('a port that does not take the rate of the boot loader fails the job', async (t) => {
+  const board = makeBoard();
+  let changes = 0;
+  const openPort: PortOpener = async (path, settings) => {
+    const port = await board.pair.openPort(path, settings);
+    const change = port.change.bind(port);
+    port.change = async (wanted) => {
+      changes += 1;
+      // Every other one is the line's own, who has what it had.
+      if (changes % 2 === 0) return change(wanted);
+      throw new HoldfastError('SERIAL_SETTINGS_REFUSED', 'The port does not take 250000 baud');
+    };
+    return port;
+  };
+  const ports = { openPort, findPort: async () => ({ path: '/dev/ttyTest' }) };
+  const { site } = await flashedSite(t, { board, ports });
+  const done = await becomes(site, 'failed');
+  t.match(done, { error: 'SERIAL_SETTINGS_REFUSED: The port does not take 250000 baud' });
+  t.equal(board.resets, 0);
 });
 
 t.test('offers nothing that is for another part, or for another installer', async (t) => {
