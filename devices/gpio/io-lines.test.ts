@@ -52,7 +52,10 @@ const begin = (t: Test, lines: readonly ConfiguredLine[], totals = new Map<strin
     {
       gpio,
       totals: {
-        read: async (name) => totals.get(name) ?? 0,
+        read: async (name) => {
+          if (waitsForDisk !== undefined) throw waitsForDisk;
+          return totals.get(name) ?? 0;
+        },
         keep: async (name, total) => {
           if (waitsForDisk !== undefined) throw waitsForDisk;
           totals.set(name, total);
@@ -201,6 +204,21 @@ t.test('a counter keeps its total in batches and over restarts', async (t) => {
   gpio.drive(meter, true);
   await io.close();
   t.equal(totals.get('meter'), 107, 'at the end too');
+});
+
+t.test('a counter counts before its total can be read', async (t) => {
+  const totals = new Map([['meter', 100]]);
+  const { gpio, measured, pass, refuseDisk, io } = begin(t, [meter], totals);
+  refuseDisk(new Error('the disk is away'));
+  await pass(0);
+  t.ok(gpio.isWatched(meter));
+  gpio.drive(meter, true, false, true);
+  await pass(10_000);
+  t.match(io.states(), [{ problem: 'the disk is away', state: 'not read yet' }]);
+  refuseDisk(undefined);
+  await pass(10_000);
+  t.same(measured, [['meter', 102]]);
+  t.match(io.states(), [{ problem: null }]);
 });
 
 t.test('refuses lines that cannot stand together', async (t) => {

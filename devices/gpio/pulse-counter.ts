@@ -51,8 +51,7 @@ export class PulseCounter implements IoPart {
   }
 
   async #count(signal: AbortSignal): Promise<void> {
-    const { gpio, totals, wait = waitFor } = this.#deps;
-    this.#total ??= await totals.read(this.name);
+    const { gpio, wait = waitFor } = this.#deps;
     const { debounceMs, everyMs } = this.#line;
     const input = gpio.watch(
       this.#line,
@@ -69,25 +68,39 @@ export class PulseCounter implements IoPart {
         signal.addEventListener('abort', () => resolve(), { once: true });
       });
       await Promise.race([closed, input.failed, input.ready]);
-      if (!signal.aborted) this.#kept.works();
+      // Its total is read while it counts: pulses wait for no disk.
+      if (!signal.aborted) await this.#try(() => this.#readTotal());
       while (!signal.aborted) {
         await Promise.race([wait(everyMs, signal).catch(() => undefined), input.failed]);
         this.#overruns = before + input.overruns;
-        // The disk may take it the next time.
-        await this.#keepTotal().then(
-          () => this.#kept.works(),
-          (error: unknown) => this.#kept.failed(error),
-        );
+        await this.#try(async () => {
+          await this.#readTotal();
+          await this.#keepTotal();
+        });
       }
     } finally {
       await input.close();
     }
   }
 
+  /** The disk may take it the next time. */
+  async #try(work: () => Promise<unknown>): Promise<void> {
+    await work().then(
+      () => this.#kept.works(),
+      (error: unknown) => this.#kept.failed(error),
+    );
+  }
+
+  async #readTotal(): Promise<number> {
+    this.#total ??= await this.#deps.totals.read(this.name);
+    return this.#total;
+  }
+
   async #keepTotal(): Promise<void> {
+    if (this.#fresh === 0) return;
+    const before = await this.#readTotal();
     const fresh = this.#fresh;
-    if (this.#total === undefined || fresh === 0) return;
-    const total = Math.min(this.#total + fresh, Number.MAX_SAFE_INTEGER);
+    const total = Math.min(before + fresh, Number.MAX_SAFE_INTEGER);
     await this.#deps.totals.keep(this.name, total);
     this.#total = total;
     this.#fresh -= fresh;
