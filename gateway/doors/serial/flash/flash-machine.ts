@@ -98,7 +98,8 @@ const offered = (state: FlashState, { run, image }: Event<'offered'>): FlashStat
       return check(null);
     case 'checking':
     case 'waiting':
-      return isSameRun(flash.run, run) ? state : check(flash.damage);
+      // Another attempt takes the place of the one before; a person is told that it is taken.
+      return run.kind === 'hand' || isSameRun(flash.run, run) ? state : check(flash.damage);
     case 'writing':
       // What somebody wants is as good to mend a board with.
       return flash.run === null ? check(damageOf(flash)) : state;

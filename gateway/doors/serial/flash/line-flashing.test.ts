@@ -466,3 +466,22 @@ t.test('an emergency stop before the first byte holds what a person wants, too',
   await site.updates.controls.liftStop('tess', 'it was steam');
   t.match(await idle(site), { running: '1.0.0' });
 });
+
+t.test(
+  'of two people who want a board flashed at once, one is told that it is taken',
+  async (t) => {
+    const { board, site } = await flashedSite(t);
+    await becomes(site, 'succeeded');
+    await idle(site);
+    const both = await Promise.allSettled([
+      site.flashing.flash(pump, { version: '1.0.0', by: 'tess' }),
+      site.flashing.flash(pump, { version: '2.0.0', by: 'theo' }),
+    ]);
+    t.match(both, [
+      { status: 'fulfilled', value: { version: '1.0.0' } },
+      { status: 'rejected', reason: { code: 'RESOURCE_CONFLICT' } },
+    ]);
+    t.match(await idle(site), { running: '1.0.0' });
+    t.equal(board.holds, '1.0.0');
+  },
+);

@@ -15,8 +15,9 @@ import type { Device } from '../../../devices/device.js';
 import type { SiteStore } from '../../../store/site-store.js';
 import type { Updates } from '../../../updates/updates.js';
 import { FlashByHand, type FlashByHandDeps } from './flash-by-hand.js';
+import { runOf } from './flash-machine.js';
 import { FlashReports } from './flash-reports.js';
-import type { Flash, FlashState, LineImage } from './flash-state.js';
+import { type Flash, type FlashState, isSameRun, type LineImage } from './flash-state.js';
 import { type FlashStanding, FlashTasks, type FlashTasksDeps } from './flash-tasks.js';
 import { LineFlasher } from './line-flasher.js';
 import { LineImages, type LineImagesDeps } from './line-images.js';
@@ -221,13 +222,16 @@ export class LineFlashing {
     const { flash } = entry.flasher.state;
     const isFree = flash.phase === 'idle' || (flash.phase === 'writing' && flash.run === null);
     const isBusy = this.#deps.updates.executionsOf(device).length > 0;
-    if (!isFree || isBusy) {
-      throw new HoldfastError('RESOURCE_CONFLICT', `${device} is being updated already`, {
-        data: { next: 'holdfast --gateway serial list' },
-      });
-    }
-    const at = this.#deps.clock.now();
-    await entry.flasher.apply({ type: 'offered', run: { kind: 'hand', by, at }, image });
+    const taken = new HoldfastError('RESOURCE_CONFLICT', `${device} is being updated already`, {
+      data: { next: 'holdfast --gateway serial list' },
+    });
+    if (!isFree || isBusy) throw taken;
+    const run = { kind: 'hand', by, at: this.#deps.clock.now() } as const;
+    const after = await entry.flasher.apply({ type: 'offered', run, image });
+    // Somebody else may have been a moment earlier.
+    const { flash: begun } = after;
+    const isOurs = 'image' in begun && begun.image.sha256 === image.sha256;
+    if (!isOurs || !isSameRun(runOf(after), run)) throw taken;
     return image;
   }
 
