@@ -402,6 +402,8 @@ t.test('goes with its line and comes back with it', async (t) => {
   t.same(of('offline'), ['unplugged']);
   await t.rejects(bus.ask({ type: 'read', unit: 9, kind: 'input', address: 0, count: 1 }), {
     code: 'SERIAL_LINE_DOWN',
+    message: 'the bus is away: unplugged',
+    data: { next: /modbus status/ },
   });
   up(
     new VirtualWire(time, (request) => {

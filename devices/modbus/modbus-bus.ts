@@ -38,6 +38,7 @@ export class ModbusBus {
   readonly #asked: Asked[] = [];
   readonly #strangers = new Map<number, LateReplies>();
   #client: ModbusClient | null = null;
+  #away = 'it has not been reached yet';
   #running: Promise<void> = Promise.resolve();
   #servedMs = 0;
   #silentNotBefore = 0;
@@ -66,6 +67,7 @@ export class ModbusBus {
   /** The line is gone, or lent to somebody else. */
   end(reason: string): void {
     this.#client = null;
+    this.#away = reason;
     const error = new HoldfastError('SERIAL_LINE_DOWN', reason);
     for (const { reject } of this.#asked.splice(0)) reject(error);
     this.#wake();
@@ -82,7 +84,9 @@ export class ModbusBus {
   /** Something that a person wants to know or to set. SERIAL_LINE_DOWN, SERIAL_LINE_BUSY. */
   ask(request: ModbusRequest, timeoutMs: number = this.#timeoutMs): Promise<ModbusOutcome> {
     if (this.#client === null) {
-      return Promise.reject(new HoldfastError('SERIAL_LINE_DOWN', 'The bus is away'));
+      const message = `the bus is away: ${this.#away}`;
+      const data = { next: 'holdfast --gateway modbus status' };
+      return Promise.reject(new HoldfastError('SERIAL_LINE_DOWN', message, { data }));
     }
     if (this.#asked.length >= mostAsked) {
       return Promise.reject(new HoldfastError('SERIAL_LINE_BUSY', 'Others ask on this bus'));

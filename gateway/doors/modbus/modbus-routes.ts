@@ -144,7 +144,10 @@ export const modbusRoutes = ({ buses, lines }: ModbusRoutesDeps): readonly Route
     const line = lines.find(name);
     const row = lines.list().find((one) => one.name === name);
     if (line === undefined || row === undefined || addressText(row.address).startsWith('tcp ')) {
-      throw new HoldfastError('REQUEST_INVALID', `${name} is no serial port of this gateway`);
+      const message = `${name} is no serial port: over TCP there is neither a baud rate nor a parity to find`;
+      throw new HoldfastError('REQUEST_INVALID', message, {
+        data: { next: `holdfast --gateway modbus scan ${name}` },
+      });
     }
     const signal = AbortSignal.timeout(mostSettingsMs);
     const found = await line.takeOver(

@@ -177,13 +177,17 @@ const showBus = (terminal: Terminal, bus: ModbusBusRow): void => {
   );
   if (next !== null) terminal.line(`  next: ${next}`);
   const { requests, answers, timeouts, garbled, late_replies: late } = bus;
-  const exceptions = Object.entries(bus.exceptions).map(([code, count]) => `${code}: ${count}`);
-  const said = exceptions.length === 0 ? '0' : exceptions.join(', ');
+  const exceptions = Object.entries(bus.exceptions).map(
+    ([code, count]) => `${count} of code ${code}`,
+  );
+  const said = exceptions.length === 0 ? 'no exceptions' : `exceptions: ${exceptions.join(', ')}`;
   terminal.line(
-    `  ${requests} requests, ${answers} answers, ${timeouts} without, ${garbled} garbled, ${late} too late, exceptions ${said}`,
+    `  ${requests} requests, ${answers} answers, ${timeouts} without, ${garbled} garbled, ${late} too late, ${said}`,
   );
   const { round_trip_p50_ms: p50, round_trip_p99_ms: p99, load_percent: load } = bus;
-  terminal.line(`  round trip ${p50 ?? '–'} ms, at most ${p99 ?? '–'} ms of 99 %, load ${load} %`);
+  if (p50 !== null) {
+    terminal.line(`  round trip ${p50} ms, 99 % within ${p99 ?? p50} ms, load ${load} %`);
+  }
   terminal.table(
     bus.units,
     [
