@@ -63,7 +63,9 @@ t.test('a driver is a file of JavaScript, and says what is wrong with it', async
     const loaded = loadSiteDriver(`./${name}.js`, { folder });
     await t.rejects(loaded, { code: 'CONFIGURATION_INVALID', message });
   };
-  await t.rejects(loadSiteDriver('./none.js', { folder }), { message: /can't be read.*ENOENT/ });
+  await t.rejects(loadSiteDriver('./none.js', { folder }), {
+    message: `the driver ./none.js is not there: put it at ${join(folder, 'none.js')}`,
+  });
   await refused(t, 'export const x = {', /can't be loaded/);
   await refused(t, 'export const other = 1;', /is none: driver/);
   await refused(t, 'export const driver = { name: "x" };', /is none: driver.attach/);

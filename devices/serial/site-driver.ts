@@ -25,7 +25,10 @@ export const loadSiteDriver = async (
 ): Promise<SerialDriver> => {
   const invalid = (what: string, cause?: unknown) =>
     new HoldfastError('CONFIGURATION_INVALID', `the driver ${name} ${what}`, { cause });
-  const path = await realpath(resolve(folder, name)).catch((error: unknown) => {
+  const sought = resolve(folder, name);
+  const path = await realpath(sought).catch((error: unknown) => {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw invalid(`is not there: put it at ${sought}`, error);
     throw invalid(`can't be read: ${messageOf(error)}`, error);
   });
   const weakness = await whoElseMayChange(path);
