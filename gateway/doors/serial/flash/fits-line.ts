@@ -12,7 +12,7 @@ export const refuseForLine = (
     return { code: 'FLASH_PART_MISMATCH', message };
   }
   if (manifest.part?.toLowerCase() === part.toLowerCase()) return undefined;
-  const message = `${target} is for the part ${manifest.part}, and the line has a ${part}`;
+  const message = `${target} is for the part ${manifest.part}, and the line has ${part}`;
   return { code: 'FLASH_PART_MISMATCH', message };
 };
 
