@@ -54,7 +54,9 @@ export const checkGpioChips = async ({
       if (there === undefined) {
         return failure(
           `${chip} (${names}) is not there`,
-          `name another in gpio.lines: ${chips.length === 0 ? 'this machine has none' : `there are ${chips.join(', ')}`}`,
+          chips.length === 0
+            ? 'this machine has no GPIO chip at all: look whether its kernel has a driver for one (ls /dev/gpiochip*), or take the lines out of gpio.lines'
+            : `name another in gpio.lines: there are ${chips.join(', ')}`,
         );
       }
       const isUsable =
