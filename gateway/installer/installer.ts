@@ -74,6 +74,8 @@ export const runInstaller = async (
   const [name = ''] = commandLine.argv;
   const command = commands.get(name);
   if (command === undefined) return undefined;
+  // A reader that has enough, as `head`, goes before the rest is written.
+  process.stdout.on('error', () => undefined);
   const options = { ...commandLine, flags: { ...commandLine.flags, ...installerFlags } };
   const terminal = new Terminal({
     out: process.stdout,
