@@ -81,6 +81,9 @@ t.test('ends with what went wrong, and asks nobody but a gateway', async (t) => 
   const { run, asked } = person([lineRow({ trouble: 'FLASH_NO_BOOT_LOADER: nothing answers' })]);
   await t.rejects(run(), { code: 'RESOURCE_CONFLICT', message: /^FLASH_NO_BOOT_LOADER/ });
   t.same(asked, ['/devices/pump-1/flash']);
+  const same = person([lineRow({ running: '1.4.0', trouble: 'FLASH_PART_MISMATCH: another' })]);
+  await t.rejects(same.run('1.4.0'), { message: /^FLASH_PART_MISMATCH/ });
+  t.notMatch(same.out.join(), /said hello/);
   await t.rejects(person([], false).run(), {
     code: 'REQUEST_INVALID',
     data: { next: 'holdfast --gateway device flash pump-1' },

@@ -71,7 +71,8 @@ const end = (
   { device, version }: v.InferOutput<typeof begunAnswer>,
   { running, trouble }: LineFlashRow,
 ): void => {
-  if (running !== version) {
+  // What ran before runs on where the board was never reached: that it is the version that was wished for proves nothing.
+  if (trouble !== null || running !== version) {
     throw new HoldfastError('RESOURCE_CONFLICT', trouble ?? `${device} does not run ${version}`, {
       data: { next: 'holdfast --gateway serial list' },
     });
