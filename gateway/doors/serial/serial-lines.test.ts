@@ -170,7 +170,7 @@ t.test(
     t.equal(lines.find('scale-2'), undefined);
     await t.rejects(openDoor(t, './none.js', folder), {
       code: 'CONFIGURATION_INVALID',
-      message: /the driver \.\/none\.js can't be read/,
+      message: /the driver \.\/none\.js is not there: put it at/,
     });
     await copyFile(join(folder, 'scale.js'), join(folder, 'other.js'));
     await openDoor(t, join(folder, 'other.js'), '/nowhere');
