@@ -12,6 +12,7 @@ import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
 import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { type GatewayConfiguration, gatewayConfiguration } from '../configuration.js';
+import { checkWires } from '../doors/check-wires.js';
 import { AppliedConfiguration } from './applied-configuration.js';
 import { type Change, compareSettings } from './compare.js';
 import { isRunning, type RunningGateway, readRunning } from './running-record.js';
@@ -54,6 +55,7 @@ export const applySiteFile = async (
 ): Promise<Applied> => {
   const { file, dataDir, isDryRun, by } = options;
   const wanted = readConfiguration(gatewayConfiguration, file);
+  checkWires(wanted);
   const applied = await AppliedConfiguration.open({ log }, { dataDir });
   const running = await readRunning({ log }, dataDir);
   requireNoNamedFile(running, file);

@@ -7,6 +7,7 @@ import type { FileText } from '@holdfast/provisioning/program/configuration-file
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { type GatewayConfiguration, gatewayConfiguration } from '../configuration.js';
 import type { Finding } from '../doctor/finding.js';
+import { checkWires } from '../doors/check-wires.js';
 import { AppliedConfiguration } from './applied-configuration.js';
 import { type Change, compareSettings } from './compare.js';
 import { type RunningGateway, readRunning } from './running-record.js';
@@ -41,6 +42,7 @@ export const planSiteFile = async (
   { file, dataDir }: { readonly file: FileText; readonly dataDir: string },
 ): Promise<SitePlan> => {
   const wanted = readConfiguration(gatewayConfiguration, file);
+  checkWires(wanted);
   const store = await AppliedConfiguration.open({ log }, { dataDir });
   const text = (await store.text()) ?? { name: 'the defaults', text: '' };
   const applied = readConfiguration(gatewayConfiguration, text);

@@ -17,20 +17,28 @@ export const openGpioDoor = (
   deps: GpioDoorDeps,
   { device, lines, ...options }: OpenGpioDoorOptions,
 ): GpioDoor | undefined => {
+  checkOwnLines({ device, lines });
+  const own = ioLinesOf(lines);
+  if (own.length === 0 || device === undefined) return undefined;
+  return new GpioDoor(deps, { device, lines: own, ...options });
+};
+
+/** CONFIGURATION_INVALID, as `openGpioDoor`. */
+export const checkOwnLines = ({
+  device,
+  lines,
+}: Pick<OpenGpioDoorOptions, 'device' | 'lines'>): void => {
   checkLines(lines);
   for (const { name, role, restarts } of lines) {
     if (restarts !== undefined && role !== 'restart-button') {
       throw invalid(`gpio.lines: ${name}: restarts is nothing for the role ${role}`);
     }
   }
-  const own = ioLinesOf(lines);
-  if (own.length === 0) return undefined;
-  if (device === undefined || !isDeviceId(device)) {
+  if (ioLinesOf(lines).length > 0 && (device === undefined || !isDeviceId(device))) {
     throw invalid(
       'gpio.device: say which device the relays, inputs and counters of this machine are (1 to 64 of [A-Za-z0-9_-])',
     );
   }
-  return new GpioDoor(deps, { device, lines: own, ...options });
 };
 
 const invalid = (message: string) => new HoldfastError('CONFIGURATION_INVALID', message);

@@ -1,0 +1,47 @@
+/**
+ * What a configuration says of wires and what cannot stand together, found without opening anything: so a plan of a site file says it, and
+ * not the gateway that began with it and goes back.
+ */
+import { addressText } from '@holdfast/devices/serial/port/port-settings';
+import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import type { GatewayConfiguration } from '../configuration.js';
+import { checkOwnLines } from './gpio/open-gpio-door.js';
+import { modbusLines } from './modbus/modbus-lines.js';
+import { devicesOf, namedLines } from './serial/serial-configuration.js';
+
+/** CONFIGURATION_INVALID: a device, a port, a line or a map is named twice, or one is named that is not there. */
+export const checkWires = ({
+  serial,
+  modbus,
+  gpio,
+}: Pick<GatewayConfiguration, 'gpio' | 'modbus' | 'serial'>): void => {
+  checkOwnLines(gpio);
+  const { wired } = modbusLines(modbus);
+  const lines = [...namedLines(serial.lines), ...wired];
+  once('the device', [
+    ...serial.lines.flatMap(devicesOf).map(({ device }) => device),
+    ...wired.flatMap(({ devices }) => devices).map(({ device }) => device),
+    ...(gpio.device === undefined ? [] : [gpio.device]),
+  ]);
+  const names = lines.map(({ name }) => name);
+  once('the line', names);
+  const ports = lines.map(({ address }) => addressText(address));
+  once('the port', ports);
+  const resets = gpio.lines.filter(({ role }) => role === 'reset').map(({ name }) => name);
+  for (const line of serial.lines) {
+    const { reset, resetLine = '' } = line.flash ?? {};
+    if (reset !== 'gpio' || resets.includes(resetLine)) continue;
+    const [device] = devicesOf(line);
+    const there = resets.length === 0 ? 'none' : resets.join(', ');
+    throw wrong(
+      `serial.lines: ${device?.device} is reset by "${resetLine}"; of gpio.lines with the role reset there are ${there}`,
+    );
+  }
+};
+
+const once = (what: string, names: readonly string[]): void => {
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw wrong(`${what} ${twice} is named twice in serial, modbus or gpio`);
+};
+
+const wrong = (message: string) => new HoldfastError('CONFIGURATION_INVALID', message);
