@@ -3,7 +3,7 @@
  *
  * What people at the site ask goes before the next turn, but never twice in a row while somebody waits for a turn.
  */
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { BusStatistics } from './bus-statistics.js';
 import { LateReplies } from './late-replies.js';
 import type { ModbusClient } from './modbus-client.js';
@@ -29,6 +29,11 @@ const unknownPart = 1;
 const mostAsked = 16;
 /** How long an answer of a unit that is nobody's device may be on its way. */
 const strangerMs = 10_000;
+/** After what should not happen, so that it does not happen all the time. */
+const troubledMs = 1_000;
+
+const isLineAway = (error: unknown): boolean =>
+  isHoldfastError(error, 'SERIAL_LINE_DOWN') || isHoldfastError(error, 'SERIAL_LINE_BUSY');
 
 export class ModbusBus {
   readonly statistics: BusStatistics;
@@ -108,9 +113,12 @@ export class ModbusBus {
         if (asked !== undefined) await this.#answer(client, asked);
         else if (unit !== undefined) await this.#turn(client, unit);
         else await this.#sleep();
-      } catch {
-        // The port is gone, or lent: the line says so.
-        if (this.#client === client) await this.#sleep();
+      } catch (error) {
+        // That the port is gone, or lent, its line says.
+        if (!isLineAway(error)) {
+          unit?.troubled(error);
+          await new Promise<void>((resolve) => this.#timers.after(troubledMs, resolve));
+        } else if (this.#client === client) await this.#sleep();
       }
     }
   }

@@ -296,6 +296,11 @@ export class ModbusUnit {
     if (this.#presence === 'away' && this.#timers.now() >= this.#refusedUntil) this.#arrive();
   }
 
+  /** Something went wrong in its turn that is neither its own fault nor the line's. */
+  troubled(error: unknown): void {
+    this.#handlers.failed(error);
+  }
+
   #arrive(): void {
     this.#presence = 'arriving';
     const telling = this.#telling;
