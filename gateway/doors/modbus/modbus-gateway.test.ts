@@ -7,6 +7,7 @@ import { serveSimulatedUnits } from '@holdfast/devices/modbus/simulated-tcp-unit
 import { SimulatedUnit } from '@holdfast/devices/modbus/simulated-unit';
 import { modbusAnswer, modbusReadAnswer } from '@holdfast/protos/local/modbus';
 import type { Child } from '@holdfast/provisioning/program/children';
+import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import t from 'tap';
 import * as v from 'valibot';
 import { enrolledFolder, quietYaml, startGateway } from '../../site-file/test-site-gateway.js';
@@ -38,13 +39,15 @@ const ask = async ({ ports }: Child, method: string, path: string, body?: object
   return JSON.parse(text) as unknown;
 };
 
-/** Asked again and again: the local API does not tell when something has come. */
-const until = async <T>(look: () => Promise<T>, isSo: (found: T) => boolean): Promise<T> => {
-  for (;;) {
-    const found = await look();
-    if (isSo(found)) return found;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+/** Asked again and again: nobody tells when something has come. */
+const until = async <T>(ask: () => Promise<T>, isSo: (answer: T) => boolean): Promise<T> => {
+  let answer = await ask();
+  const isDone = async (): Promise<boolean> => {
+    answer = await ask();
+    return isSo(answer);
+  };
+  await waitUntil('what is asked for', isDone, { everyMs: 50, deadlineMs: 30_000 });
+  return answer;
 };
 
 t.test('a bus of site.yaml is served, shown and written to', { timeout: 60_000 }, async (t) => {

@@ -8,6 +8,7 @@ import { checkSketch, compileCabinet } from '@holdfast/devices/mcu/test-client';
 import { openAvrBoard } from '@holdfast/devices/simulator/avr-board/avr-board';
 import { compileAvrBoard, loaderFile } from '@holdfast/devices/simulator/avr-board/toolchain';
 import type { Child } from '@holdfast/provisioning/program/children';
+import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import { openDatabase } from '@holdfast/provisioning/storage/database';
 import t from 'tap';
 import { enrolledFolder, quietYaml, startGateway } from '../../site-file/test-site-gateway.js';
@@ -142,13 +143,15 @@ interface Point {
 
 const isOnline = (view: DeviceView): boolean => view.online === true || view.connected === true;
 
-/** Asked again and again: neither the disk nor the local API tells when something has come. */
+/** Asked again and again: nobody tells when something has come. */
 const until = async <T>(ask: () => Promise<T>, isSo: (answer: T) => boolean): Promise<T> => {
-  for (;;) {
-    const answer = await ask();
-    if (isSo(answer)) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  let answer = await ask();
+  const isDone = async (): Promise<boolean> => {
+    answer = await ask();
+    return isSo(answer);
+  };
+  await waitUntil('what is asked for', isDone, { everyMs: 50, deadlineMs: 30_000 });
+  return answer;
 };
 
 const pointsOf = async (folder: string): Promise<Point[]> => {
