@@ -118,6 +118,19 @@ t.test('is online when it answers, and tells what its registers hold', async (t)
   t.ok(first(units).isOnline);
 });
 
+t.test('says what goes wrong in a turn, not a thousand times a second', async (t) => {
+  const time = () => {
+    throw new TypeError('no clock');
+  };
+  const { time: virtual, fars, of, units } = begin({ handlers: { time } }, {});
+  first(fars).input[0] = 2_301;
+  await virtual.pass(10_000);
+  const failed = of('failed');
+  t.ok(failed.length > 0 && failed.length <= 10, `${failed.length} times`);
+  t.match(failed, [TypeError]);
+  t.ok(units[1]?.isOnline, 'the other is served');
+});
+
 t.test('tells a value again when it leaves its dead-band, or was silent for long', async (t) => {
   const registers = [{ ...voltage, deadBand: 5, atLeastEveryS: 60 }];
   const { time, fars, of } = begin({ registers });
