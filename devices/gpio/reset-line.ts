@@ -40,19 +40,22 @@ export const resetLine = (
   },
 });
 
+/** The line of a configuration that has this name and the role `reset`. CONFIGURATION_INVALID when there is none. */
+export const resetLineNamed = (lines: readonly ConfiguredLine[], name: string): ConfiguredLine => {
+  const resets = lines.filter(({ role }) => role === 'reset');
+  const found = resets.find((line) => line.name === name);
+  if (found !== undefined) return found;
+  const known = resets.map((line) => line.name).join(', ');
+  throw new HoldfastError(
+    'CONFIGURATION_INVALID',
+    `gpio.lines has no line '${name}' with the role reset (${known || 'it has none at all'})`,
+  );
+};
+
 /** Those lines of a configuration that have the role `reset`, by name. */
 export const findResetLine =
   (deps: ResetLineDeps, lines: readonly ConfiguredLine[]): FindResetLine =>
   (name) => {
-    const resets = lines.filter(({ role }) => role === 'reset');
-    const found = resets.find((line) => line.name === name);
-    if (found !== undefined) {
-      const { pulseMs = defaultPulseMs } = found;
-      return resetLine(deps, found, { pulseMs });
-    }
-    const known = resets.map((line) => line.name).join(', ');
-    throw new HoldfastError(
-      'CONFIGURATION_INVALID',
-      `gpio.lines has no line '${name}' with the role reset (${known || 'it has none at all'})`,
-    );
+    const found = resetLineNamed(lines, name);
+    return resetLine(deps, found, { pulseMs: found.pulseMs ?? defaultPulseMs });
   };

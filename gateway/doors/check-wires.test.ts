@@ -41,7 +41,7 @@ t.test('refuses what cannot, and says what it is', async (t) => {
       `serial: {lines: [${line(', name: bus-1')}]}\nmodbus: {maps: [${map}], buses: [${bus}]}`,
     ],
     [/wants the map sdm; there are none/, `modbus: {buses: [${bus}]}`],
-    [/reset by "reset-1".*there are none/, `serial: {lines: [${flashed}]}`],
+    [/no line 'reset-1' with the role reset/, `serial: {lines: [${flashed}]}`],
     [
       /gpiochip0 17 is named twice|gpiochip0.*17.*twice/,
       gpio(`${relay}, {name: fan, role: relay, chip: gpiochip0, line: 17, safe: off}`),

@@ -2,6 +2,7 @@
  * What a configuration says of wires and what cannot stand together, found without opening anything: so a plan of a site file says it, and
  * not the gateway that began with it and goes back.
  */
+import { resetLineNamed } from '@holdfast/devices/gpio/reset-line';
 import { addressText } from '@holdfast/devices/serial/port/port-settings';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { GatewayConfiguration } from '../configuration.js';
@@ -27,15 +28,8 @@ export const checkWires = ({
   once('the line', names);
   const ports = lines.map(({ address }) => addressText(address));
   once('the port', ports);
-  const resets = gpio.lines.filter(({ role }) => role === 'reset').map(({ name }) => name);
-  for (const line of serial.lines) {
-    const { reset, resetLine = '' } = line.flash ?? {};
-    if (reset !== 'gpio' || resets.includes(resetLine)) continue;
-    const [device] = devicesOf(line);
-    const there = resets.length === 0 ? 'none' : resets.join(', ');
-    throw wrong(
-      `serial.lines: ${device?.device} is reset by "${resetLine}"; of gpio.lines with the role reset there are ${there}`,
-    );
+  for (const { flash } of serial.lines) {
+    if (flash?.reset === 'gpio') resetLineNamed(gpio.lines, flash.resetLine ?? '');
   }
 };
 

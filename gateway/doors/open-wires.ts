@@ -15,7 +15,7 @@ import { openSerialDoor, type SerialDoor, type SerialDoorDeps } from './serial/s
 import { SerialLines } from './serial/serial-lines.js';
 
 export interface WiresDeps
-  extends Omit<LineFlashingDeps, 'fence' | 'lifecycles' | 'resetLine' | 'firmware'>,
+  extends Omit<LineFlashingDeps, 'fence' | 'lifecycles' | 'findResetLine' | 'firmware'>,
     Omit<GpioDoorDeps, 'lifecycles'>,
     Omit<SerialDoorDeps, 'lines' | 'flashing' | 'fence' | 'lifecycles' | 'firmware'> {
   readonly fence: SerialDoorDeps['fence'] & GpioDoorDeps['fence'];
@@ -53,8 +53,10 @@ export const openWires = async (
     flashOf: (device) => flashing.status(device),
     log,
   });
-  const resetLine = findResetLine({ gpio }, configuration.gpio.lines);
-  const flashing: LineFlashing = new LineFlashing({ ...deps, resetLine });
+  const flashing: LineFlashing = new LineFlashing({
+    ...deps,
+    findResetLine: findResetLine({ gpio }, configuration.gpio.lines),
+  });
   const serial = await openSerialDoor(
     { ...deps, lines, flashing },
     { ...configuration.serial, wired: modbus.wired, folder },

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { findResetLine } from '../../gpio/reset-line.js';
+import { SimulatedGpio } from '../../gpio/simulated-gpio.js';
 import { type Device, openDevice } from '../device.js';
 import { enrol } from '../enrol.js';
 import { loadCredentials } from '../identity.js';
@@ -28,7 +30,10 @@ const setUp = async (t: Test, { telemetryIntervalMs = 60_000 } = {}) => {
   const open = async () => {
     const credentials = await loadCredentials(dataDir, log);
     const parts = await attachedParts(
-      { credentials, log, line: { openPort: board.pair.openPort } },
+      {
+        ...{ credentials, log, line: { openPort: board.pair.openPort } },
+        findResetLine: findResetLine({ gpio: new SimulatedGpio() }, []),
+      },
       {
         ...{ dataDir, address: { path: 'board' }, baudRate: 115_200, driver: 'json-lines' },
         ...{ deadlineMs: 10_000, maxStarts: 3, retryDelayMs: () => 10 },

@@ -5,13 +5,7 @@ import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
 import type { FindResetLine } from '../../gpio/reset-line.js';
 import type { FlashSettings } from '../../serial/flash/flash-settings.js';
 import { loaderProtocols } from '../../serial/flash/loader-protocols.js';
-import {
-  type Reset,
-  resetByCommand,
-  resetByDtr,
-  resetByGpio,
-  resetByRts,
-} from '../../serial/flash/resets.js';
+import { type Reset, resetOf } from '../../serial/flash/resets.js';
 import type { PortAddress } from '../../serial/port/port-settings.js';
 import type { SerialLineDeps } from '../../serial/port/serial-line.js';
 import { serialDriver } from '../../serial/serial-drivers.js';
@@ -37,7 +31,7 @@ export interface OpenAttachedDeps {
   readonly credentials: Credentials;
   readonly log: Log;
   readonly line?: SerialLineDeps;
-  readonly findResetLine?: FindResetLine;
+  readonly findResetLine: FindResetLine;
 }
 
 export interface OpenAttachedOptions extends AttachedSection {
@@ -56,7 +50,7 @@ export const attachedParts = async (
   const { credentials, line, log } = deps;
   const { flash, dataDir, address, baudRate, retryDelayMs } = options;
   const driver = serialDriver(options.driver);
-  const reset = flash === undefined ? null : resetOf(flash, deps);
+  const reset = flash === undefined ? null : resetOf(flash, deps.findResetLine);
   let board: AttachedDevice;
   return {
     // This machine is not the device.
@@ -128,28 +122,6 @@ export const openFlashing = async (
       await close();
     },
   };
-};
-
-const resetOf = (
-  { reset, resetLine }: FlashSettings,
-  { findResetLine }: Pick<OpenAttachedDeps, 'findResetLine'>,
-): Reset => {
-  switch (reset) {
-    case 'dtr':
-      return resetByDtr;
-    case 'rts':
-      return resetByRts;
-    case 'command':
-      return resetByCommand;
-    case 'gpio':
-      if (resetLine === undefined || findResetLine === undefined) {
-        throw new HoldfastError(
-          'CONFIGURATION_INVALID',
-          'attached.flash.reset is gpio, and there is no line with the role reset',
-        );
-      }
-      return resetByGpio(findResetLine(resetLine));
-  }
 };
 
 const refuse = async (): Promise<never> => {

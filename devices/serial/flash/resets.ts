@@ -1,7 +1,8 @@
 /** How a board is brought to its boot loader. Which loader listens after which reset was measured: README.md. */
 import { wait } from '@holdfast/provisioning/time/wait';
-import type { ResetLine } from '../../gpio/reset-line.js';
+import type { FindResetLine, ResetLine } from '../../gpio/reset-line.js';
 import type { BytePort } from '../port/byte-port.js';
+import type { FlashSettings } from './flash-settings.js';
 
 /** Resolves when the reset is over and the loader's window has begun. */
 export interface Reset {
@@ -40,3 +41,20 @@ export const resetByCommand: Reset = Object.assign(
 );
 
 const bootloaderFrame = Buffer.from('\n{"t":"bootloader"}\n');
+
+/** As a configuration has it. CONFIGURATION_INVALID for a reset line that there is none of. */
+export const resetOf = (
+  { reset, resetLine = '' }: Pick<FlashSettings, 'reset' | 'resetLine'>,
+  findResetLine: FindResetLine,
+): Reset => {
+  switch (reset) {
+    case 'dtr':
+      return resetByDtr;
+    case 'rts':
+      return resetByRts;
+    case 'command':
+      return resetByCommand;
+    case 'gpio':
+      return resetByGpio(findResetLine(resetLine));
+  }
+};

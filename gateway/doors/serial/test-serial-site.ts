@@ -1,9 +1,12 @@
 /** A site with devices on serial lines, for tests: everything of a gateway but the broker and the link, over real databases and lines. */
+
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findResetLine } from '@holdfast/devices/gpio/reset-line';
+import { SimulatedGpio } from '@holdfast/devices/gpio/simulated-gpio';
 import type { FlashSettings } from '@holdfast/devices/serial/flash/flash-settings';
 import { usualSettings } from '@holdfast/devices/serial/port/port-settings';
 import { everyDevice, onePhase, plainCare } from '@holdfast/protos/link/campaign-document';
@@ -181,6 +184,7 @@ export const openSerialSite = async (
   const flashing = new LineFlashing(
     {
       ...{ site, updates, devices, firmware, fence, lifecycles, clock, log },
+      findResetLine: findResetLine({ gpio: new SimulatedGpio() }, []),
       releases: {
         ...{ release, refusal: recalled, refusalByHand: () => undefined },
         isPlanned: () => true,

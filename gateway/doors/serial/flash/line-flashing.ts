@@ -2,10 +2,11 @@
  * The lines whose microcontrollers this gateway flashes itself. A job of such a device never goes down its line: it is carried out here, and
  * told to the executions in the words of a device. While its port is up such a device can be reached, whether it says a word or not.
  */
-import type { ResetLine } from '@holdfast/devices/gpio/reset-line';
+import type { FindResetLine } from '@holdfast/devices/gpio/reset-line';
 import type { FlashSettings } from '@holdfast/devices/serial/flash/flash-settings';
 import type { LoaderProtocol } from '@holdfast/devices/serial/flash/loader-protocol';
 import { loaderProtocols } from '@holdfast/devices/serial/flash/loader-protocols';
+import { resetOf } from '@holdfast/devices/serial/flash/resets';
 import type { LineState } from '@holdfast/devices/serial/port/line-status';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
@@ -21,7 +22,6 @@ import { type Flash, type FlashState, isSameRun, type LineImage } from './flash-
 import { type FlashStanding, FlashTasks, type FlashTasksDeps } from './flash-tasks.js';
 import { LineFlasher } from './line-flasher.js';
 import { LineImages, type LineImagesDeps } from './line-images.js';
-import { resetOf } from './line-reset.js';
 import { LineWatch } from './line-watch.js';
 
 export interface LineFlashingDeps {
@@ -43,7 +43,7 @@ export interface LineFlashingDeps {
   readonly fence: { check(): void };
   readonly lifecycles: { check(device: string): void };
   /** A line that is wired to a reset pin, by the name that the configuration has for it. */
-  readonly resetLine?: (name: string) => ResetLine | undefined;
+  readonly findResetLine: FindResetLine;
   readonly clock: Clock;
   readonly log: StoreLog;
   /** In place of those of the real boot loaders: for tests. */
@@ -114,7 +114,7 @@ export class LineFlashing {
         reports: new FlashReports({ executions: updates, log }, device),
         images: this.#images,
         loader: this.#deps.loader ?? loaderProtocols[flash.protocol],
-        reset: resetOf(line, this.#deps.resetLine),
+        reset: resetOf(flash, this.#deps.findResetLine),
         refusal: (state) => this.#refusal(device, state),
         mayBegin: (state) => this.#mayBegin(device, state),
         running: () => this.#runningOf(device),
