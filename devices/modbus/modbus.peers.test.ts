@@ -1,12 +1,13 @@
 /** Against libmodbus's unit, over pseudo-terminals and TCP, with mbpoll as another master that reads the same. */
+
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { freePort } from '@holdfast/provisioning/program/free-port';
 import t, { type Test } from 'tap';
 import { driveLine } from '../serial/driven-line.js';
 import { openPseudoTerminal } from '../serial/pseudo-terminal.js';
@@ -54,16 +55,6 @@ const openWire = async (t: Test) => {
   far.onData((bytes) => near.write(bytes));
   t.teardown(() => Promise.all([near.close(), far.close()]));
   return { near: near.path, far: far.path };
-};
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  // Of a server that listens to a port.
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 };
 
 const floats = { kind: 'holding', type: 'float32', pollS: 0.1 } as const;

@@ -1,11 +1,11 @@
 /** A folder that a gateway finds its enrolment in, made without a control plane, and clients of the site's one device. */
-import { once } from 'node:events';
+
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeKeyFile } from '@holdfast/provisioning/pki/keys';
 import { createTestFleet, type TestFleet } from '@holdfast/provisioning/pki/test-fleet';
+import { freePort } from '@holdfast/provisioning/program/free-port';
 import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 import { linkKeyFile, openGatewayRecord } from '../trust/gateway-identity.js';
 import { hashOperatorToken } from '../trust/operator-token.js';
@@ -74,13 +74,4 @@ export const enrol = async (fleet: TestFleet, folder: string): Promise<void> => 
     root_certificate: fleet.root.certificate.pem,
     operator_token_sha256: hashOperatorToken('nobody'),
   }));
-};
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
 };

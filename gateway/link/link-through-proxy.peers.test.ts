@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createTestFleet } from '@holdfast/provisioning/pki/test-fleet';
+import { freePort } from '@holdfast/provisioning/program/free-port';
 import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import { connectThrough } from '@holdfast/provisioning/transfer/connect-proxy';
 import t from 'tap';
@@ -18,15 +18,6 @@ const answers = (port: number): Promise<boolean> =>
     socket.once('close', () => socket.destroy());
     socket.once('connect', () => socket.destroy());
   });
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-};
 
 t.test('the link goes through tinyproxy with a password', async (t) => {
   const fleet = await createTestFleet();

@@ -1,9 +1,9 @@
 /** What the bench measures: the gateway program, its path of telemetry, and Debian's mosquitto, each started on a folder of its own. */
+
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
 import { createTestFleet, type TestFleet } from '@holdfast/provisioning/pki/test-fleet';
+import { freePort } from '@holdfast/provisioning/program/free-port';
 import { enrol } from '../../faults/enrolled-site.js';
 
 export interface Peer {
@@ -155,14 +156,6 @@ const stop = async (child: ChildProcess): Promise<void> => {
   const gone = once(child, 'exit');
   child.kill('SIGTERM');
   await gone;
-};
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  return typeof address === 'object' && address !== null ? address.port : 0;
 };
 
 /** mosquitto says so when it listens; what it says later is read and forgotten. */

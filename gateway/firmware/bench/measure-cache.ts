@@ -1,9 +1,9 @@
 /** How fast images are served, and what that costs, beside Debian's nginx; in turn, so that what else the machine does falls on both. */
+
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -13,6 +13,7 @@ import { promisify } from 'node:util';
 import { pemChain } from '@holdfast/provisioning/pki/certificate';
 import { issueControlPlane, issueRoot } from '@holdfast/provisioning/pki/issue';
 import { createKey, privatePem } from '@holdfast/provisioning/pki/keys';
+import { freePort } from '@holdfast/provisioning/program/free-port';
 import { type Figure, percentile } from '../../shadows/bench/figures.js';
 import { childrenOf, cpuSecondsOf, peakMiB } from './process-figures.js';
 
@@ -195,12 +196,4 @@ const end = async (child: ReturnType<typeof spawn>): Promise<void> => {
   const gone = once(child, 'exit');
   child.kill('SIGTERM');
   await gone;
-};
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  return typeof address === 'object' && address !== null ? address.port : 0;
 };

@@ -1,9 +1,9 @@
 /** Registers of a unit by libmodbus, read one request after the other by this and by mbpoll: over a wire with a baud rate, and over TCP. */
+
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +16,7 @@ import { systemTimers as timers } from '@holdfast/devices/modbus/timers';
 import type { OpenPort } from '@holdfast/devices/serial/port/byte-port';
 import { wireMs } from '@holdfast/devices/serial/port/port-settings';
 import { openSystemPort } from '@holdfast/devices/serial/port/system-port';
+import { freePort } from '@holdfast/provisioning/program/free-port';
 import type { Figure } from '../../../shadows/bench/figures.js';
 import { openPacedWire } from './paced-wire.js';
 
@@ -141,12 +142,4 @@ const endSlave = async (slave: ChildProcess): Promise<void> => {
   const ended = once(slave, 'exit');
   slave.kill('SIGKILL');
   await ended;
-};
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  return typeof address === 'object' && address !== null ? address.port : 0;
 };
