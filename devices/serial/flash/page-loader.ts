@@ -59,6 +59,23 @@ const checkRoom = (
   });
 };
 
+/** The session once the loader answers; one that never did gives the port back. */
+export const synced = async <S extends { sync(signal: AbortSignal): Promise<void>; close(): void }>(
+  session: S,
+  signal: AbortSignal,
+): Promise<S> => {
+  try {
+    await session.sync(signal);
+    return session;
+  } catch (error) {
+    session.close();
+    throw error;
+  }
+};
+
+export const silent = (): HoldfastError =>
+  new HoldfastError('FLASH_NO_BOOT_LOADER', 'No boot loader answers on the line');
+
 /** What a loader of AVRs takes its part for. FLASH_PART_UNKNOWN. */
 export const avrPartOf = (part: Part): AvrPart => {
   if (part.family === 'avr') return part;

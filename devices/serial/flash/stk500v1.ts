@@ -7,7 +7,7 @@ import type { AvrPart } from '@holdfast/provisioning/firmware/flash/part';
 import { wait } from '@holdfast/provisioning/time/wait';
 import type { BytePort } from '../port/byte-port.js';
 import type { LoaderProtocol } from './loader-protocol.js';
-import { avrPartOf, type PageLoaderFacts, pageLoader } from './page-loader.js';
+import { avrPartOf, type PageLoaderFacts, pageLoader, silent, synced } from './page-loader.js';
 import { PortReader } from './port-reader.js';
 
 export interface Stk500v1Timing {
@@ -25,13 +25,7 @@ export const stk500v1With = (timing: Stk500v1Timing): LoaderProtocol => ({
   name: 'stk500v1',
   open: async (port, anyPart, signal) => {
     const part = avrPartOf(anyPart);
-    const session = new Stk500v1Session(port, timing);
-    try {
-      await session.sync(signal);
-    } catch (error) {
-      session.close();
-      throw error;
-    }
+    const session = await synced(new Stk500v1Session(port, timing), signal);
     return pageLoader(part, {
       ask: async (asking) => await session.ask(part, asking),
       memory: {
@@ -160,9 +154,6 @@ class Stk500v1Session {
     this.#reader.close();
   }
 }
-
-const silent = () =>
-  new HoldfastError('FLASH_NO_BOOT_LOADER', 'No boot loader answers on the line');
 
 const endsInSync = (held: Buffer): boolean => held.at(-2) === inSync && held.at(-1) === ok;
 

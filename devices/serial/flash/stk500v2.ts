@@ -7,7 +7,7 @@ import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { wait } from '@holdfast/provisioning/time/wait';
 import type { BytePort } from '../port/byte-port.js';
 import type { LoaderProtocol } from './loader-protocol.js';
-import { avrPartOf, type PageLoaderFacts, pageLoader } from './page-loader.js';
+import { avrPartOf, type PageLoaderFacts, pageLoader, silent, synced } from './page-loader.js';
 import { PortReader } from './port-reader.js';
 import { decodeMessage, encodeMessage } from './stk500v2-message.js';
 
@@ -24,13 +24,7 @@ export const stk500v2With = (timing: Stk500v2Timing): LoaderProtocol => ({
   name: 'stk500v2',
   open: async (port, anyPart, signal) => {
     const part = avrPartOf(anyPart);
-    const session = new Stk500v2Session(port, timing);
-    try {
-      await session.sync(signal);
-    } catch (error) {
-      session.close();
-      throw error;
-    }
+    const session = await synced(new Stk500v2Session(port, timing), signal);
     return pageLoader(part, {
       ask: async (asking) => await session.ask(asking),
       memory: {
@@ -179,6 +173,3 @@ class Stk500v2Session {
     this.#reader.close();
   }
 }
-
-const silent = () =>
-  new HoldfastError('FLASH_NO_BOOT_LOADER', 'No boot loader answers on the line');
