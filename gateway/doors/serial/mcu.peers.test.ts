@@ -1,17 +1,19 @@
 /** The C client on a simulated Uno, and a gateway as a program: from the first hello to the last point on disk. */
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { checkSketch, compileCabinet } from '@holdfast/devices/mcu/test-client';
 import { openAvrBoard } from '@holdfast/devices/simulator/avr-board/avr-board';
 import { compileAvrBoard, loaderFile } from '@holdfast/devices/simulator/avr-board/toolchain';
-import type { Child } from '@holdfast/provisioning/program/children';
-import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import { openDatabase } from '@holdfast/provisioning/storage/database';
 import t from 'tap';
-import { enrolledFolder, quietYaml, startGateway } from '../../site-file/test-site-gateway.js';
+import {
+  askedUntil,
+  enrolledFolder,
+  localApi,
+  quietYaml,
+  startGateway,
+} from '../../site-file/test-site-gateway.js';
 
 const device = 'cabinet-1';
 
@@ -47,14 +49,14 @@ t.test('a microcontroller is a device of the site', { timeout: 120_000 }, async 
   const line = `serial:\n  lines:\n    - device: ${device}\n      path: ${board.path}\n`;
   await writeFile(configuration, quietYaml(line));
   const gateway = await startGateway(t, folder, ['--config', configuration]);
-  const api = apiOf(gateway);
+  const api = localApi(gateway);
 
   // It is known from its first hello on.
   const devices = () => api<{ devices: DeviceView[] }>('GET', '/devices');
-  const { devices: found } = await until(devices, (answer) => answer.devices.some(isOnline));
+  const { devices: found } = await askedUntil(devices, (answer) => answer.devices.some(isOnline));
   t.match(JSON.stringify(found), /"model":"cabinet".*1\.0\.0/);
 
-  const before = await until(
+  const before = await askedUntil(
     () => pointsOf(folder),
     (points) => points.length >= 2,
   );
@@ -65,7 +67,7 @@ t.test('a microcontroller is a device of the site', { timeout: 120_000 }, async 
   const shadow = `/devices/${device}/shadows/-`;
   const desired = { relay: true, interval_s: 1, door_open: 5 };
   await api('PATCH', shadow, { state: { desired } });
-  const view = await until(
+  const view = await askedUntil(
     () => api<ShadowView>('GET', shadow),
     ({ reported }) => reported?.relay === true && reported.interval_s === 1,
   );
@@ -74,7 +76,7 @@ t.test('a microcontroller is a device of the site', { timeout: 120_000 }, async 
   const command = async (type: string, payload: object = {}): Promise<CommandView> => {
     const commands = `/devices/${device}/commands`;
     const { command } = await api<CommandView>('POST', commands, { type, payload });
-    return until(
+    return askedUntil(
       () => api<CommandView>('GET', `${commands}/${command}`),
       ({ answered_at }) => answered_at !== null,
     );
@@ -98,19 +100,19 @@ t.test('a microcontroller is a device of the site', { timeout: 120_000 }, async 
   const since = board.events.length;
   await board.powerCycle();
   await board.event(/^application started/, { since });
-  await until(
+  await askedUntil(
     () => pointsOf(folder),
     (points) => points.some(({ boot, seq }) => boot !== first?.boot && seq === 1),
   );
   // It lost its relay with its power, and asked for what is desired.
   t.match(await command('blink'), { state: 'succeeded', response: 3 });
-  await until(
+  await askedUntil(
     () => api<ShadowView>('GET', shadow),
     ({ reported }) => reported?.relay === true && reported.interval_s === 1,
   );
   t.match(await command('restart'), { state: 'succeeded' });
   const boots = (points: readonly Point[]) => new Set(points.map(({ boot }) => boot)).size;
-  const all = await until(
+  const all = await askedUntil(
     () => pointsOf(folder),
     (points) => boots(points) === 3,
   );
@@ -143,17 +145,6 @@ interface Point {
 
 const isOnline = (view: DeviceView): boolean => view.online === true || view.connected === true;
 
-/** Asked again and again: nobody tells when something has come. */
-const until = async <T>(ask: () => Promise<T>, isSo: (answer: T) => boolean): Promise<T> => {
-  let answer = await ask();
-  const isDone = async (): Promise<boolean> => {
-    answer = await ask();
-    return isSo(answer);
-  };
-  await waitUntil('what is asked for', isDone, { everyMs: 50, deadlineMs: 30_000 });
-  return answer;
-};
-
 const pointsOf = async (folder: string): Promise<Point[]> => {
   const store = await openDatabase({ path: join(folder, 'telemetry.db'), readOnly: true });
   try {
@@ -165,21 +156,3 @@ const pointsOf = async (folder: string): Promise<Point[]> => {
     await store.close();
   }
 };
-
-const apiOf =
-  ({ ports }: Child) =>
-  async <T>(method: string, path: string, body?: object): Promise<T> => {
-    const asked = request({
-      ...{ host: '127.0.0.1', port: ports.console, method, path: `/api/v1${path}` },
-      headers: { authorization: 'Bearer nobody', 'content-type': 'application/json' },
-      rejectUnauthorized: false,
-      agent: false,
-    });
-    asked.end(body === undefined ? undefined : JSON.stringify(body));
-    const [answer] = await once(asked, 'response');
-    const chunks: Buffer[] = [];
-    for await (const chunk of answer) chunks.push(chunk as Buffer);
-    const text = Buffer.concat(chunks).toString();
-    if (answer.statusCode >= 300) throw new Error(`${method} ${path}: ${text}`);
-    return JSON.parse(text) as T;
-  };
