@@ -1,7 +1,6 @@
 import { once } from 'node:events';
-import { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { jsonLines } from '@holdfast/devices/serial/json-lines/json-lines';
 import { PortPair } from '@holdfast/devices/serial/port/port-pair';
@@ -222,16 +221,6 @@ t.test('what waits for a slow reader is bounded in pieces, too', async (t) => {
   const next = reader(response);
   const missed = await next((one) => one.missed !== undefined);
   t.match(missed, { missed: { bytes_in: 900 } });
-});
-
-t.test('knows a reader that went before it began', async (t) => {
-  const { line } = await openDoor(t);
-  const monitors = new SerialMonitors({ isAllowed: () => true, now: Date.now });
-  const request = new IncomingMessage(new Socket());
-  const response = new ServerResponse(request);
-  response.destroy();
-  await monitors.answer({ request, response }, { line, direction: null });
-  t.pass('it is over');
 });
 
 t.test('ends with the right, with the gateway, and with its reader', async (t) => {

@@ -4,7 +4,6 @@
  */
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { ShadowChangeRow, ShadowWatchLine } from '@holdfast/protos/local/shadows';
 import type { ShadowHistory } from '../../shadows/shadow-history.js';
 import {
@@ -14,6 +13,7 @@ import {
 } from '../../shadows/shadow-history-rows.js';
 import type { ShadowKey } from '../../shadows/stored-shadow.js';
 import { type WatchTold, watchShadow } from '../../shadows/watch-shadow.js';
+import { type Exchange, OpenAnswers } from './open-answers.js';
 
 export interface ShadowWatchesDeps {
   readonly history: Pick<ShadowHistory, 'after' | 'begin' | 'end' | 'onChanged'>;
@@ -39,54 +39,36 @@ export interface WatchFrom {
 export class ShadowWatches {
   readonly #deps: ShadowWatchesDeps;
   readonly #options: Required<ShadowWatchesOptions>;
-  readonly #open = new Set<AbortController>();
+  readonly #open: OpenAnswers;
 
   constructor(deps: ShadowWatchesDeps, options: ShadowWatchesOptions = {}) {
     this.#deps = deps;
     this.#options = { maxWatches: 100, aliveMs: 15_000, stalledMs: 60_000, ...options };
+    this.#open = new OpenAnswers({ name: 'watches', most: this.#options.maxWatches });
   }
 
   /** Answers until the reader goes, is no longer allowed to, or `close`. Errors: REQUEST_THROTTLED. */
   async answer(
-    { request, response }: { readonly request: IncomingMessage; readonly response: ServerResponse },
+    { request, response }: Exchange,
     key: ShadowKey,
     { after, version }: WatchFrom,
   ): Promise<void> {
-    const { aliveMs, maxWatches } = this.#options;
-    if (this.#open.size >= maxWatches) {
-      throw new HoldfastError('REQUEST_THROTTLED', `${maxWatches} watches are open here already`);
-    }
-    const stop = new AbortController();
-    this.#open.add(stop);
-    response.once('close', () => stop.abort());
-    try {
-      response.writeHead(200, { 'content-type': 'application/x-ndjson' });
-      const told = watchShadow(this.#deps.history, key, { after, signal: stop.signal, aliveMs });
-      await this.#write(told, version, { request, response, stop });
-      response.end();
-    } finally {
-      stop.abort();
-      this.#open.delete(stop);
-    }
+    const { aliveMs } = this.#options;
+    await this.#open.answer({ response }, async (signal) => {
+      const told = watchShadow(this.#deps.history, key, { after, signal, aliveMs });
+      await this.#write(told, version, { request, response, signal });
+    });
   }
 
   /** Ends all of them. */
   close(): void {
-    for (const stop of this.#open) stop.abort();
+    this.#open.close();
   }
 
   async #write(
     told: AsyncIterable<WatchTold>,
     version: number,
-    {
-      request,
-      response,
-      stop,
-    }: {
-      readonly request: IncomingMessage;
-      readonly response: ServerResponse;
-      readonly stop: AbortController;
-    },
+    { request, response, signal }: Exchange & { readonly signal: AbortSignal },
   ): Promise<void> {
     const { now, isAllowed } = this.#deps;
     let askedAt = now();
@@ -97,7 +79,7 @@ export class ShadowWatches {
         askedAt = now();
       }
       const line = JSON.stringify(lineOf(one, version, now()));
-      if (!response.write(`${line}\n`) && !(await this.#drained(response, stop.signal))) return;
+      if (!response.write(`${line}\n`) && !(await this.#drained(response, signal))) return;
     }
   }
 

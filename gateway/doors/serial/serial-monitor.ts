@@ -5,8 +5,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SerialLine } from '@holdfast/devices/serial/port/serial-line';
 import type { Direction } from '@holdfast/devices/serial/port/traffic';
-import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { SerialMonitorLine } from '@holdfast/protos/local/serial';
+import { type Exchange, OpenAnswers } from '../local/open-answers.js';
 
 export interface SerialMonitorsDeps {
   /** Whether whoever asked may still listen in. */
@@ -39,7 +39,7 @@ const gatherMs = 20;
 export class SerialMonitors {
   readonly #deps: SerialMonitorsDeps;
   readonly #options: Required<SerialMonitorsOptions>;
-  readonly #open = new Set<AbortController>();
+  readonly #open: OpenAnswers;
 
   constructor(deps: SerialMonitorsDeps, options: SerialMonitorsOptions = {}) {
     this.#deps = deps;
@@ -50,39 +50,20 @@ export class SerialMonitors {
       maxWaitingBytes: 262_144,
       ...options,
     };
+    this.#open = new OpenAnswers({ name: 'monitors', most: this.#options.maxMonitors });
   }
 
   /** Answers until the reader goes, is no longer allowed to, or `close`. Errors: REQUEST_THROTTLED. */
-  async answer(
-    { request, response }: { readonly request: IncomingMessage; readonly response: ServerResponse },
-    wish: MonitorWish,
-  ): Promise<void> {
-    const { maxMonitors } = this.#options;
-    if (this.#open.size >= maxMonitors) {
-      throw new HoldfastError('REQUEST_THROTTLED', `${maxMonitors} monitors are open here already`);
-    }
-    const stop = new AbortController();
-    this.#open.add(stop);
-    response.once('close', () => stop.abort());
-    // Who went while it was asked who he is closes nothing a second time.
-    if (response.destroyed) stop.abort();
-    try {
-      response.writeHead(200, { 'content-type': 'application/x-ndjson' });
-      const isAllowed = (): boolean => this.#deps.isAllowed(request);
-      await new Monitor({ response, isAllowed, now: this.#deps.now }, this.#options).run(
-        wish,
-        stop.signal,
-      );
-      response.end();
-    } finally {
-      stop.abort();
-      this.#open.delete(stop);
-    }
+  async answer({ request, response }: Exchange, wish: MonitorWish): Promise<void> {
+    const isAllowed = (): boolean => this.#deps.isAllowed(request);
+    await this.#open.answer({ response }, (signal) =>
+      new Monitor({ response, isAllowed, now: this.#deps.now }, this.#options).run(wish, signal),
+    );
   }
 
   /** Ends all of them. */
   close(): void {
-    for (const stop of this.#open) stop.abort();
+    this.#open.close();
   }
 }
 
