@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { socketClosed } from '@holdfast/provisioning/program/socket-closed';
 import t, { type Test } from 'tap';
 import { Doorman, type DoormanOptions } from './doorman.js';
 
@@ -83,11 +84,11 @@ t.test(
     const door = await openDoor(t, { maxEntering: 1, maxWaiting: 3 });
     await door.arrive(1);
     const waiting = [await door.arrive(1), await door.arrive(1), await door.arrive(1)];
-    const turnedAway = once(waiting[2] as Socket, 'close');
+    const turnedAway = socketClosed(waiting[2] as Socket);
     await door.arrive(2);
     await turnedAway;
     const late = await door.arrive(1);
-    await once(late, 'close');
+    await socketClosed(late);
     t.equal(door.doorman.waitingCount, 3);
   },
 );

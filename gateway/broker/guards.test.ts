@@ -1,5 +1,5 @@
-import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
+import { socketClosed } from '@holdfast/provisioning/program/socket-closed';
 import { generate } from 'mqtt-packet';
 import t from 'tap';
 import {
@@ -63,8 +63,7 @@ t.test(
 t.test('a handshake that is never finished is cut', async (t) => {
   const site = await openSite(t, { limits: { handshakeTimeoutMs: 50 } });
   const socket = connectTcp({ port: site.broker.ports.mqtts ?? 0, host: '127.0.0.1' });
-  socket.on('error', () => undefined);
-  await once(socket, 'close');
+  await socketClosed(socket);
   t.pass('closed');
 });
 

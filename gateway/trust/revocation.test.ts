@@ -1,7 +1,7 @@
 /** Fault 28 (a device is revoked while the WAN is down) and its kin, through the real program: no control plane is ever there. */
 
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
+import { socketClosed } from '@holdfast/provisioning/program/socket-closed';
 import { withDeadline } from '@holdfast/provisioning/time/deadline';
 import type { MqttClient } from 'mqtt';
 import t, { type Test } from 'tap';
@@ -59,7 +59,7 @@ t.test('a revoked device is cut on every door at once, whether it resumes or not
   t.equal((await site.askAsDevice(someImage, pump, agent)).status, served);
   const [kept] = Object.values(agent.freeSockets).flat();
   const keptClosed =
-    kept === undefined ? Promise.reject(new Error('not kept')) : once(kept, 'close');
+    kept === undefined ? Promise.reject(new Error('not kept')) : socketClosed(kept);
   const tickets: { mqtts?: Buffer; https?: Buffer } = {};
   for (const door of ['mqtts', 'https'] as const) {
     const first = await site.handshake(door, pump);

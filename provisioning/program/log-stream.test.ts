@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { LogStream } from './log-stream.js';
+import { createLogger } from './logger.js';
 
 /** A pipe that does not block at either end, as a shell or a supervisor may hand one over. */
 const pipe = (t: Test) => {
@@ -32,7 +33,7 @@ t.test('writes every line, in order', async (t) => {
   await stream.flush();
   t.equal(readFileSync(path, 'utf8'), lines.join(''));
   stream.write('last\n');
-  stream.flushSync();
+  stream.writeLastWords();
   await stream.flush();
   t.match(readFileSync(path, 'utf8'), /999\nlast\n$/);
 });
@@ -62,6 +63,24 @@ t.test('a reader that stalls keeps nobody, and hears how much it has missed', as
   );
 });
 
+t.test('a fatal line waits for its turn', async (t) => {
+  const { reader, writer, read } = pipe(t);
+  t.teardown(() => closeSync(reader));
+  const stream = new LogStream({ fd: writer });
+  const log = createLogger({ program: 'test', to: stream });
+  writeSync(writer, 'x'.repeat(65_536));
+  log.info('first');
+  await stream.flush(50);
+  read();
+  log.fatal('second');
+  await stream.flush();
+  const messages = read().trimEnd().split('\n');
+  t.same(
+    messages.map((line) => JSON.parse(line).msg),
+    ['first', 'second'],
+  );
+});
+
 t.test('a reader that is gone ends the writing, not the program', async (t) => {
   const { reader, writer } = pipe(t);
   closeSync(reader);
@@ -69,7 +88,7 @@ t.test('a reader that is gone ends the writing, not the program', async (t) => {
   stream.write('nobody\n');
   await stream.flush();
   stream.write('hears\n');
-  stream.flushSync();
+  stream.writeLastWords();
   await stream.flush();
   t.pass();
 });

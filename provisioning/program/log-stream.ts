@@ -45,8 +45,11 @@ export class LogStream {
     if (this.#inFlight) await withDeadline(this.#inFlight, limitMs).catch(() => undefined);
   }
 
-  /** For a program that ends this instant: writes what can be written at once. */
-  flushSync(): void {
+  /**
+   * For a program that ends this instant: writes what can be written at once, perhaps ahead of what is being written. Not named
+   * `flushSync`, which pino calls at every fatal line: a program that ends in order wants its lines in order.
+   */
+  writeLastWords(): void {
     try {
       if (!this.#isDead) writeSync(this.#fd, this.#take());
     } catch {

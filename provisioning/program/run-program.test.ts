@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { runChild, startChild } from './children.js';
 import { parseReadyLine } from './ready.js';
+import { socketClosed } from './socket-closed.js';
 
 const bin = fileURLToPath(new URL('../../program/fixtures/server.mjs', import.meta.url));
 
@@ -57,8 +58,7 @@ t.test('ends with its parent, however that ends', async (t) => {
   const { port } = JSON.parse(line);
   const socket = connect(port, '127.0.0.1');
   await once(socket, 'connect');
-  socket.on('error', () => undefined);
-  const closed = once(socket, 'close');
+  const closed = socketClosed(socket);
   socket.resume();
   parent.kill('SIGKILL');
   await closed;

@@ -188,7 +188,7 @@ class Life<S extends ConfigurationSchema> {
   }
 
   #exitNow(code: number): never {
-    this.#stderr.flushSync();
+    this.#stderr.writeLastWords();
     process.exit(code);
   }
 }

@@ -15,6 +15,7 @@ import {
   startChild,
 } from '../program/children.js';
 import type { StoreLog } from '../storage/store.js';
+import { meterId, meterOfGateway, meterProgram } from './fleet-meter.js';
 import { type FleetRecord, openFleetState, type PortName } from './fleet-state.js';
 import { bins } from './programs.js';
 import { writeSampleFirmware } from './sample-firmware.js';
@@ -48,20 +49,6 @@ export interface FleetOptions {
 export const site = 'demo';
 export const model = 'demo';
 export const firstVersion = '1.0.0';
-/** The simulated meter. */
-export const meterId = 'meter-1';
-
-/** The simulated meter, as `modbus` of site.yaml has it, and what its registers mean. */
-const meter = { device: meterId, unit: 1, map: 'sdm120' } as const;
-const map = {
-  ...{ name: 'sdm120', model: 'SDM120' },
-  registers: [
-    { name: 'voltage', address: 0x00, unit: 'V', deadBand: 0.5 },
-    { name: 'current', address: 0x06, unit: 'A', deadBand: 0.1 },
-    { name: 'power', address: 0x0c, unit: 'W', deadBand: 10 },
-    { name: 'energy', address: 0x156, unit: 'kWh', deadBand: 0.1 },
-  ].map((register) => ({ kind: 'input', type: 'float32', pollS: 5, ...register })),
-};
 
 /** How long one command of the start may take. */
 const commandTimeoutMs = 60_000;
@@ -105,7 +92,7 @@ export class Fleet {
       ...numbered('agent', agents),
       ...numbered('sim', simulated),
       ...(hasSerial ? ['serial-1'] : []),
-      ...(hasMeter ? [meter.device] : []),
+      ...(hasMeter ? [meterId] : []),
     ];
   }
 
@@ -212,11 +199,7 @@ export class Fleet {
         `--serial.version=${firstVersion}`,
       ]);
     } else if (name === 'meter') {
-      await this.#run(name, bins.device, [
-        'modbus-simulator',
-        `--modbus.port=${this.port('meter')}`,
-        `--modbus.unit=${meter.unit}`,
-      ]);
+      await this.#run(name, bins.device, meterProgram(this.port('meter')));
     } else {
       await this.#run(name, bins.device, [`--application.initial=${this.folder('first.tar')}`]);
     }
@@ -300,10 +283,6 @@ export class Fleet {
 
   #gatewayArgs(): string[] {
     const line = { device: 'serial-1', path: this.folder('serial-line') };
-    const bus = {
-      ...{ name: 'bus-1', tcp: `127.0.0.1:${this.port('meter')}` },
-      units: [meter],
-    };
     return [
       '--listen.host=127.0.0.1',
       `--listen.mqtts-port=${this.port('mqtts')}`,
@@ -311,9 +290,7 @@ export class Fleet {
       `--listen.console-port=${this.port('console')}`,
       '--names.hosts=127.0.0.1',
       ...(this.#options.hasSerial ? [`--serial.lines=${JSON.stringify([line])}`] : []),
-      ...(this.#options.hasMeter === true
-        ? [`--modbus.maps=${JSON.stringify([map])}`, `--modbus.buses=${JSON.stringify([bus])}`]
-        : []),
+      ...(this.#options.hasMeter === true ? meterOfGateway(this.port('meter')) : []),
     ];
   }
 

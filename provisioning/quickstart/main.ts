@@ -8,7 +8,8 @@ import { createLogger } from '../program/logger.js';
 import { type FolderLock, lockFolder } from '../storage/folder-lock.js';
 import { makeFolder } from '../storage/make-folder.js';
 import { aborted, wait } from '../time/wait.js';
-import { Fleet, meterId, model } from './fleet.js';
+import { Fleet, model } from './fleet.js';
+import { meterId } from './fleet-meter.js';
 import { LogFile } from './log-file.js';
 import { writeSampleFirmware } from './sample-firmware.js';
 import { openWanSwitch, switchWan } from './wan-switch.js';
@@ -184,4 +185,9 @@ const triesWith = (
     'npx holdfast --gateway device list',
   ],
   ['mend it: the results arrive', 'npm run wan up', 'npx holdfast campaign watch v2'],
+  [
+    'what hangs on wires: a microcontroller, and a meter on Modbus',
+    'npx holdfast --gateway serial list',
+    'npx holdfast --gateway modbus read meter-1',
+  ],
 ];

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { socketClosed } from '../program/socket-closed.js';
 import { WanProxy, type WanProxyOptions } from './wan-proxy.js';
 
 const openEcho = async (t: Test): Promise<number> => {
@@ -46,11 +47,10 @@ t.test('breaks what is open when it is cut, and refuses what comes', async (t) =
   client.write('a');
   await once(client, 'data');
   proxy.set('cut');
-  await once(client, 'close');
+  await socketClosed(client);
 
   const late = connect(proxy.port, '127.0.0.1');
-  late.on('error', () => late.destroy());
-  await once(late, 'close');
+  await socketClosed(late);
   t.equal(proxy.connections, 1, 'nothing was passed on');
 
   proxy.set('up');

@@ -2,8 +2,9 @@
  * Measures a gateway (a program of its own, on this machine) at what trust costs: enrolments a second, TLS handshakes a second up to
  * CONNACK, full and resumed, and how long a revoked device stays connected. `npm run bench:trust [--quick]`.
  */
-import { once } from 'node:events';
+
 import { performance } from 'node:perf_hooks';
+import { socketClosed } from '@holdfast/provisioning/program/socket-closed';
 import { type DeviceCredentials, greet, openSiteUnderTest } from '../site-under-test.js';
 
 const isQuick = process.argv.includes('--quick');
@@ -87,7 +88,7 @@ try {
   for (const credentials of devices.slice(0, revocations)) {
     const connection = await site.handshake('mqtts', credentials);
     await greet(connection, credentials.device);
-    const gone = once(connection.socket, 'close');
+    const gone = socketClosed(connection.socket);
     const start = performance.now();
     const answer = site
       .ask('POST', `/api/v1/devices/${credentials.device}/revocations`, {})
