@@ -162,7 +162,7 @@ const expected: Record<keyof typeof phases, Partial<Record<keyof typeof events, 
     written: 'returning 1 [1]',
     failed: 'settled failed, half 1 [1]',
     'hello 1': 'settled rolled_back [1]',
-    'hello 2': 'proving 2, up [1]',
+    'hello 2': 'writing 2 [1]',
     'ended well': 'restoring 1, unasked [1]',
     'ended badly': 'restoring 1, unasked [1]',
   },
@@ -170,7 +170,7 @@ const expected: Record<keyof typeof phases, Partial<Record<keyof typeof events, 
     written: 'returning 1, unasked [1]',
     failed: 'writing 1, unasked [1]',
     'hello 1': 'idle [1]',
-    'hello 2': 'idle [2]',
+    'hello 2': 'writing 2, unasked [1]',
   },
   returning: {
     'hello 1': 'settled rolled_back [1]',
@@ -228,6 +228,11 @@ t.test(
     t.match(same.flash, { former: null }, 'the same image is nothing to go back to');
   },
 );
+
+t.test('whatever else a mute board says at last, what ran before is written', async (t) => {
+  const before: FlashState = { flash: phases.restoring, running: one };
+  t.equal(next(before, { type: 'hello', version: '3' }), before);
+});
 
 t.test('names what has to stay in the cache, and for whom it is', async (t) => {
   const versions = (flash: Flash) =>

@@ -156,13 +156,14 @@ const hello = (state: FlashState, version: string): FlashState => {
       if (flash.run?.kind === 'job')
         return flash.isUp ? state : to(state, { ...flash, isUp: true });
       return { flash: { phase: 'idle' }, running: flash.image };
-    case 'restoring':
-      // It only took its time: nothing of it was written over, or it could not speak.
-      if (version === flash.failed.version && version !== flash.image.version) {
-        const { run, failed: image, image: former } = flash;
-        return hello(to(state, { phase: 'proving', run, image, former, isUp: false }), version);
-      }
-      return returned(state, flash, version);
+    case 'restoring': {
+      const { run, failed: image, image: former } = flash;
+      if (version === former.version) return returned(state, flash, version);
+      // It only took its time. But it spoke before its reset, and some of it may be written over by now: so it is made whole, and heard again.
+      return version === image.version
+        ? to(state, { phase: 'writing', run, image, former })
+        : state;
+    }
     case 'returning':
       return returned(state, flash, version);
     case 'writing':

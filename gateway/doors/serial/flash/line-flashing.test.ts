@@ -439,6 +439,22 @@ t.test(
   },
 );
 
+t.test('what a board said before it was reset is no proof of what stands in it now', async (t) => {
+  const { board, site } = await flashedSite(t, { says: null, policy: { confirm_timeout_ms: 100 } });
+  await becomes(site, 'rolled_back');
+  await idle(site);
+  const ofOneFlash = 9;
+  const { there, goOn } = holdAt(board, board.writes + ofOneFlash + 4);
+  await site.flashing.flash(pump, { version: '2.0.0', by: 'tess' });
+  await there;
+  t.match(site.flashing.status(pump), { phase: 'restoring', version: '1.0.0' });
+  // Its commit was on its way since before the reset.
+  await site.flashing.hello(pump, '2.0.0');
+  goOn();
+  t.match(await idle(site), { running: '1.0.0' });
+  t.equal(board.holds, '1.0.0');
+});
+
 t.test('an emergency stop before the first byte holds what a person wants, too', async (t) => {
   const board = makeBoard();
   const { site } = await flashedSite(t, { board });
