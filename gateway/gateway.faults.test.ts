@@ -3,12 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import t from 'tap';
 import { device } from './faults/enrolled-site.js';
 import { findLost } from './faults/kept-promises.js';
 import { killPlan } from './faults/kill-plan.js';
 import { openKilledSite } from './faults/killed-site.js';
 import { SiteLoad } from './faults/site-load.js';
+import { type TracedCall, tracedCalls } from './faults/traced-calls.js';
 
 const limitMs = 7_200_000;
 t.setTimeout(limitMs);
@@ -40,7 +42,9 @@ t.test(
       if (lost.length > 0) t.fail(`lost when killed at ${point.call} ${point.nth}`, { lost });
       if ((index + 1) % killsAtATime !== 0) continue;
       const gateway = await site.start();
-      await load.collect();
+      await load.collect().catch((cause) => {
+        throw new Error(`${messageOf(cause)}\n${gateway.stderrTail()}`, { cause });
+      });
       await gateway.kill();
     }
     const last = await site.start();
@@ -89,22 +93,20 @@ t.test('no PUBACK to a device leaves before the fsync of its points', async (t) 
   }
   await client.endAsync();
   await gateway.stop();
-  let isSynced = false;
-  const answers: { line: string; isSynced: boolean }[] = [];
-  for (const line of (await readFile(trace, 'utf8')).split('\n')) {
-    if (/ pwrite64\(\d+<[^>]*telemetry.db-wal>/.test(line)) isSynced = false;
-    else if (/ fsync\(\d+<[^>]*telemetry.db-wal>\) += 0|fsync resumed.*= 0/.test(line))
-      isSynced = true;
-    // In a record of TLS 1.3 a CONNACK or a PUBACK takes 26 bytes, and here nothing else does.
-    else if (/ (write|writev|sendto)\(\d+<TCP:.* = 26$/.test(line)) {
-      answers.push({ line, isSynced });
-      isSynced = false;
-    }
-  }
-  const [, ...acknowledgements] = answers;
+  const made = tracedCalls(await readFile(trace, 'utf8'));
+  const matching = (pattern: RegExp) => made.filter(({ text }) => pattern.test(text));
+  const written = matching(/ pwrite64\(\d+<[^>]*telemetry.db-wal>/);
+  const synced = matching(/ f(data)?sync\(\d+<[^>]*telemetry.db-wal> *\) += 0$/);
+  // In a record of TLS 1.3 a CONNACK or a PUBACK takes 26 bytes, and here nothing else does.
+  const [connack, ...acknowledgements] = matching(/ (write|writev|sendto)\(\d+<TCP:.* = 26$/);
   t.equal(acknowledgements.length, 40);
-  t.same(
-    acknowledgements.filter((answer) => !answer.isSynced),
-    [],
-  );
+  let before = connack;
+  for (const acknowledgement of acknowledgements) {
+    const isEarlier = ({ began }: TracedCall): boolean => began < acknowledgement.began;
+    const lastWritten = written.findLast(isEarlier)?.began ?? Number.POSITIVE_INFINITY;
+    const lastSynced = synced.findLast(({ ended }) => ended < acknowledgement.began)?.ended;
+    const isKept = (lastSynced ?? 0) > Math.max(lastWritten, before?.ended ?? 0);
+    t.ok(isKept, acknowledgement.text);
+    before = acknowledgement;
+  }
 });

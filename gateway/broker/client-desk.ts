@@ -1,7 +1,7 @@
 /** Where every client's wish is decided: who it is, which session it has, what it may do. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { messageOf } from '@holdfast/protos/errors/holdfast-error';
+import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { authorise, type Decision, type DenialReason, type TopicVerb } from '../trust/authorise.js';
 import { anonymous, type Identity } from '../trust/identity.js';
 import { isShared } from '../trust/shared-filter.js';
@@ -163,10 +163,13 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     if (identity === undefined) return 'CREDENTIALS';
     if (refusal !== undefined) return refusal;
     if (!this.#may(identity, 'connect', connection.clientId)) return 'CLIENT_ID';
-    if (this.#isClosing || connection.stream.destroyed) return 'UNAVAILABLE';
+    if (this.#isClosing) throw new HoldfastError('STORE_UNAVAILABLE', 'the broker is closing');
     if (will !== undefined && !this.#may(identity, 'will', will.topic)) return 'NOT_AUTHORISED';
     const others = device === undefined ? 0 : (this.#byDevice.get(device)?.size ?? 0);
-    if (others > this.#limits.connectionsPerDevice) return 'UNAVAILABLE';
+    const most = this.#limits.connectionsPerDevice;
+    if (others > most) {
+      throw new HoldfastError('REQUEST_THROTTLED', `a device has ${most} connections at most`);
+    }
     const existing = this.#deps.sessions.get(sessionName);
     const before = existing?.holder;
     if (before instanceof Connection && before !== connection) before.heir = connection;
@@ -181,7 +184,7 @@ export class ClientDesk implements ProtocolHooks<Connection> {
     await this.#wills.returned(sessionName, connection.isResumed);
     if (!connection.stream.destroyed) return undefined;
     this.#leave(connection);
-    return 'UNAVAILABLE';
+    throw new HoldfastError('CONNECTION_FAILED', 'the client has gone');
   }
 
   publish(connection: Connection, message: PublishRequest, done: (error?: Error) => void): void {

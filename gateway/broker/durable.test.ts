@@ -1,4 +1,5 @@
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
+import { connect } from 'mqtt';
 import t from 'tap';
 import {
   connectService,
@@ -6,8 +7,10 @@ import {
   openSiteStore,
   rawDevice,
   rawMeter,
+  rawService,
   receivedBy,
 } from './broker-fixture.js';
+import { meter5 } from './mqtt5/mqtt5-fixture.js';
 
 const publish = (messageId: number, qos: 1 | 2, topic = 'a', dup = false) =>
   ({ cmd: 'publish', topic, payload: `${messageId}`, qos, messageId, dup, retain: false }) as const;
@@ -97,6 +100,30 @@ t.test(
     t.same(receivedBy(reader).payloads, ['b'], 'nor is it retained');
   },
 );
+
+t.test('who cannot be let in now hears no refusal, and comes back by itself', async (t) => {
+  const { store, gate } = await gatedStore(t);
+  const site = await openSite(t, { store });
+  gate.error = new HoldfastError('STORE_FULL', 'The disk is full');
+  const older = await rawService(t, site);
+  const login = { username: 'meter', password: 'secret' };
+  t.equal(await older.connect({ clientId: 'raw', clean: false, ...login }), undefined);
+  const newer = await meter5(t, site, { properties: { sessionExpiryInterval: 60 } });
+  t.equal(newer.connack, undefined);
+  for (const protocolVersion of [4, 5] as const) {
+    gate.error = new HoldfastError('STORE_FULL', 'The disk is full');
+    const client = connect(`mqtt://127.0.0.1:${site.broker.ports.services ?? 0}`, {
+      ...{ ...login, protocolVersion, clientId: `lasting-${protocolVersion}`, clean: false },
+      ...{ reconnectPeriod: 10, properties: { sessionExpiryInterval: 60 } },
+    });
+    t.teardown(() => client.end(true));
+    await new Promise<void>((resolve) => client.once('close', () => resolve()));
+    t.notOk(client.connected);
+    gate.error = undefined;
+    await new Promise<void>((resolve) => client.once('connect', () => resolve()));
+    t.ok(client.connected);
+  }
+});
 
 t.test('a handler that says "not now" means no acknowledgement', async (t) => {
   const site = await openSite(t, {

@@ -21,7 +21,10 @@ import type { Will } from './wills.js';
 export interface ProtocolHooks<C> {
   /** CONNECT as it came. The answer is the name of the client's session. */
   onConnect(connection: C, connect: ConnectRequest): string;
-  /** Why it is refused, or undefined to accept. */
+  /**
+   * Why it is refused, or undefined to accept. Rejects where that may be another time: then the connection ends without a CONNACK, since
+   * there are clients that come back after a broken connection and never after a refusal (mqtt.js 5.16).
+   */
   authenticate(
     connection: C,
     user?: string,
@@ -52,7 +55,7 @@ export interface ConnectRequest {
   readonly username?: string;
   readonly will?: Will | undefined;
 }
-export type ConnectRefusal = 'CLIENT_ID' | 'UNAVAILABLE' | 'CREDENTIALS' | 'NOT_AUTHORISED';
+export type ConnectRefusal = 'CLIENT_ID' | 'CREDENTIALS' | 'NOT_AUTHORISED';
 export type SubscribeOutcome =
   | 'GRANTED'
   | 'NOT_AUTHORISED'
@@ -80,7 +83,6 @@ const refusedGrant = 128;
 /** As CONNACK says it (3.1.1, 3.2.2.3). */
 const returnCodes: Record<ConnectRefusal, number> = {
   CLIENT_ID: 2,
-  UNAVAILABLE: 3,
   CREDENTIALS: 4,
   NOT_AUTHORISED: 5,
 };
@@ -124,8 +126,9 @@ export async function openProtocol<C extends object>(
       hooks.authenticate(connection, user, password).then(
         (why) => (why === undefined ? callback(null, true) : callback(refusal(why), false)),
         (error: unknown) => {
-          hooks.failed(connection, asError(error));
-          callback(refusal('UNAVAILABLE'), false);
+          hooks.failed(connection, error);
+          client.conn.destroy();
+          callback(asError(error) as ReturnType<typeof refusal>, false);
         },
       );
     },

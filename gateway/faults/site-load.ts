@@ -130,7 +130,11 @@ export class SiteLoad implements Account {
     try {
       await waitUntil('what is owed', isThere, { deadlineMs: arrivalLimitMs, everyMs: 50 });
     } catch (cause) {
-      throw new Error(`never arrived: ${missing().slice(0, 20).join(', ')}`, { cause });
+      const link = this.#sender?.connected === true ? 'connected' : 'away';
+      throw new Error(
+        `never arrived: ${missing().slice(0, 20).join(', ')}; the device is ${link}`,
+        { cause },
+      );
     } finally {
       await reader.endAsync();
     }

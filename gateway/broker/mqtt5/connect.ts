@@ -1,5 +1,4 @@
 /** From an MQTT 5 CONNECT to its CONNACK: what the client may ask for, and what it is told. */
-import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import type { ClientStream } from '../client-stream.js';
 import type { Connection } from '../connection.js';
 import type { ConnectRefusal, ProtocolHooks } from '../protocol.js';
@@ -26,7 +25,7 @@ export interface Accepted {
   readonly sessionExpiryS: number;
 }
 
-/** Undefined when the client was refused: told so, and cut. */
+/** Undefined when the client is gone: refused, told so, and cut; or cut without a word, as `ProtocolHooks.authenticate` has it. */
 export async function answerConnect(
   deps: { readonly hooks: ProtocolHooks<Connection>; readonly now: () => number },
   limits: Mqtt5Limits,
@@ -58,7 +57,8 @@ export async function answerConnect(
     if (will !== undefined) await hooks.storeWill(connection);
   } catch (error) {
     hooks.failed(connection, error);
-    return refuse(stream, reason.serverBusy, messageOf(error));
+    stream.destroy();
+    return undefined;
   }
   if (stream.destroyed) return undefined;
   const granted = grant(connection, connect, limits);
@@ -107,7 +107,6 @@ const refuse = (stream: ClientStream, code: Reason, reasonString: string): undef
 
 const refusals: Record<ConnectRefusal, Reason> = {
   CLIENT_ID: reason.clientIdNotValid,
-  UNAVAILABLE: reason.serverUnavailable,
   CREDENTIALS: reason.badUserNameOrPassword,
   NOT_AUTHORISED: reason.notAuthorised,
 };

@@ -10,7 +10,6 @@ export const reason = {
   clientIdNotValid: 0x85,
   badUserNameOrPassword: 0x86,
   notAuthorised: 0x87,
-  serverUnavailable: 0x88,
   serverBusy: 0x89,
   badAuthenticationMethod: 0x8c,
   serverShuttingDown: 0x8b,
