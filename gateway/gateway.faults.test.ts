@@ -49,7 +49,6 @@ t.test(
     }
     const last = await site.start();
     await load.stop();
-    await load.collect();
     await last.stop();
     t.same(await findLost(site.folder, load), []);
     t.same(load.rejected, []);

@@ -140,10 +140,11 @@ export class SiteLoad implements Account {
     }
   }
 
-  /** Ends the load; the gateway must be there to acknowledge what is under way. */
+  /** Ends the load when all that is owed has arrived; the gateway must be there for it. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await this.#lanes;
+    await this.collect();
     await this.#sender?.endAsync();
   }
 
