@@ -75,6 +75,8 @@ export class TestCloud {
   /** Takes batches in but says nothing of it. */
   isHolding = false;
   isAnsweringPings = true;
+  /** How often the gateway has asked whether the line is alive. */
+  pings = 0;
   /** What the connection before sent is committed only after the welcome, of which the window is this small. */
   lateWindowBytes: number | undefined;
   /** Bytes received of which nothing was said yet, and the most there ever were. */
@@ -269,6 +271,7 @@ export class TestCloud {
         this.#pongs += 1;
         break;
       case 'ping':
+        this.pings += 1;
         if (this.isAnsweringPings) this.#say({ $case: 'pong', value: message.value });
         break;
     }

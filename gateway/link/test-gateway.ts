@@ -36,6 +36,8 @@ export interface TestGatewayOptions extends Partial<LinkOptions> {
   readonly probeEveryMs?: number;
   /** By default the machine's, believed as it is. */
   readonly clock?: TrustedClock;
+  /** Moves the link's time on, ms; by default it goes by itself. */
+  readonly monotonic?: () => number;
   /** Carries orders out; by default each `command` becomes a row of the table `commands`. */
   readonly onCommand?: (command: string) => void;
 }
@@ -69,10 +71,11 @@ export const openTestGateway = async (options: TestGatewayOptions): Promise<Test
     epoch = 1,
     onCommand,
     probeEveryMs,
+    monotonic,
     ...linkOptions
   } = options;
   const { clock: asked } = options;
-  const clock = asked ?? systemClock();
+  const clock = asked ?? { ...systemClock(), ...(monotonic && { monotonic }) };
   const store = await openStore({
     path: join(dir, 'site.db'),
     migrations: siteMigrations,
