@@ -165,7 +165,7 @@ export const connectService = (
   });
 
 async function connectClient(t: Test, url: string, options: IClientOptions): Promise<MqttClient> {
-  const client = connect(url, { reconnectPeriod: 0, connectTimeout: 5_000, ...options });
+  const client = connect(url, { reconnectPeriod: 0, connectTimeout: 20_000, ...options });
   t.teardown(() => client.end(true));
   received.set(client, new Received(client));
   await new Promise<void>((resolve, reject) => {
