@@ -2,11 +2,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '@holdfast/provisioning/program/free-port';
 import { openDatabase } from '@holdfast/provisioning/storage/database';
 import { connect, type IClientOptions, type MqttClient } from 'mqtt';
 
@@ -243,13 +243,3 @@ async function stop(broker: ChildProcess, how: NodeJS.Signals): Promise<void> {
 const signal = ({ pid }: ChildProcess, how: NodeJS.Signals): void => {
   if (pid !== undefined) process.kill(-pid, how);
 };
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}

@@ -5,6 +5,7 @@ import { createServer as createTcp } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import axios from 'axios';
 import t, { type Test } from 'tap';
+import { freePort } from '../program/free-port.js';
 import { pemChain } from './certificate.js';
 import { connectVerified, fetchRoot, type ServerTrust, verifiedAgent } from './first-contact.js';
 import { type Credentials, createTestFleet } from './test-fleet.js';
@@ -102,12 +103,8 @@ t.test('an agent carries requests once the server is verified', async (t) => {
 });
 
 t.test('says that a server cannot be reached, or does not answer in time', async (t) => {
-  const closed = createTcp().listen(0, '127.0.0.1');
-  await once(closed, 'listening');
-  const { port } = closed.address() as AddressInfo;
-  closed.close();
-  await once(closed, 'close');
   const host = '127.0.0.1';
+  const port = await freePort();
   await t.rejects(connectVerified({ host, port, trust: trust() }), { code: 'CONNECTION_FAILED' });
 
   const silent = createTcp((socket) => socket.on('error', () => undefined)).listen(0, host);

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import t from 'tap';
+import { freePort } from './free-port.js';
 import { portHolder } from './port-holder.js';
 import { openingPorts } from './port-settings.js';
 
@@ -48,8 +49,8 @@ t.test('what else goes wrong passes through', async (t) => {
 });
 
 t.test('a port that nobody has has no holder', async (t) => {
-  const server = await listen(0);
-  const { port } = server.address() as AddressInfo;
+  const port = await freePort();
+  const server = await listen(port);
   t.match(await portHolder(port), { pid: process.pid });
   server.close();
   await once(server, 'close');

@@ -1,8 +1,7 @@
 /** What a fleet remembers from one start to the next: its ports, and how far its enrolment has come. */
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import * as v from 'valibot';
+import { freePorts } from '../program/free-port.js';
 import { openRecord, type StoredRecord } from '../storage/record.js';
 import type { StoreLog } from '../storage/store.js';
 
@@ -38,21 +37,7 @@ export const openFleetState = async (
 const choosePorts = async (state: FleetRecord): Promise<void> => {
   const names = portNames.filter((name) => state.data.ports[name] === undefined);
   if (names.length === 0) return;
-  const servers = names.map(() => createServer().listen(0, '127.0.0.1'));
-  try {
-    const ports: [string, number][] = [];
-    for (const [index, server] of servers.entries()) {
-      if (!server.listening) await once(server, 'listening');
-      const address = server.address();
-      if (typeof address === 'object' && address !== null) {
-        ports.push([names[index] ?? '', address.port]);
-      }
-    }
-    await state.update((now) => ({
-      ...now,
-      ports: { ...now.ports, ...Object.fromEntries(ports) },
-    }));
-  } finally {
-    for (const server of servers) server.close();
-  }
+  const ports = await freePorts(names.length);
+  const chosen = Object.fromEntries(names.map((name, index) => [name, ports[index] ?? 0]));
+  await state.update((now) => ({ ...now, ports: { ...now.ports, ...chosen } }));
 };

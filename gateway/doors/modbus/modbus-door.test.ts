@@ -5,6 +5,7 @@ import { PortPair } from '@holdfast/devices/serial/port/port-pair';
 import { SerialLine } from '@holdfast/devices/serial/port/serial-line';
 import { classicShadow } from '@holdfast/protos/semantics/shadow-document';
 import { parseConfigurationFile } from '@holdfast/provisioning/program/configuration-file';
+import { freePort } from '@holdfast/provisioning/program/free-port';
 import t, { type Test } from 'tap';
 import * as v from 'valibot';
 import { findRoute, type RouteRequest } from '../local/routes.js';
@@ -34,7 +35,7 @@ const simulated = async (t: Test, framing: 'tcp' | 'rtu') => {
   const unit = new SimulatedUnit({ unit: 3 });
   unit.input.set([0x4203, 0x3333]);
   unit.holding[10] = 70;
-  const server = await serveSimulatedUnits([unit], { framing });
+  const server = await serveSimulatedUnits([unit], { framing, port: await freePort() });
   t.teardown(() => server.close());
   return { unit, server };
 };
