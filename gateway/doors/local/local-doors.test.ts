@@ -47,7 +47,7 @@ const log = { info: () => undefined, warn: () => undefined, error: () => undefin
 const image = randomBytes(200_000);
 const sha256 = createHash('sha256').update(image).digest('hex');
 
-const openSite = async (t: Test) => {
+const openSite = async (t: Test, { requestTimeoutMs = 60_000 } = {}) => {
   const folder = await mkdtemp(join(tmpdir(), 'doors-'));
   const store = await openStore({ path: join(folder, 'site.db'), migrations: siteMigrations, log });
   const clock = new ManualClock(Date.now());
@@ -125,7 +125,7 @@ const openSite = async (t: Test) => {
     },
     { fleet: 'f', site: 'farm' },
   );
-  const listen = { host: '127.0.0.1', port: 0, tls, requestTimeoutMs: 600 };
+  const listen = { host: '127.0.0.1', port: 0, tls, requestTimeoutMs };
   const identify = identifyDevice({
     root,
     siteCas: () => [siteCa.certificate],
@@ -387,8 +387,8 @@ t.test('a client that goes away in the middle of an image does it no harm', asyn
   t.ok(firmware.isHeld(sha256));
 });
 
-t.test('malformed, oversized and slow requests are refused', async (t) => {
-  const { ask, deviceDoor, root } = await openSite(t);
+t.test('malformed and oversized requests are refused', async (t) => {
+  const { ask, deviceDoor } = await openSite(t);
   const post = (body: unknown) => ask(deviceDoor.port, 'POST', '/api/v1/enroll', { body });
   t.match(await post('{'), { status: 400, json: { code: 'REQUEST_INVALID' } });
   t.match(await post({ secret: 'x' }), { status: 400, json: { message: /csr/ } });
@@ -397,6 +397,10 @@ t.test('malformed, oversized and slow requests are refused', async (t) => {
   t.match(await ask(deviceDoor.port, 'GET', '/nothing'), { status: 404 });
   t.match(await ask(deviceDoor.port, 'DELETE', '/api/v1/enroll'), { status: 405 });
   t.match(await ask(deviceDoor.port, 'GET', '/%E0%A4%A'), { status: 400 });
+});
+
+t.test('who is slow with a request is cut', async (t) => {
+  const { deviceDoor, root } = await openSite(t, { requestTimeoutMs: 600 });
   for (const start of [
     'GET / HTTP/1.1\r\nx',
     'POST /api/v1/enroll HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{',
@@ -406,7 +410,7 @@ t.test('malformed, oversized and slow requests are refused', async (t) => {
     socket.resume();
     socket.write(start);
     await socketClosed(socket);
-    t.pass('a slow client is cut');
+    t.pass(start);
   }
 });
 
