@@ -44,7 +44,13 @@ const setUp = (t: Test, options: SimulatedMcubootOptions = {}, slot?: SimulatedS
   const said: FlashProgress[] = [];
   const write = (
     bytes = image.bytes,
-    { reset = resetByDtr, attempts = 3, cutAt = Number.MAX_SAFE_INTEGER, on = port } = {},
+    {
+      reset = resetByDtr,
+      attempts = 3,
+      cutAt = Number.MAX_SAFE_INTEGER,
+      unplugAt = Number.MAX_SAFE_INTEGER,
+      on = port,
+    } = {},
   ) => {
     const cut = new AbortController();
     return flash(
@@ -56,6 +62,7 @@ const setUp = (t: Test, options: SimulatedMcubootOptions = {}, slot?: SimulatedS
         onProgress: (progress) => {
           said.push(progress);
           if (progress.doneBytes >= cutAt) cut.abort(new Error('cut'));
+          if (progress.doneBytes >= unplugAt) pair.unplug();
         },
       },
     );
@@ -230,8 +237,6 @@ t.test('a line on which no loader answers', async (t) => {
 });
 
 t.test('a line that goes away', async (t) => {
-  const { pair, write } = setUp(t, { receiveBytes: 256 });
-  const writing = write();
-  setTimeout(() => pair.unplug(), 60);
-  await t.rejects(writing, { code: 'SERIAL_LINE_DOWN' });
+  const { write } = setUp(t, { receiveBytes: 256 });
+  await t.rejects(write(image.bytes, { unplugAt: 2_000 }), { code: 'SERIAL_LINE_DOWN' });
 });
