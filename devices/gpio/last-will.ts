@@ -15,10 +15,14 @@ eval "$will"
 wait
 `;
 
+/** After the shell was ended by somebody. */
+const againAfterMs = 500;
+
 export class LastWill {
   readonly #environment: NodeJS.ProcessEnv;
   readonly #wills = new Map<object, readonly string[]>();
   #shell: ChildProcessByStdio<Writable, null, null> | undefined;
+  #again: NodeJS.Timeout | undefined;
 
   constructor(environment: NodeJS.ProcessEnv) {
     this.#environment = environment;
@@ -45,6 +49,20 @@ export class LastWill {
     this.#open().stdin.write(`${commands.join(' ')}\n`);
   }
 
+  /** A relay may stay as it is for months, and nobody would set another will. */
+  #tellAnother(): void {
+    this.#again ??= setTimeout(() => {
+      this.#again = undefined;
+      if (this.#wills.size === 0 || this.#shell !== undefined) return;
+      try {
+        this.#tell();
+      } catch {
+        // There is no process to be had just now.
+        this.#tellAnother();
+      }
+    }, againAfterMs).unref();
+  }
+
   #open(): ChildProcessByStdio<Writable, null, null> {
     if (this.#shell !== undefined) return this.#shell;
     // A session of its own, so that no key of the terminal ends it before us.
@@ -55,7 +73,9 @@ export class LastWill {
     });
     shell.unref();
     const forget = (): void => {
-      if (this.#shell === shell) this.#shell = undefined;
+      if (this.#shell !== shell) return;
+      this.#shell = undefined;
+      this.#tellAnother();
     };
     shell.once('error', forget);
     shell.once('exit', forget);

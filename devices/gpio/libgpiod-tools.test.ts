@@ -4,6 +4,7 @@ import { existsSync, watch } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import t, { type Test } from 'tap';
 import type { Edge } from './gpio-lines.js';
 import { libgpiodTools, toolsVersion } from './libgpiod-tools.js';
@@ -212,8 +213,8 @@ t.test('a line that chatters is read in bounded looks, and its last level counts
   t.ok(looks < count / 20, `${looks} looks`);
 });
 
-t.test('leaves a line where it is to be left when it is killed, and only then', async (t) => {
-  const { called, environment, folder } = await fakeTools(t);
+/** A program that holds a line, to be left off; resolves when it does. */
+const holdInProgram = async ({ environment, folder }: Awaited<ReturnType<typeof fakeTools>>) => {
   const module = new URL('./libgpiod-tools.js', import.meta.url).href;
   const program = `
     import { existsSync } from 'node:fs';
@@ -232,15 +233,38 @@ t.test('leaves a line where it is to be left when it is killed, and only then', 
   await once(child.stdout, 'data');
   // As the kernel does when nobody holds it.
   await rm(join(folder, 'held'), { recursive: true });
+  /** The shells that see to its lines. */
+  const shells = async (): Promise<number[]> => {
+    const started = await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8');
+    const pids = started.trim().split(' ');
+    const words = await Promise.all(
+      pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+    );
+    return pids.filter((_, at) => words[at]?.startsWith('/bin/sh')).map(Number);
+  };
+  return { child, shells };
+};
+
+t.test('leaves a line where it is to be left when it is killed, and only then', async (t) => {
+  const tools = await fakeTools(t);
+  const { child, shells } = await holdInProgram(tools);
   // What a watchdog sends goes to all of a service, the one that has to see to its lines too.
-  const started = await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8');
-  for (const pid of started.trim().split(' ')) {
-    const words = await readFile(`/proc/${pid}/cmdline`, 'utf8');
-    if (words.startsWith('/bin/sh')) process.kill(Number(pid), 'SIGABRT');
-  }
+  for (const pid of await shells()) process.kill(pid, 'SIGABRT');
   child.kill('SIGKILL');
-  const calls = await called(3);
+  const calls = await tools.called(3);
   t.same(calls.slice(1), ['--mode=signal gpiochip0 17=1', '--mode=exit gpiochip0 17=0']);
+});
+
+t.test('sees to a line when what was to see to it is killed before', async (t) => {
+  const tools = await fakeTools(t);
+  const { child, shells } = await holdInProgram(tools);
+  t.teardown(() => child.kill('SIGKILL'));
+  const before = await shells();
+  for (const pid of before) process.kill(pid, 'SIGKILL');
+  const isAnother = async () => (await shells()).some((pid) => !before.includes(pid));
+  await waitUntil('another shell', isAnother, { deadlineMs: 5_000, everyMs: 20 });
+  child.kill('SIGKILL');
+  t.equal((await tools.called(3)).at(-1), '--mode=exit gpiochip0 17=0');
 });
 
 t.test('says what to install where the tools are missing, and finds them later', async (t) => {
