@@ -3,10 +3,11 @@
  *
  * 1. compare from the second page on, up to the first that differs (what an earlier attempt wrote stays);
  * 2. the first page, which holds the reset vector, gets jumps to the loader;
- * 3. write the rest, then read all of it back;
+ * 3. write the rest, then read everything back, what was there already too: a page may have gone to a garbled address in front of it, in
+ *    place of one that was as it should be;
  * 4. the first page gets its real bytes, and is read back.
  *
- * A page that does not read back starts the next round, from the comparing on: a garbled address may have hit any other page.
+ * A page that does not read back starts the next round, from the comparing on.
  *
  * Errors: FLASH_VERIFY_FAILED after the last round, and whatever the memory throws.
  */
@@ -73,9 +74,9 @@ export const transferPages = async (
         await write(index, pages[index] ?? filler);
       }
       let isSound = true;
-      for (const [done, index] of toWrite.entries()) {
-        say('verify', pages.length - toWrite.length + done);
-        isSound = (await holds(index, pages[index] ?? filler)) && isSound;
+      for (const [index, page] of rest.entries()) {
+        say('verify', index + 1);
+        isSound = (await holds(index + 1, page)) && isSound;
       }
       if (!isSound) continue;
       await memory.begin(signal);
