@@ -14,8 +14,10 @@ import { boardImage, boardPart, SimulatedBoard } from './simulated-board.js';
 
 const release: Release = { installer: 'flash', securityCounter: 0, steps: [], part: boardPart };
 
-/** A board of which the boot loader does not answer the first times. */
-const setUp = async (t: Test, { deafTimes = 0, says = '2.0.0' } = {}) => {
+const noLoader = new HoldfastError('FLASH_NO_BOOT_LOADER', 'No MCUboot answers on the line');
+
+/** A board of which the boot loader is not met the first times. */
+const setUp = async (t: Test, { deafTimes = 0, why = noLoader, says = '2.0.0' } = {}) => {
   const directory = await makeDirectory();
   const board = new SimulatedBoard({ id: 'pump-1' });
   const before = boardImage('1.0.0');
@@ -31,7 +33,7 @@ const setUp = async (t: Test, { deafTimes = 0, says = '2.0.0' } = {}) => {
     open: async (...given) => {
       deaf -= 1;
       if (deaf < 0) return mcubootSmp.open(...given);
-      throw new HoldfastError('FLASH_NO_BOOT_LOADER', 'No MCUboot answers on the line');
+      throw why;
     },
   };
   const keep = async (image: Buffer): Promise<string> => {
@@ -127,6 +129,21 @@ t.test('knocks on once it was begun: the board has nothing else to say', async (
   t.same(steps, []);
   t.equal(board.mcuboot.version, '2.0.0');
 });
+
+for (const code of ['GPIO_UNAVAILABLE', 'FLASH_PART_MISMATCH'] as const) {
+  t.test(`leaves no board half written for a moment of ${code}`, async (t) => {
+    const why = new HoldfastError(code, 'just now');
+    const { board, install, keep } = await setUp(t, { deafTimes: 2, why });
+    await install(await keep(boardImage('2.0.0')), [{ name: 'flash', isDone: true }]);
+    t.equal(board.mcuboot.version, '2.0.0');
+    const other = await setUp(t, { deafTimes: 2, why });
+    other.keptIs(await other.keep(boardImage('0.9.0')));
+    await other.undo();
+    t.equal(other.board.mcuboot.version, '0.9.0');
+    const fresh = await setUp(t, { deafTimes: 1, why });
+    await t.rejects(fresh.install(await fresh.keep(boardImage('2.0.0'))), { code });
+  });
+}
 
 t.test('is committed to before the first byte', async (t) => {
   const { board, install, keep, steps } = await setUp(t);

@@ -9,6 +9,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import type { ErrorCode } from '@holdfast/protos/errors/codes';
 import { HoldfastError, isHoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { type FlashImage, prepareImage } from '@holdfast/provisioning/firmware/flash/flash-image';
 import type { Part } from '@holdfast/provisioning/firmware/flash/part';
@@ -58,7 +59,7 @@ export interface FlashInstallerOptions {
 
 /** Knocks at a boot loader before anything was written. */
 const firstKnocks = 5;
-/** Of writing an image that does not read back as it was written. */
+/** Of writing an image that does not read back as it was written, or into a board that says it is another. */
 const mostWrites = 3;
 const complainEveryMs = 60_000;
 const step = 'flash';
@@ -188,7 +189,7 @@ export class FlashInstaller implements Installer {
   async #write(image: FlashImage, write: Write): Promise<void> {
     const { log } = this.#deps;
     let hasBegun = write.begin === null;
-    let writes = 0;
+    let refusals = 0;
     let complainedAt = Number.NEGATIVE_INFINITY;
     const begin = async (): Promise<void> => {
       if (!hasBegun) await write.begin?.();
@@ -200,8 +201,8 @@ export class FlashInstaller implements Installer {
         return;
       } catch (error) {
         write.signal.throwIfAborted();
-        if (isHoldfastError(error, 'FLASH_VERIFY_FAILED')) writes += 1;
-        if (!isWorthAnother(error, hasBegun) || writes >= mostWrites) throw error;
+        if (isAny(error, ofBoard)) refusals += 1;
+        if (!isWorthAnother(error, hasBegun) || refusals >= mostWrites) throw error;
         if (performance.now() - complainedAt > complainEveryMs) {
           complainedAt = performance.now();
           log.warn({ error: messageOf(error) }, `${write.reason}: it is tried again`);
@@ -244,16 +245,22 @@ interface Write {
   readonly begin: (() => Promise<void>) | null;
 }
 
-const isWorthAnother = (error: unknown, hasBegun: boolean): boolean => {
-  if (isHoldfastError(error, 'SERIAL_LINE_DOWN') || isHoldfastError(error, 'SERIAL_LINE_BUSY')) {
-    return true;
-  }
-  return (
-    hasBegun &&
-    (isHoldfastError(error, 'FLASH_NO_BOOT_LOADER') ||
-      isHoldfastError(error, 'FLASH_VERIFY_FAILED'))
-  );
-};
+const isAny = (error: unknown, codes: readonly ErrorCode[]): boolean =>
+  codes.some((code) => isHoldfastError(error, code));
+
+const ofLine = ['SERIAL_LINE_DOWN', 'SERIAL_LINE_BUSY'] as const;
+/** What comes and goes, and is in the way of a board that is half written as long as it lasts. */
+const passing = ['FLASH_NO_BOOT_LOADER', 'GPIO_UNAVAILABLE'] as const;
+/** One garbled answer is enough for it, of a loader whose words have no checksum. */
+const ofBoard = [
+  'FLASH_VERIFY_FAILED',
+  'FLASH_PART_MISMATCH',
+  'FLASH_IMAGE_TOO_LARGE',
+  'SERIAL_SETTINGS_REFUSED',
+] as const;
+
+const isWorthAnother = (error: unknown, hasBegun: boolean): boolean =>
+  isAny(error, ofLine) || (hasBegun && (isAny(error, passing) || isAny(error, ofBoard)));
 
 /** Of the whole: reading is quick beside writing. */
 const shares: Partial<Record<FlashProgress['stage'], readonly [number, number]>> = {
