@@ -23,12 +23,9 @@ export const loadSiteDriver = async (
   name: string,
   { folder }: SiteDriverOptions,
 ): Promise<SerialDriver> => {
-  const invalid = (what: string, cause?: unknown) =>
-    new HoldfastError('CONFIGURATION_INVALID', `the driver ${name} ${what}`, { cause });
-  const sought = resolve(folder, name);
-  const path = await realpath(sought).catch((error: unknown) => {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw invalid(`is not there: put it at ${sought}`, error);
+  const invalid = invalidOf(name);
+  await seekSiteDriver(name, { folder });
+  const path = await realpath(resolve(folder, name)).catch((error: unknown) => {
     throw invalid(`can't be read: ${messageOf(error)}`, error);
   });
   const weakness = await whoElseMayChange(path);
@@ -46,6 +43,22 @@ export const loadSiteDriver = async (
   }
   return checked(parsed.output.driver, invalid);
 };
+
+/** Looks whether its file is there, and no further: it may be another user's to read. */
+export const seekSiteDriver = async (
+  name: string,
+  { folder }: SiteDriverOptions,
+): Promise<void> => {
+  const sought = resolve(folder, name);
+  await stat(sought).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') throw invalidOf(name)(`is not there: put it at ${sought}`, error);
+  });
+};
+
+const invalidOf =
+  (name: string): Invalid =>
+  (what, cause) =>
+    new HoldfastError('CONFIGURATION_INVALID', `the driver ${name} ${what}`, { cause });
 
 type Invalid = (what: string, cause?: unknown) => HoldfastError;
 

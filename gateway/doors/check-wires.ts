@@ -4,6 +4,11 @@
  */
 import { resetLineNamed } from '@holdfast/devices/gpio/reset-line';
 import { addressText } from '@holdfast/devices/serial/port/port-settings';
+import {
+  isDriverFile,
+  type SiteDriverOptions,
+  seekSiteDriver,
+} from '@holdfast/devices/serial/site-driver';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import type { GatewayConfiguration } from '../configuration.js';
 import { checkOwnLines } from './gpio/open-gpio-door.js';
@@ -31,6 +36,15 @@ export const checkWires = ({
   for (const { flash } of serial.lines) {
     if (flash?.reset === 'gpio') resetLineNamed(gpio.lines, flash.resetLine ?? '');
   }
+};
+
+/** CONFIGURATION_INVALID where the file of a site's own driver is not where the gateway looks for it: nothing else brings it there. */
+export const checkDriverFiles = async (
+  { serial }: Pick<GatewayConfiguration, 'serial'>,
+  { folder }: SiteDriverOptions,
+): Promise<void> => {
+  const files = serial.lines.map(({ driver }) => driver).filter(isDriverFile);
+  for (const file of files) await seekSiteDriver(file, { folder });
 };
 
 const once = (what: string, names: readonly string[]): void => {

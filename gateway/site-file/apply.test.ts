@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { hashPassword } from '@holdfast/provisioning/pki/password-hash';
@@ -77,6 +77,23 @@ t.test('a running gateway takes a new configuration, and the journal has it', as
     { revision: 1, result: 'confirmed', by: 'anna' },
     { revision: 2, result: 'confirmed', by: 'anna' },
   ]);
+});
+
+t.test('a driver of the site is asked for before anything is applied', async (t) => {
+  const folder = await enrolledFolder(t);
+  const own = quietYaml(
+    'serial: {lines: [{device: scale-1, path: /dev/ttyTest, driver: ./drivers/scale.js}]}\n',
+  );
+  const wanted = {
+    code: 'CONFIGURATION_INVALID',
+    message: `the driver ./drivers/scale.js is not there: put it at ${join(folder, 'drivers/scale.js')}`,
+  };
+  await t.rejects(plan(folder, own), wanted);
+  await t.rejects(apply(folder, own), wanted);
+  await mkdir(join(folder, 'drivers'));
+  await writeFile(join(folder, 'drivers/scale.js'), '');
+  t.match(await plan(folder, own), { revision: null });
+  t.match(await apply(folder, own), { result: 'waits', revision: 1 });
 });
 
 t.test('one that does not come up is rolled back at once, in the same process', async (t) => {

@@ -12,7 +12,7 @@ import { lockFolder } from '@holdfast/provisioning/storage/folder-lock';
 import { makeFolder } from '@holdfast/provisioning/storage/make-folder';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { type GatewayConfiguration, gatewayConfiguration } from '../configuration.js';
-import { checkWires } from '../doors/check-wires.js';
+import { checkDriverFiles, checkWires } from '../doors/check-wires.js';
 import { AppliedConfiguration } from './applied-configuration.js';
 import { type Change, compareSettings } from './compare.js';
 import { isRunning, type RunningGateway, readRunning } from './running-record.js';
@@ -59,6 +59,7 @@ export const applySiteFile = async (
   const applied = await AppliedConfiguration.open({ log }, { dataDir });
   const running = await readRunning({ log }, dataDir);
   requireNoNamedFile(running, file);
+  await checkDriverFiles(wanted, { folder: dataDir });
   const text = (await applied.text()) ?? { name: 'the defaults', text: '' };
   const changes = compareSettings(readConfiguration(gatewayConfiguration, text), wanted);
   const revision = applied.current?.revision ?? null;

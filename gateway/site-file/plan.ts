@@ -7,7 +7,7 @@ import type { FileText } from '@holdfast/provisioning/program/configuration-file
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import { type GatewayConfiguration, gatewayConfiguration } from '../configuration.js';
 import type { Finding } from '../doctor/finding.js';
-import { checkWires } from '../doors/check-wires.js';
+import { checkDriverFiles, checkWires } from '../doors/check-wires.js';
 import { AppliedConfiguration } from './applied-configuration.js';
 import { type Change, compareSettings } from './compare.js';
 import { type RunningGateway, readRunning } from './running-record.js';
@@ -47,6 +47,8 @@ export const planSiteFile = async (
   const text = (await store.text()) ?? { name: 'the defaults', text: '' };
   const applied = readConfiguration(gatewayConfiguration, text);
   const running = await readRunning({ log }, dataDir);
+  // One that runs with a file of its own looks beside that.
+  if (running?.config_file == null) await checkDriverFiles(wanted, { folder: dataDir });
   const findings = await examine(wanted);
   return {
     file: file.name,
