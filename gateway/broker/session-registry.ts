@@ -13,6 +13,7 @@ import {
 } from './broker-rows.js';
 import { Deadlines } from './deadlines.js';
 import type { BrokerRows } from './load-broker-rows.js';
+import { OwnedSessions } from './owned-sessions.js';
 import { type Outlet, Session, type SessionLimits } from './session.js';
 import { SessionQueues } from './session-queues.js';
 import { SharedGroups, type SharedLimits } from './shared-groups.js';
@@ -61,7 +62,7 @@ export class SessionRegistry {
   readonly sharing: Sharing;
   readonly #deps: RegistryDependencies;
   readonly #limits: RegistryLimits;
-  readonly #sessions = new Map<string, Session>();
+  readonly #sessions = new OwnedSessions<Session>();
   readonly #expiring: Deadlines<Session>;
   /** The last claim of each client id that is not met yet. */
   readonly #claims = new Map<string, Promise<void>>();
@@ -88,7 +89,7 @@ export class SessionRegistry {
       const session = this.#make(row.clientId, row.device, true, row.key);
       session.lastSeenAt = row.lastSeenAt;
       session.expiryMs = Math.min(row.expiry ?? lastingSession.expiryMs, maxSessionExpiryMs);
-      this.#sessions.set(row.clientId, session);
+      this.#sessions.set(session);
       byKey.set(row.key, session);
       this.#lastKey = Math.max(this.#lastKey, row.key);
       // Connected until the last run ended: its time begins now.
@@ -125,7 +126,7 @@ export class SessionRegistry {
   }
 
   all(): Iterable<Session> {
-    return this.#sessions.values();
+    return this.#sessions.all();
   }
 
   /**
@@ -209,8 +210,7 @@ export class SessionRegistry {
   /** Ends every session of a device, whose connections are cut. */
   async forgetDevice(device: string): Promise<void> {
     const write: Write[number][] = [];
-    for (const session of [...this.#sessions.values()]) {
-      if (session.device !== device) continue;
+    for (const session of this.#sessions.ofDevice(device)) {
       const { length: count, bytes } = session.queue;
       if (count > 0) {
         const { clientId } = session;
@@ -268,7 +268,7 @@ export class SessionRegistry {
       this.#end(existing);
       void this.sharing.adopt(existing, copies);
     }
-    this.#sessions.set(clientId, session);
+    this.#sessions.set(session);
     if (session.isPersistent) await this.#store(this.#evict(session));
     return session;
   }
@@ -336,19 +336,16 @@ export class SessionRegistry {
       else this.index.remove(session, filter);
     }
     session.end();
-    if (this.#sessions.get(session.clientId) === session) this.#sessions.delete(session.clientId);
+    this.#sessions.delete(session);
     return session.isPersistent ? removeSession(session.key) : [];
   }
 
   #evict(session: Session): Write[number][] {
     const { sessionsPerDevice, sessionsPerService } = this.#limits;
     const most = session.device === null ? sessionsPerService : sessionsPerDevice;
-    const owner = ownerOf(session);
-    const others = [...this.#sessions.values()].filter(
-      (other) => other.isPersistent && ownerOf(other) === owner,
-    );
-    if (others.length <= most) return [];
-    const [oldest] = others
+    const persistent = this.#sessions.sharingOwnerOf(session).filter((one) => one.isPersistent);
+    if (persistent.length <= most) return [];
+    const [oldest] = persistent
       .filter((other) => other !== session && other.holder === undefined)
       .sort((a, b) => a.lastSeenAt - b.lastSeenAt);
     if (oldest === undefined) return [];
@@ -392,7 +389,3 @@ const isSame = (a: Subscription, b: Subscription): boolean =>
   a.noLocal === b.noLocal &&
   a.retainAsPublished === b.retainAsPublished &&
   a.identifier === b.identifier;
-
-/** A device, or a service by what stands before its client id. */
-const ownerOf = ({ device, clientId }: Session): string =>
-  device === null ? clientId.slice(0, clientId.lastIndexOf('/') + 1) : `device ${device}`;

@@ -95,7 +95,7 @@ t.test('a session whose client could not come back expires all the same', async 
     commits.commit = commit;
     throw new Error(`no room for ${write.length}`);
   };
-  t.match((await come(t, site, 50)).connack, { reasonCode: 0x89 });
+  t.equal((await come(t, site, 50)).connack, undefined);
   await client.closed;
   clock.advance(60_000);
   t.equal(await isPresent(t, site, 60), false);
