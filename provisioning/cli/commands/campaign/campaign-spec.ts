@@ -7,6 +7,7 @@ import {
   UnprovenOutcome,
 } from '@holdfast/protos/gen/holdfast/v1/campaigns';
 import type { JsonObject } from '../../arguments.js';
+import { targetDevices } from './target-devices.js';
 
 /** What is left out stays as it is assumed (campaigns.proto). */
 export interface CampaignSpec {
@@ -43,16 +44,17 @@ export const mergeSpecs = (first: CampaignSpec, second: CampaignSpec): CampaignS
   ...Object.fromEntries(Object.entries(second).filter(([, value]) => value !== undefined)),
 });
 
-/** As the API takes it. */
+/** As the API takes it. Errors: REQUEST_INVALID. */
 export const campaignOf = (id: string, spec: CampaignSpec): Campaign => {
+  const { sites, devices } = targetDevices(spec);
   const campaign = Campaign.fromPartial({
     displayName: spec.name ?? id,
     images: (spec.images ?? []).map((image) => `firmware/${image}`),
     target: {
-      sites: (spec.sites ?? []).map((site) => `sites/${site}`),
+      sites: sites.map((site) => `sites/${site}`),
       groups: (spec.groups ?? []).map((group) => `groups/${group}`),
       models: [...(spec.models ?? [])],
-      deviceIds: [...(spec.devices ?? [])],
+      deviceIds: [...devices],
       attributes: spec.labels ?? {},
       currentVersions: [...(spec.fromVersions ?? [])],
       versionRange: spec.versions ?? '',

@@ -71,7 +71,7 @@ export const addCreateCommand = (
     .option('--site <id...>', 'only at these sites')
     .option('--group <id...>', 'only members of one of these groups')
     .option('--model <model...>', 'only devices of these models')
-    .option('--device <id...>', 'only these devices')
+    .option('--device <id...>', 'only these devices, as pump-1 or north/pump-1')
     .option('--label <key=value...>', 'only devices with these labels')
     .option('--from-version <version...>', 'only devices that run one of these')
     .option('--versions <range>', "only devices that run one of the range, as '< 2.1.0'")
