@@ -8,6 +8,7 @@ import { createTestFleet } from '@holdfast/provisioning/pki/test-fleet';
 import { openStore } from '@holdfast/provisioning/storage/store';
 import { ManualClock } from '@holdfast/provisioning/time/manual-clock';
 import t, { type Test } from 'tap';
+import { flashWrite } from '../doors/serial/flash/flash-rows.js';
 import { siteMigrations } from '../store/site-migrations.js';
 import { siteStore } from '../store/site-store.js';
 import { registerCertificate } from '../trust/certificate-register.js';
@@ -228,6 +229,26 @@ t.test('a device that was deleted in the cloud is forgotten once', async (t) => 
   t.equal(site.revocations.count, 1);
   t.same(await site.journal('device_removed'), [{ device: 'pump' }]);
   t.same(await site.site.read.all('SELECT device FROM devices'), []);
+});
+
+t.test('how its board was flashed goes with it, unless that is half written', async (t) => {
+  const image = { model: 'm', version: '1', sha256: 'a', sizeBytes: 1 };
+  const writing = { phase: 'writing', run: null, image, former: null } as const;
+  for (const [flash, left] of [
+    [{ phase: 'idle' }, 0],
+    [writing, 1],
+  ] as const) {
+    const { site, admit, lifecycles } = await (await openSite(t))(new ManualClock(start));
+    await admit('pump');
+    await site.commit([
+      flashWrite('pump', { flash, running: image }, start),
+      flashWrite('other', { flash: { phase: 'idle' }, running: image }, start),
+    ]);
+    await lifecycles.follow([decision('retire', start + 9, true)]);
+    const rows = await site.read.all(`SELECT device FROM line_flashes WHERE device = 'pump'`);
+    t.equal(rows.length, left, flash.phase);
+    t.equal((await site.read.all('SELECT device FROM line_flashes')).length, left + 1);
+  }
 });
 
 t.test('a gateway that has lost its database keeps out whom the plan keeps out', async (t) => {

@@ -14,6 +14,7 @@ import type { StoreLog } from '@holdfast/provisioning/storage/store';
 import type { Write } from '@holdfast/provisioning/storage/write';
 import type { Clock } from '@holdfast/provisioning/time/clock';
 import { removeDeviceRows } from '../broker/broker-rows.js';
+import { removeFlash } from '../doors/serial/flash/flash-rows.js';
 import { Turns } from '../shadows/turns.js';
 import { journalEntry } from '../store/journal.js';
 import type { SiteStore } from '../store/site-store.js';
@@ -230,6 +231,7 @@ export class Lifecycles {
         ...revocations.writeOf(revoked),
         ...removeDeviceRows(device),
         removeTargetToken(device),
+        removeFlash(device),
         // In the lane of what is known of devices: behind everything that was said of this one.
         journalEntry('state', 'device_removed', { device }, clock.now()),
       ];

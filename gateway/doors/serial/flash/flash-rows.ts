@@ -9,6 +9,12 @@ export const flashWrite = (device: string, state: FlashState, at: number): State
   params: [device, JSON.stringify(state), at],
 });
 
+/** For the write with which a device goes. What is to be done to a board yet outlives it: half an image is nobody's wish. */
+export const removeFlash = (device: string): Statement => ({
+  sql: `DELETE FROM line_flashes WHERE device = ? AND json_extract(state, '$.flash.phase') = 'idle'`,
+  params: [device],
+});
+
 export interface KeptState {
   readonly state: FlashState;
   /** Why what is on disk is none; undefined where it is, or nothing is there. */
