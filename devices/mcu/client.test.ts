@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import t from 'tap';
+import { resetByCommand } from '../serial/flash/resets.js';
 import { encodeFrame } from '../serial/frames.js';
+import { PortPair } from '../serial/port/port-pair.js';
 import { randomOf } from '../serial/test-streams.js';
 import { compileClient, hasCompiler, mcuFile } from './test-client.js';
 import { openSite, type TestSite } from './test-site.js';
@@ -41,6 +43,18 @@ interface Command {
   readonly payload: null | { readonly [key: string]: number | { readonly [key: string]: number } };
   readonly expires_at: number;
 }
+
+/** What the application is told by whoever is about to flash. */
+const spokenReset = async (): Promise<string> => {
+  const pair = new PortPair();
+  let said = '';
+  pair.far.onBytes((bytes) => {
+    said += bytes.toString();
+  });
+  const reset = resetByCommand({ application: {}, loader: {} });
+  await reset(pair.open(), AbortSignal.timeout(1_000));
+  return said;
+};
 
 const expires_at = 1_800_000_000_000;
 const add = { type: 'add', payload: { one: 2, deep: { other: 3 } }, expires_at } as const;
@@ -132,7 +146,7 @@ t.test(
       await site.until(() => site.count('job j1 rejected') > 0);
       inject(encodeFrame({ t: 'bootloader' }, true));
       inject(encodeFrame({ t: 'bootloader' }, false));
-      inject(encodeFrame({ t: 'bootloader' }, 32));
+      inject(await spokenReset());
       await site.until(() => site.count('device bootloader') > 0);
       inject(encodeFrame({ t: 'who' }, false));
       await site.until(() => site.count('online b1') > 1);

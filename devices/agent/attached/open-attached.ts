@@ -6,7 +6,7 @@ import type { FindResetLine } from '../../gpio/reset-line.js';
 import type { FlashSettings } from '../../serial/flash/flash-settings.js';
 import { loaderProtocols } from '../../serial/flash/loader-protocols.js';
 import { type Reset, resetOf } from '../../serial/flash/resets.js';
-import type { PortAddress } from '../../serial/port/port-settings.js';
+import { type PortAddress, usualSettings } from '../../serial/port/port-settings.js';
 import type { SerialLineDeps } from '../../serial/port/serial-line.js';
 import { serialDriver } from '../../serial/serial-drivers.js';
 import type { DeviceDeps, DeviceUpdates } from '../device.js';
@@ -50,7 +50,13 @@ export const attachedParts = async (
   const { credentials, line, log } = deps;
   const { flash, dataDir, address, baudRate, retryDelayMs } = options;
   const driver = serialDriver(options.driver);
-  const reset = flash === undefined ? null : resetOf(flash, deps.findResetLine);
+  const reset =
+    flash === undefined
+      ? null
+      : resetOf(flash, {
+          findResetLine: deps.findResetLine,
+          line: { ...usualSettings, baudRate },
+        });
   let board: AttachedDevice;
   return {
     // This machine is not the device.

@@ -30,18 +30,25 @@ const loaderAt = (answersAt: number, log: string[]): LoaderProtocol => {
 
 const find = (answersAt: number, { isSpoken = false, attempts = 5 } = {}) => {
   const log: string[] = [];
-  const reset = Object.assign(async () => undefined, { isSpoken });
+  const attemptsSeen: unknown[] = [];
+  const reset = Object.assign(
+    async (_port: unknown, _signal: unknown, attempt?: number) => {
+      attemptsSeen.push(attempt);
+    },
+    { isSpoken },
+  );
   const found = knock(
     { port: new PortPair().open(), reset },
     { loader: loaderAt(answersAt, log), part },
     { signal, attempts, onReset: () => log.push('reset') },
   );
-  return { log, found };
+  return { log, found, attemptsSeen };
 };
 
 t.test('resets before each knock', async (t) => {
-  const { log, found } = find(2);
+  const { log, found, attemptsSeen } = find(2);
   t.equal(await found, answering);
+  t.same(attemptsSeen, [1, 2]);
   t.same(log, ['reset', 'knock', 'reset', 'knock']);
 });
 

@@ -28,11 +28,13 @@ export const knock = async (
       throw error;
     }
   };
+  let attempt = 0;
   for (const pauseMs of backoff({ firstMs: 50, mostMs: longestPauseMs, attempts })) {
     const listening = reset.isSpoken === true ? await open() : null;
     if (listening !== null) return listening;
     onReset();
-    await reset(port, signal);
+    attempt += 1;
+    await reset(port, signal, attempt);
     const answering = await open();
     if (answering !== null) return answering;
     await wait(pauseMs, signal);

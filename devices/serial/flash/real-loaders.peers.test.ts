@@ -192,7 +192,7 @@ for (const name of Object.keys(avrBoards) as AvrBoardName[]) {
         const since = board.events.length;
         // The line's opening has reset the board.
         await bench.write(image, {
-          reset: resetByCommand,
+          reset: resetByCommand({ application: {}, loader: {} }),
           before: (port) => saysHello(port, '7.0.0'),
         });
         t.ok(board.events.slice(since).includes('loader entered'));

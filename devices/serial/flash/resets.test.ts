@@ -1,5 +1,6 @@
 import t from 'tap';
 import { PortPair } from '../port/port-pair.js';
+import { usualSettings } from '../port/port-settings.js';
 import { resetByCommand, resetByDtr, resetByGpio, resetByRts } from './resets.js';
 
 const signal = AbortSignal.timeout(5_000);
@@ -40,13 +41,26 @@ t.test('a GPIO line pulses once, for as long as somebody waits', async (t) => {
   t.same(waiting, [signal]);
 });
 
-t.test('the command is a frame of the protocol, on a line of its own', async (t) => {
-  const pair = new PortPair();
-  const port = pair.open();
-  let heard = '';
-  pair.far.onBytes((bytes) => {
-    heard += bytes.toString();
-  });
-  await resetByCommand(port, signal);
-  t.equal(heard, '\n{"t":"bootloader"}\n');
-});
+t.test(
+  'the command is a frame as the hello may have promised it, at the rate of the application',
+  async (t) => {
+    const pair = new PortPair();
+    const port = pair.open();
+    const seen: string[] = [];
+    pair.far.onBytes((bytes) => seen.push(bytes.toString()));
+    pair.far.onSettings(({ baudRate }) => seen.push(String(baudRate)));
+    await port.change({ baudRate: 57_600 });
+    const reset = resetByCommand({ application: usualSettings, loader: { baudRate: 57_600 } });
+    t.equal(reset.isSpoken, true);
+    for (const [attempt, frame] of [
+      '{"t":"bootloader"}*2521B33F',
+      '{"t":"bootloader"}',
+      '{"t":"bootloader"}*4402',
+      '{"t":"bootloader"}*2521B33F',
+    ].entries()) {
+      seen.length = 0;
+      await reset(port, signal, attempt + 1);
+      t.same(seen, ['115200', `\n${frame}\n`, '57600']);
+    }
+  },
+);

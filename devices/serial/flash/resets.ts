@@ -1,12 +1,16 @@
 /** How a board is brought to its boot loader. Which loader listens after which reset was measured: README.md. */
 import { wait } from '@holdfast/provisioning/time/wait';
 import type { FindResetLine, ResetLine } from '../../gpio/reset-line.js';
+import type { Checksum } from '../checksum.js';
+import { encodeFrame } from '../frames.js';
 import type { BytePort } from '../port/byte-port.js';
+import { type PortSettings, usualSettings } from '../port/port-settings.js';
 import type { FlashSettings } from './flash-settings.js';
 
 /** Resolves when the reset is over and the loader's window has begun. */
 export interface Reset {
-  (port: BytePort, signal: AbortSignal): Promise<void>;
+  /** `attempt` counts from 1 in one search for the loader. */
+  (port: BytePort, signal: AbortSignal, attempt?: number): Promise<void>;
   /** It is words on the line, so a loader that listens already must be looked for first: they would put it out of step. */
   readonly isSpoken?: boolean;
 }
@@ -31,21 +35,38 @@ export const resetByGpio =
   (_port, signal) =>
     line.pulse(signal);
 
-/** The application goes to its boot loader itself. */
-export const resetByCommand: Reset = Object.assign(
-  async (port: BytePort, signal: AbortSignal) => {
-    await port.write(bootloaderFrame, signal);
-    await port.drain();
-  },
-  { isSpoken: true },
-);
+export interface SpokenReset {
+  /** What the application is spoken to with, where that is not how the loader is. */
+  readonly application: Partial<PortSettings>;
+  readonly loader: Partial<PortSettings>;
+}
 
-const bootloaderFrame = Buffer.from('\n{"t":"bootloader"}\n');
+/**
+ * The application goes to its boot loader itself. What checksum its hello promised nobody may know by now, and one that promised any takes no
+ * frame without: so it is told in another way each time, first as the client for microcontrollers wants it. All of them at once would not do:
+ * what follows the one that it takes is for the loader.
+ */
+export const resetByCommand = ({ application, loader }: SpokenReset): Reset =>
+  Object.assign(
+    async (port: BytePort, signal: AbortSignal, attempt = 1) => {
+      const checksum = checksums[(attempt - 1) % checksums.length] ?? false;
+      await port.change(application);
+      try {
+        await port.write(Buffer.from(`\n${encodeFrame({ t: 'bootloader' }, checksum)}`), signal);
+        await port.drain();
+      } finally {
+        await port.change(loader);
+      }
+    },
+    { isSpoken: true },
+  );
 
-/** As a configuration has it. CONFIGURATION_INVALID for a reset line that there is none of. */
+const checksums: readonly Checksum[] = [32, false, true];
+
+/** As a configuration has it; `line` is how the application is spoken to. CONFIGURATION_INVALID for a reset line that there is none of. */
 export const resetOf = (
-  { reset, resetLine = '' }: Pick<FlashSettings, 'reset' | 'resetLine'>,
-  findResetLine: FindResetLine,
+  { reset, resetLine = '', baudRate }: Pick<FlashSettings, 'reset' | 'resetLine' | 'baudRate'>,
+  { findResetLine, line }: { readonly findResetLine: FindResetLine; readonly line: PortSettings },
 ): Reset => {
   switch (reset) {
     case 'dtr':
@@ -53,7 +74,10 @@ export const resetOf = (
     case 'rts':
       return resetByRts;
     case 'command':
-      return resetByCommand;
+      return resetByCommand({
+        application: line,
+        loader: { ...usualSettings, baudRate: baudRate ?? line.baudRate },
+      });
     case 'gpio':
       return resetByGpio(findResetLine(resetLine));
   }

@@ -56,7 +56,9 @@ int main(void) {
     }
     if (!(UCSR0A & (1 << RXC0))) continue;
     char byte = (char)UDR0;
+    /* At the end of its line: what comes of it after that would be the loader's. */
+    if (matched == sizeof asked - 1 && byte == '\n') go_to_loader();
+    if (matched == sizeof asked - 1 && byte != '{') continue;
     matched = byte == (char)pgm_read_byte(asked + matched) ? matched + 1 : byte == '{';
-    if (matched == sizeof asked - 1) go_to_loader();
   }
 }

@@ -115,10 +115,10 @@ export class SerialDoor implements ShadowListener {
         if (serial !== undefined) line.attach(serial);
       }
       const { flash } = one;
-      const { baudRate } = { ...usualSettings, ...one.settings };
+      const settings = { ...usualSettings, ...one.settings };
       if (flash !== undefined) {
         for (const { device } of devices) {
-          deps.flashing?.add({ device, flash, baudRate }, driven.line);
+          deps.flashing?.add({ device, flash, settings }, driven.line);
         }
       }
       this.#lines.push(driven);

@@ -8,6 +8,7 @@ import type { LoaderProtocol } from '@holdfast/devices/serial/flash/loader-proto
 import { loaderProtocols } from '@holdfast/devices/serial/flash/loader-protocols';
 import { resetOf } from '@holdfast/devices/serial/flash/resets';
 import type { LineState } from '@holdfast/devices/serial/port/line-status';
+import type { PortSettings } from '@holdfast/devices/serial/port/port-settings';
 import { HoldfastError, messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { partNamed } from '@holdfast/provisioning/firmware/flash/parts';
 import type { StoreLog } from '@holdfast/provisioning/storage/store';
@@ -61,8 +62,8 @@ export interface LineFlashingOptions {
 export interface FlashedLine {
   readonly device: string;
   readonly flash: FlashSettings;
-  /** Of the application; the boot loader's too, unless `flash` says otherwise. */
-  readonly baudRate: number;
+  /** As the application is spoken to; its baud rate is the boot loader's too, unless `flash` says otherwise. */
+  readonly settings: PortSettings;
 }
 
 /** As the local API shows it. */
@@ -104,8 +105,8 @@ export class LineFlashing {
 
   /** Takes on a line, before `load`. CONFIGURATION_INVALID for a reset line that there is none of. */
   add(line: FlashedLine, port: FlashTasksDeps['line']): void {
-    const { device, flash, baudRate } = line;
-    const { site, updates, clock, log } = this.#deps;
+    const { device, flash, settings } = line;
+    const { site, updates, findResetLine, clock, log } = this.#deps;
     const watch = new LineWatch();
     const tasks = new FlashTasks(
       {
@@ -114,7 +115,7 @@ export class LineFlashing {
         reports: new FlashReports({ executions: updates, log }, device),
         images: this.#images,
         loader: this.#deps.loader ?? loaderProtocols[flash.protocol],
-        reset: resetOf(flash, this.#deps.findResetLine),
+        reset: resetOf(flash, { findResetLine, line: settings }),
         refusal: (state) => this.#refusal(device, state),
         mayBegin: (state) => this.#mayBegin(device, state),
         running: () => this.#runningOf(device),
@@ -122,7 +123,7 @@ export class LineFlashing {
       },
       {
         part: partNamed(flash.protocol, flash.part),
-        baudRate: flash.baudRate ?? baudRate,
+        baudRate: flash.baudRate ?? settings.baudRate,
         proofTimeoutMs: (state) => this.#proofTimeoutMs(device, state),
         askEveryMs: this.#options.askEveryMs,
       },
