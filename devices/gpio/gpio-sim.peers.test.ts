@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { gpioSimKernel } from './vm/gpio-sim-kernel.js';
 import { reportGuest } from './vm/guest-report.js';
+import { newerGpiod } from './vm/newer-gpiod.js';
 import { Qmp } from './vm/qmp.js';
 
 const cache = fileURLToPath(
@@ -35,6 +36,7 @@ const answerPings = async (t: Test, path: string): Promise<void> => {
 t.test("lines of the kernel's own simulator, and a USB adapter that comes and goes", async (t) => {
   t.setTimeout(240_000);
   const { kernel, initramfs } = await gpioSimKernel(cache);
+  const tools = await newerGpiod(cache);
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-gpio-vm-'));
   t.teardown(() => rm(folder, { recursive: true }));
   const [control, far] = [join(folder, 'qmp'), join(folder, 'far')];
@@ -50,7 +52,7 @@ t.test("lines of the kernel's own simulator, and a USB adapter that comes and go
       '-virtfs',
       'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
       '-append',
-      `console=ttyS0 quiet panic=-1 run=${guest} node=${process.execPath}`,
+      `console=ttyS0 quiet panic=-1 run=${guest} node=${process.execPath} tools=${tools}`,
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );

@@ -8,7 +8,7 @@ const nextSteps: readonly (readonly [said: RegExp, next: string])[] = [
   ],
   [/busy|EBUSY/i, 'gpioinfo says who has it; two cannot have one line'],
   [
-    /no such (file|device)|cannot find|unable to find|ENOENT|not found|invalid argument/i,
+    /no such (file|device)|cannot find|unable to find|ENOENT|not found|invalid argument|out of range/i,
     'gpiodetect and gpioinfo say which chips and lines there are',
   ],
 ];

@@ -13,16 +13,23 @@ import type { Check, ContractRig } from '../gpio-contract.js';
 import { gpioContract } from '../gpio-contract.js';
 import type { GpioLines, LineAddress } from '../gpio-lines.js';
 import { IoLines } from '../io-lines.js';
-import { libgpiodTools } from '../libgpiod-tools.js';
+import { libgpiodTools, toolsVersion } from '../libgpiod-tools.js';
 import { type ConfiguredLine, ioLinesOf } from '../line-settings.js';
 import { loadOnoff, onoffLines } from '../onoff-lines.js';
 import { openGpio } from '../open-gpio.js';
 import { usbChecks } from './usb-checks.js';
 
-type Backend = 'libgpiod' | 'onoff';
+type Backend = 'libgpiod 1.6' | 'libgpiod 2' | 'onoff';
+
+/** In front of the host's own, which are 1.6's. */
+const newerTools = {
+  ...process.env,
+  PATH: `${process.env.NEWER_TOOLS}:${process.env.PATH}`,
+};
 
 const linesOf = async (backend: Backend): Promise<GpioLines> => {
-  if (backend === 'libgpiod') return libgpiodTools();
+  if (backend === 'libgpiod 1.6') return libgpiodTools();
+  if (backend === 'libgpiod 2') return libgpiodTools({ environment: newerTools });
   const onoff = await loadOnoff();
   assert.ok(onoff, 'the package onoff is not installed');
   return onoffLines(onoff);
@@ -195,18 +202,34 @@ const backendIs = (name: string): Check => ({
   run: async () => assert.equal((await openGpio().backend()).name, name),
 });
 
+const newerAreTwo: Check = {
+  name: 'the newer tools are of libgpiod 2',
+  run: async () => assert.equal(await toolsVersion(newerTools), 2),
+};
+
+const named = (backend: string, checks: readonly Check[]) =>
+  checks.map((one): readonly [string, Check] => [backend, one]);
+
+const toolChecks = async (backend: 'libgpiod 1.6' | 'libgpiod 2') => {
+  const rig = { ...gpioSim, lines: await linesOf(backend), keepsTimes: true };
+  return named(backend, [
+    ...gpioContract(rig),
+    taken(rig),
+    flood(rig, 300),
+    ...roles(rig, backend),
+  ]);
+};
+
 const checksOf = async (place: string): Promise<readonly (readonly [string, Check])[]> => {
-  const named = (backend: string, checks: readonly Check[]) =>
-    checks.map((one): readonly [string, Check] => [backend, one]);
   if (place === 'fuse') {
     const rig = { ...fuse, lines: await linesOf('onoff'), keepsTimes: false };
     return named('onoff', [...gpioContract(rig), flood(rig, 2_000), ...roles(rig, 'onoff')]);
   }
-  const tools = { ...gpioSim, lines: await linesOf('libgpiod'), keepsTimes: true };
   const onoff = { ...gpioSim, lines: await linesOf('onoff'), keepsTimes: false, named: null };
   return [
-    ...named('libgpiod', [backendIs('libgpiod 1.6'), ...gpioContract(tools), taken(tools)]),
-    ...named('libgpiod', [flood(tools, 300), ...roles(tools, 'libgpiod')]),
+    ...named('tools', [backendIs('libgpiod 1.6'), newerAreTwo]),
+    ...(await toolChecks('libgpiod 1.6')),
+    ...(await toolChecks('libgpiod 2')),
     ...named('onoff', [...gpioContract(onoff), ...roles(onoff, 'onoff')]),
     ...named('usb', usbChecks()),
   ];
@@ -236,7 +259,7 @@ const run = async (place: string): Promise<void> => {
   process.exit(0);
 };
 
-const [mode = '', backend = 'libgpiod', chip = ''] = process.argv.slice(2);
+const [mode = '', backend = '', chip = ''] = process.argv.slice(2);
 if (mode === 'hold') {
   const { io, until } = openIo(await linesOf(backend as Backend), chip);
   io.desire({ heater: true });

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The first program of the virtual machine: loads what /mod/order names, makes a chip of eight lines (4 is DOOR, 5 is LAMP), and runs the
-# program of the kernel's command line (run=PATH node=PATH) over the host's own files, which it may read and not write.
+# program of the kernel's command line (run=PATH node=PATH, and tools=PATH of newer tools than the host's own) over the host's own files,
+# which it may read and not write.
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -24,8 +25,9 @@ for word in $(cat /proc/cmdline); do
   case $word in
   run=*) run=${word#run=} ;;
   node=*) node=${word#node=} ;;
+  tools=*) tools=${word#tools=} ;;
   esac
 done
 echo "up since $(cut -d' ' -f1 /proc/uptime) s: Linux $(uname -r)"
-chroot /newroot /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin "$node" "$run" gpio-sim
+chroot /newroot /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin NEWER_TOOLS="$tools" "$node" "$run" gpio-sim
 poweroff -f
