@@ -56,8 +56,15 @@ t.test(
       code: 'DEADLINE_EXCEEDED',
     });
     await second;
-    gateway.onPublish = () => true;
-    await session.publish('dt/dev-1/telemetry/load', { value: 1 });
+    const heard = new Promise<void>((resolve) => {
+      gateway.onPublish = () => {
+        resolve();
+        return true;
+      };
+    });
+    // The acknowledgement may take longer than this session waits for one.
+    session.publish('dt/dev-1/telemetry/load', { value: 1 }).catch(() => undefined);
+    await heard;
   },
 );
 
