@@ -56,7 +56,10 @@ export class TestSite {
 
   handlers(): SerialHandlers {
     const take = (event: string, keep: () => void) => {
-      if (this.failure !== undefined) throw this.failure;
+      if (this.failure !== undefined) {
+        this.tell(`refused ${event}`);
+        throw this.failure;
+      }
       keep();
       this.tell(event);
     };
