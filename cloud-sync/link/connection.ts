@@ -185,6 +185,7 @@ export class Connection implements LiveConnection {
       },
     });
     this.#phase = 'live';
+    this.#heardAt = performance.now();
     this.#up.begin(lanes);
   }
 
@@ -192,6 +193,7 @@ export class Connection implements LiveConnection {
   async #fence(error: HoldfastError): Promise<void> {
     const wasLive = this.#phase === 'live';
     this.#phase = 'fenced';
+    this.#heardAt = performance.now();
     const { site, gateway } = this.gateway;
     this.#deps.contacts.release(this);
     await this.#down?.close();
@@ -314,6 +316,8 @@ export class Connection implements LiveConnection {
   }
 
   #beat(): void {
+    // Until it is welcomed a gateway waits for us, with a deadline of its own, and takes a ping for a mistake.
+    if (this.#phase === 'greeting') return;
     const { keepaliveMs } = this.#options;
     const silentMs = performance.now() - this.#heardAt;
     if (silentMs >= keepaliveMs * 1.5) {

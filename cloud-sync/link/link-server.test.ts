@@ -317,6 +317,24 @@ t.test(
   },
 );
 
+t.test('takes no gateway for silent that waits for its welcome', async (t) => {
+  const cloud = await cloudUnderTest(t, { link: { keepaliveMs: 100, answerTimeoutMs: 400 } });
+  const gateway = await enrolStandIn(cloud, 'a');
+  const hung = dial(gateway);
+  t.teardown(() => hung.close());
+  hung.isAnswering = false;
+  hung.hello();
+  await hung.next('welcome');
+  // It is heard of, but answers nothing: who comes next waits for its answer for longer than a silence may be.
+  const murmurs = setInterval(() => hung.say({ $case: 'pong', value: { id: 0n } }), 10);
+  t.teardown(() => clearInterval(murmurs));
+  const newcomer = dial(gateway);
+  t.teardown(() => newcomer.close());
+  newcomer.hello();
+  await newcomer.next('welcome');
+  t.pass('it was waited for');
+});
+
 t.test('gives a silent connection up after 1.5 × keepalive', async (t) => {
   const cloud = await cloudUnderTest(t, { link: { keepaliveMs: 100 } });
   const gateway = await enrolStandIn(cloud, 'a');
