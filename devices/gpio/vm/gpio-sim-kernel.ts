@@ -51,7 +51,9 @@ const build = async (folder: string, image: string): Promise<void> => {
   const source = `linux-source-${version}`;
   const headers = [`linux-headers-${release}`, common, `linux-kbuild-${version}`];
   const packages = join(made, 'packages');
-  await run('apt-get', ['download', '-q', image, ...headers, source], { cwd: packages });
+  await run('apt-get', ['-o', 'Acquire::Retries=3', 'download', '-q', image, ...headers, source], {
+    cwd: packages,
+  });
   const archives = await readdir(packages);
   const archiveOf = (name: string) =>
     join(packages, archives.find((archive) => archive.startsWith(`${name}_`)) ?? name);

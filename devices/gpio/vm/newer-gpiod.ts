@@ -58,6 +58,7 @@ const download = async (folder: string): Promise<void> => {
     `Dir::State::lists=${join(folder, 'lists')}`,
     `Dir::Cache=${folder}`,
     'Dir::State::status=/dev/null',
+    'Acquire::Retries=3',
     // Into a folder that only its owner may enter.
     'APT::Sandbox::User=root',
   ].flatMap((option) => ['-o', option]);
