@@ -52,15 +52,15 @@ t.test('a server that cannot continue sends the whole again', async (t) => {
 });
 
 t.test('a silent connection is given up and resumed', async (t) => {
-  const { source, requests } = await openSource(t, (request, response, count) => {
-    if (count > 1) return send(request, response, image);
+  const { source, requests } = await openSource(t, (request, response) => {
+    if (startOf(request) > 0) return send(request, response, image);
     response.writeHead(200, { 'content-length': image.length });
     response.write(image.subarray(0, 100_000));
   });
   const { cache } = await openCache(t, source, { idleTimeoutMs: 200 });
   cache.need([firmwareOf(image)]);
   await held(cache, sha256);
-  t.ok(startOf(requests[1]) > 0);
+  t.ok(startOf(requests.at(-1)) > 0);
 });
 
 t.test('what is not what was promised is given to nobody, put aside and said', async (t) => {

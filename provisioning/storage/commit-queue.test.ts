@@ -239,7 +239,8 @@ t.test('a transact that hangs is rolled back at its deadline, and the queue goes
   const { queue, database } = await setUp(t, { transactTimeoutMs: 20 });
   let late: Promise<unknown> = Promise.resolve();
   const hung = queue.transact(async (tx) => {
-    await tx.run('INSERT INTO things (id) VALUES (1)');
+    // On a machine with other work the deadline may be over by now.
+    await tx.run('INSERT INTO things (id) VALUES (1)').catch(() => undefined);
     await queue.commit([insertThing(9)]).finally(() => {
       late = tx.run('INSERT INTO things (id) VALUES (2)');
       late.catch(() => undefined);

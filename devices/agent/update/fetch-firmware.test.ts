@@ -131,11 +131,16 @@ t.test('waits for a gateway that is busy or starting, not for one that refuses',
 });
 
 t.test('gives a silent server up and asks again', async (t) => {
-  const { request, froms } = await setUp(t, [
-    (_request, response) => response.write(firmware.subarray(0, 1_000)),
-  ]);
+  const untilHeard: Answer = (request, response, from) => {
+    if (from > 0) return serve(request, response, from);
+    answers.push(untilHeard);
+    return response.write(firmware.subarray(0, 1_000));
+  };
+  const answers = [untilHeard];
+  const { request, froms } = await setUp(t, answers);
   await fetchFirmware(request, { ...options, idleTimeoutMs: 50 });
-  t.same(froms, [0, 1_000]);
+  // On a machine with other work the time may be over before the first bytes have come.
+  t.same([...new Set(froms)], [0, 1_000]);
 });
 
 t.test('ends with its signal', async (t) => {
@@ -153,7 +158,8 @@ t.test('ends with its signal', async (t) => {
 t.test('gives up a server that takes a request and never answers it', async (t) => {
   const { request, froms } = await setUp(t, [() => undefined]);
   await fetchFirmware(request, { ...options, idleTimeoutMs: 50 });
-  t.same(froms, [0, 0]);
+  t.ok(froms.length > 1);
+  t.equal(froms[1], 0);
 });
 
 t.test('a full disk ends it: what has no room now has none for hours', async (t) => {
