@@ -118,7 +118,7 @@ t.test('a microcontroller is a device of the site', { timeout: 120_000 }, async 
   );
   const values = new Map(all.map(({ boot, seq, value }) => [`${boot} ${seq}`, value]));
   t.ok(all.every(({ boot, seq, value }) => values.get(`${boot} ${seq}`) === value));
-  t.equal(values.size, new Set(all.map(({ ts, boot }) => `${boot} ${ts}`)).size, 'each once');
+  t.equal(values.size, all.length, 'each once');
   t.match(await gateway.stop(), { code: 0 });
 });
 
