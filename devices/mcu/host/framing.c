@@ -58,7 +58,7 @@ int main(void) {
     hf.state = HF_ONLINE;
     for (uint32_t i = 0; i < length; i++) {
       const uint16_t refused = hf.refused_lines;
-      const bool is_line = (stream[i] == '\n') && (hf.line_length > 0u) && !hf.is_discarding;
+      const bool is_line = (stream[i] == '\n') && (hf.line_length > 0u);
       hf_receive(stream[i]);
       hf_poll();
       if (hf.line_length >= HF_LINE_MAX) return 1;
