@@ -122,8 +122,8 @@ export class FlashTasks {
           await wait(lineChangesMs, signal);
           continue;
         }
-        if (!isOfBoard(error)) throw error;
         const before = owner.state();
+        if (!isOfBoard(error) && !this.#isFormerLost(before, error)) throw error;
         const after = await owner.apply({ type: 'failed', error: described(error) });
         if (after !== before) return;
       } finally {
@@ -186,6 +186,13 @@ export class FlashTasks {
       this.#standing = { ...progress, trouble: null };
     };
     return flashSession(this.#deps, owner, { ...this.#options, signal, onProgress });
+  }
+
+  /** What ran before may never be here again, and nobody may have the board flashed as long as it is to be brought back. */
+  #isFormerLost({ flash: of }: FlashState, error: unknown): boolean {
+    const { images } = this.#deps;
+    const isUnread = isHoldfastError(error, 'STORE_UNAVAILABLE');
+    return isUnread && of.phase === 'restoring' && !images.isHeld(of.image);
   }
 
   /** Resolves when there is a port to begin with. */

@@ -455,6 +455,24 @@ t.test('what a board said before it was reset is no proof of what stands in it n
   t.equal(board.holds, '1.0.0');
 });
 
+t.test('a board can be flashed again where what ran before is not whole any more', async (t) => {
+  const fixed = { ...old, version: '3.0.0', image: testImage('three'), isKnownOnly: true };
+  const board = makeBoard(null, [{ image: fixed.image, says: '3.0.0' }]);
+  const { there, goOn } = holdAt(board, 4);
+  const { site } = await flashedSite(t, {
+    ...{ board, firmware: [old, young, fixed], policy: { confirm_timeout_ms: 100 } },
+  });
+  await there;
+  await site.damage(old.image, testImage('rot'));
+  goOn();
+  const done = await becomes(site, 'failed');
+  t.match(done.error, /said no hello.*what ran before could not be written: STORE_UNAVAILABLE/);
+  await site.until(() => (site.flashing.status(pump)?.by === 'the board' ? true : undefined));
+  await site.flashing.flash(pump, { version: '3.0.0', by: 'tess' });
+  t.match(await idle(site), { running: '3.0.0' });
+  t.equal(board.holds, '3.0.0');
+});
+
 t.test('an emergency stop before the first byte holds what a person wants, too', async (t) => {
   const board = makeBoard();
   const { site } = await flashedSite(t, { board });

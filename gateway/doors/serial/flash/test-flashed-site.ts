@@ -7,7 +7,7 @@ import {
   type TestFirmware,
   type TestSiteOptions,
 } from '../test-serial-site.js';
-import { TestBoard, testImage } from './test-board.js';
+import { type TestApplication, TestBoard, testImage } from './test-board.js';
 
 export const pump = 'pump-1';
 export const job = 'c-2_0_0';
@@ -24,13 +24,13 @@ export interface FlashedSiteOptions extends TestSiteOptions {
   readonly says?: string | null;
 }
 
-export const makeBoard = (says: string | null = '2.0.0'): TestBoard =>
+export const makeBoard = (
+  says: string | null = '2.0.0',
+  others: readonly TestApplication[] = [],
+): TestBoard =>
   new TestBoard(
     pump,
-    [
-      { image: oldImage, says: '1.0.0' },
-      { image: newImage, says },
-    ],
+    [{ image: oldImage, says: '1.0.0' }, { image: newImage, says }, ...others],
     oldImage,
   );
 
