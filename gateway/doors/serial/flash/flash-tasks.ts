@@ -123,7 +123,7 @@ export class FlashTasks {
           continue;
         }
         const before = owner.state();
-        if (!isOfBoard(error) && !this.#isFormerLost(before, error)) throw error;
+        if (!isOfBoard(error) && !this.#isLost(before, error)) throw error;
         const after = await owner.apply({ type: 'failed', error: described(error) });
         if (after !== before) return;
       } finally {
@@ -188,11 +188,15 @@ export class FlashTasks {
     return flashSession(this.#deps, owner, { ...this.#options, signal, onProgress });
   }
 
-  /** What ran before may never be here again, and nobody may have the board flashed as long as it is to be brought back. */
-  #isFormerLost({ flash: of }: FlashState, error: unknown): boolean {
-    const { images } = this.#deps;
-    const isUnread = isHoldfastError(error, 'STORE_UNAVAILABLE');
-    return isUnread && of.phase === 'restoring' && !images.isHeld(of.image);
+  /**
+   * Whether the image is not here any more, of those that may never come back: what ran before, and what a person wanted. Nobody may have the
+   * board flashed as long as they are waited for; a campaign's is fetched again, and its attempt has an end.
+   */
+  #isLost({ flash: of }: FlashState, error: unknown): boolean {
+    if (!isHoldfastError(error, 'STORE_UNAVAILABLE')) return false;
+    const isWaitedFor =
+      of.phase === 'restoring' || (of.phase === 'writing' && of.run?.kind === 'hand');
+    return isWaitedFor && !this.#deps.images.isHeld(of.image);
   }
 
   /** Resolves when there is a port to begin with. */

@@ -473,6 +473,21 @@ t.test('a board can be flashed again where what ran before is not whole any more
   t.equal(board.holds, '3.0.0');
 });
 
+t.test('what a person wants gives way to what ran before when it rots on the disk', async (t) => {
+  const { board, site } = await flashedSite(t);
+  await becomes(site, 'succeeded');
+  await idle(site);
+  const { there, goOn } = holdAt(board, board.writes + 4);
+  await site.flashing.flash(pump, { version: '1.0.0', by: 'tess' });
+  await there;
+  await site.damage(old.image, testImage('rot'));
+  board.pair.unplug();
+  goOn();
+  board.pair.plug();
+  t.match(await idle(site), { running: '2.0.0' });
+  t.equal(board.holds, '2.0.0');
+});
+
 t.test('an emergency stop before the first byte holds what a person wants, too', async (t) => {
   const board = makeBoard();
   const { site } = await flashedSite(t, { board });
