@@ -355,7 +355,7 @@ static void say_answer(const hf_slot *slot) {
   const bool is_error = (slot->result.kind == HF_TEXT) && (slot->status != HF_SUCCEEDED);
   put_member(PSTR("{'t':'response','command_id':"), value_of(command_id()));
   put_literal(PSTR(",'status':'"));
-  put_literal(statuses[slot->status]);
+  put_literal(statuses[(slot->status > HF_EXPIRED) ? HF_REJECTED : slot->status]);
   put_member(is_error ? PSTR("','error':") : PSTR("','result':"), slot->result);
   end();
 }
