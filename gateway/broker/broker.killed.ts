@@ -191,7 +191,7 @@ async function readAll(port: number): Promise<string[]> {
   return delivered;
 }
 
-const base: IClientOptions = { username: 'tester', password: 'x', connectTimeout: 5_000 };
+const base: IClientOptions = { username: 'tester', password: 'x', connectTimeout: 20_000 };
 const readerOptions: IClientOptions = { ...base, clientId: 'reader', clean: false };
 const urlOf = (port: number): string => `mqtt://127.0.0.1:${port}`;
 
