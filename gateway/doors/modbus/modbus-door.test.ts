@@ -45,7 +45,7 @@ const open = async (t: Test, port: number, framing: 'tcp' | 'rtu' = 'tcp') => {
     maps,
     buses: [
       {
-        ...{ name: 'cellar', tcp: `127.0.0.1:${port}`, framing, timeoutMs: 300 },
+        ...{ name: 'cellar', tcp: `127.0.0.1:${port}`, framing, timeoutMs: 1_000 },
         units: [{ device: meter, unit: 3, map: 'heat-pump' }],
       },
     ],
@@ -165,7 +165,7 @@ t.test('an installer finds out who answers, and what its registers mean', async 
       },
     ],
   });
-  t.same(await ask('/modbus/buses/cellar/scan?from=1&to=4&timeout_ms=40'), {
+  t.same(await ask('/modbus/buses/cellar/scan?from=3&to=4&timeout_ms=500'), {
     found: [{ unit: 3, device: meter, said: 'an answer' }],
   });
   t.match(await ask(`/modbus/devices/${meter}/registers`), {

@@ -23,7 +23,7 @@ modbus:
         - { name: voltage, kind: input, address: 0, type: float32, unit: V, pollS: 0.2 }
         - { name: limit, kind: holding, address: 0, pollS: 0.2, writable: true, maximum: 100 }
   buses:
-    - { name: cellar, tcp: "127.0.0.1:${port}", units: [{ device: meter-1, unit: 1, map: meter }] }
+    - { name: cellar, tcp: "127.0.0.1:${port}", timeoutMs: 10000, units: [{ device: meter-1, unit: 1, map: meter }] }
 `;
 
 t.test('a bus of site.yaml is served, shown and written to', { timeout: 60_000 }, async (t) => {
