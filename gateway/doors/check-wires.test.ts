@@ -2,9 +2,11 @@ import { readConfiguration } from '@holdfast/provisioning/program/configuration'
 import t from 'tap';
 import { gatewayConfiguration } from '../configuration.js';
 import { checkWires } from './check-wires.js';
+import { openWires, type WiresDeps } from './open-wires.js';
 
-const check = (text: string): void =>
-  checkWires(readConfiguration(gatewayConfiguration, { name: 'site.yaml', text }));
+const configurationOf = (text: string) =>
+  readConfiguration(gatewayConfiguration, { name: 'site.yaml', text });
+const check = (text: string): void => checkWires(configurationOf(text));
 
 const line = (more: string) => `{device: pump-1, path: /dev/ttyUSB0${more}}`;
 const bus = '{name: bus-1, path: /dev/ttyUSB1, units: [{device: meter-1, unit: 1, map: sdm}]}';
@@ -26,6 +28,21 @@ t.test('takes what can stand together', async (t) => {
   );
 });
 
+t.test('takes a name for its own lines that there are none of', async (t) => {
+  t.doesNotThrow(() => check(`serial: {lines: [${line('')}]}\ngpio: {device: pump-1}\n`));
+});
+
+t.test('a gateway refuses it before anything else', async (t) => {
+  const text = `serial: {lines: [${line('')}]}\ngpio: {device: pump-1, lines: [${relay}]}\n`;
+  // So nothing of what it is given is touched.
+  const nothing = {} as WiresDeps;
+  const options = { configuration: configurationOf(text), folder: '/', version: '1' };
+  await t.rejects(openWires(nothing, options), {
+    code: 'CONFIGURATION_INVALID',
+    message: /device pump-1 is named twice/,
+  });
+});
+
 t.test('refuses what cannot, and says what it is', async (t) => {
   const refused: [why: RegExp, text: string][] = [
     [
@@ -45,6 +62,10 @@ t.test('refuses what cannot, and says what it is', async (t) => {
     [
       /gpiochip0 17 is named twice|gpiochip0.*17.*twice/,
       gpio(`${relay}, {name: fan, role: relay, chip: gpiochip0, line: 17, safe: off}`),
+    ],
+    [
+      /device pump-1 is named twice/,
+      `serial: {lines: [${line('')}]}\ngpio: {device: pump-1, lines: [${relay}]}\n`,
     ],
     [/gpio\.device: say which device/, `gpio: {lines: [${relay}]}`],
   ];

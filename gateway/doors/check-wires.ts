@@ -2,6 +2,7 @@
  * What a configuration says of wires and what cannot stand together, found without opening anything: so a plan of a site file says it, and
  * not the gateway that began with it and goes back.
  */
+import { ioLinesOf } from '@holdfast/devices/gpio/line-settings';
 import { resetLineNamed } from '@holdfast/devices/gpio/reset-line';
 import { addressText } from '@holdfast/devices/serial/port/port-settings';
 import {
@@ -27,7 +28,7 @@ export const checkWires = ({
   once('the device', [
     ...serial.lines.flatMap(devicesOf).map(({ device }) => device),
     ...wired.flatMap(({ devices }) => devices).map(({ device }) => device),
-    ...(gpio.device === undefined ? [] : [gpio.device]),
+    ...(gpio.device === undefined || ioLinesOf(gpio.lines).length === 0 ? [] : [gpio.device]),
   ]);
   const names = lines.map(({ name }) => name);
   once('the line', names);

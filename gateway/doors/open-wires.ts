@@ -5,6 +5,7 @@ import type { CommandPayload } from '@holdfast/protos/mqtt/command-payload';
 import type { JobExecutionPayload } from '@holdfast/protos/mqtt/job-payload';
 import type { GatewayConfiguration } from '../configuration.js';
 import type { ShadowListener } from '../shadows/shadow-effects.js';
+import { checkWires } from './check-wires.js';
 import type { GpioDoorDeps } from './gpio/gpio-door.js';
 import { openGpioDoor } from './gpio/open-gpio-door.js';
 import type { Route } from './local/routes.js';
@@ -46,6 +47,7 @@ export const openWires = async (
   deps: WiresDeps,
   { configuration, folder, version }: WiresOptions,
 ) => {
+  checkWires(configuration);
   const { gpio, log, clock } = deps;
   const modbus = modbusLines(configuration.modbus);
   const lines = new SerialLines({
