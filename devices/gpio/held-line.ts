@@ -27,7 +27,7 @@ export class HeldLine implements OutputLine {
       const { version, hasSetpriv } = await tools();
       const line = await find(this.#address);
       const { leaveAt } = this.#options;
-      if (leaveAt !== undefined) will.set(this, leaveCommand(version, line, leaveAt));
+      if (leaveAt !== undefined) will.set(this.#name, leaveCommand(version, line, leaveAt));
       // It is free for a moment, in which it is one of the two that it goes between.
       await this.#release();
       const tool = new ToolProcess(setCommand(version, line, isOn), {
@@ -42,10 +42,18 @@ export class HeldLine implements OutputLine {
     });
   }
 
+  /** Of a line that was lost its will stays, until somebody has it again: nobody knows what it is. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    await this.#inTurn(() => this.#release());
-    this.#deps.will.drop(this);
+    await this.#inTurn(async () => {
+      const isHeld = this.#tool?.isRunning === true;
+      await this.#release();
+      if (isHeld) this.#deps.will.drop(this.#name);
+    });
+  }
+
+  get #name(): string {
+    return nameOfLine(this.#address);
   }
 
   async #release(): Promise<void> {
@@ -57,9 +65,7 @@ export class HeldLine implements OutputLine {
   #ended(tool: ToolProcess, reason: string): void {
     if (this.#tool !== tool) return;
     this.#tool = undefined;
-    this.#options.onLost?.(
-      gpioUnavailable(`${nameOfLine(this.#address)} is held no longer: ${reason}`),
-    );
+    this.#options.onLost?.(gpioUnavailable(`${this.#name} is held no longer: ${reason}`));
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {

@@ -20,7 +20,7 @@ const againAfterMs = 500;
 
 export class LastWill {
   readonly #environment: NodeJS.ProcessEnv;
-  readonly #wills = new Map<object, readonly string[]>();
+  readonly #wills = new Map<string, readonly string[]>();
   #shell: ChildProcessByStdio<Writable, null, null> | undefined;
   #again: NodeJS.Timeout | undefined;
 
@@ -28,14 +28,14 @@ export class LastWill {
     this.#environment = environment;
   }
 
-  /** Has `command` run for `owner`, in place of what was to be run before. */
-  set(owner: object, command: readonly string[]): void {
-    this.#wills.set(owner, command);
+  /** Has `command` run for a line, in place of what was to be run before. */
+  set(line: string, command: readonly string[]): void {
+    this.#wills.set(line, command);
     this.#tell();
   }
 
-  drop(owner: object): void {
-    if (!this.#wills.delete(owner)) return;
+  drop(line: string): void {
+    if (!this.#wills.delete(line)) return;
     this.#tell();
     if (this.#wills.size > 0) return;
     this.#shell?.stdin.end();

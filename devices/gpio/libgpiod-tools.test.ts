@@ -1,9 +1,10 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, watch } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { waitUntil } from '@holdfast/provisioning/program/wait-until';
 import t, { type Test } from 'tap';
 import type { Edge } from './gpio-lines.js';
@@ -223,7 +224,8 @@ const holdInProgram = async ({ environment, folder }: Awaited<ReturnType<typeof 
     const given = lines.output(${JSON.stringify({ ...led, line: 4 })}, { leaveAt: true });
     await given.set(false);
     await given.close();
-    const output = lines.output(${JSON.stringify(led)}, { leaveAt: false });
+    const onLost = () => output.close().then(() => console.log('lost'));
+    const output = lines.output(${JSON.stringify(led)}, { leaveAt: false, onLost });
     await output.set(true);
     console.log('set');`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
@@ -263,6 +265,22 @@ t.test('sees to a line when what was to see to it is killed before', async (t) =
   for (const pid of before) process.kill(pid, 'SIGKILL');
   const isAnother = async () => (await shells()).some((pid) => !before.includes(pid));
   await waitUntil('another shell', isAnother, { deadlineMs: 5_000, everyMs: 20 });
+  child.kill('SIGKILL');
+  t.equal((await tools.called(3)).at(-1), '--mode=exit gpiochip0 17=0');
+});
+
+t.test('sees to a line that was lost, and that nobody has had again', async (t) => {
+  const tools = await fakeTools(t);
+  const { child, shells } = await holdInProgram(tools);
+  t.teardown(() => child.kill('SIGKILL'));
+  const lost = once(child.stdout, 'data');
+  for (const name of await readdir(tools.folder)) {
+    // That of the line before has ended.
+    if (!name.startsWith('has-')) continue;
+    await promisify(execFile)('kill', [name.slice(4)]).catch(() => undefined);
+  }
+  t.match(String((await lost)[0]), 'lost');
+  t.equal((await shells()).length, 1);
   child.kill('SIGKILL');
   t.equal((await tools.called(3)).at(-1), '--mode=exit gpiochip0 17=0');
 });

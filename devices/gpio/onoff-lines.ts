@@ -10,14 +10,15 @@ import { messageOf } from '@holdfast/protos/errors/holdfast-error';
 import { type Wait, wait as waitFor } from '@holdfast/provisioning/time/wait';
 import type { Gpio } from 'onoff';
 import { Debouncer } from './debounce.js';
-import type {
-  GpioLines,
-  InputLine,
-  LineAddress,
-  OutputLine,
-  OutputOptions,
-  WatchHandlers,
-  WatchOptions,
+import {
+  type GpioLines,
+  type InputLine,
+  type LineAddress,
+  nameOfLine,
+  type OutputLine,
+  type OutputOptions,
+  type WatchHandlers,
+  type WatchOptions,
 } from './gpio-lines.js';
 import { gpioUnavailable } from './gpio-unavailable.js';
 import { LastWill } from './last-will.js';
@@ -108,7 +109,7 @@ class OnoffOutput implements OutputLine {
       this.#line?.unexport();
       this.#line = undefined;
     });
-    this.#deps.will.drop(this);
+    this.#deps.will.drop(nameOfLine(this.#address));
   }
 
   /** It comes up at the level that is wanted: these words mean what the pin has. */
@@ -120,7 +121,7 @@ class OnoffOutput implements OutputLine {
     const { leaveAt } = this.#options;
     if (leaveAt !== undefined) {
       const direction = join(sysfs, `gpio${number}`, 'direction');
-      will.set(this, ['sh', '-c', `echo ${levelOf(leaveAt)} > ${direction}`]);
+      will.set(nameOfLine(this.#address), ['sh', '-c', `echo ${levelOf(leaveAt)} > ${direction}`]);
     }
     this.#line = opened(() => {
       const line = new onoff(number, levelOf(isOn), 'none', { activeLow });
