@@ -73,6 +73,14 @@ class Fleet {
     return join(this.#dir, 'cloud', 'cloud.db');
   }
 
+  /** Whether the control plane has heard that the site has all of its orders. */
+  async hasNoOrders(): Promise<boolean> {
+    const database = await openDatabase({ path: this.database, readOnly: true });
+    const orders = await database.all('SELECT seq FROM orders');
+    await database.close();
+    return orders.length === 0;
+  }
+
   /** Enrols a gateway with a new code; `replace` puts it in the place of the one there is. */
   async enrol(name: string, { replace = false } = {}): Promise<TestGatewayOptions> {
     const { api } = this;
@@ -372,7 +380,7 @@ t.test(
     await fleet.command('c1');
     await until('the command', async () => (await commandsOf(gateway)).length === 1);
     await until('the end of the backlog', hasAll(gateway));
-    await pause(200);
+    await until('the end of the orders', () => fleet.hasNoOrders());
     await fleet.whileStopped((folder) => cp(folder, `${folder}.backup`, { recursive: true }));
 
     await fleet.command('c2');
