@@ -34,7 +34,7 @@ const answerPings = async (t: Test, path: string): Promise<void> => {
 };
 
 t.test("lines of the kernel's own simulator, and a USB adapter that comes and goes", async (t) => {
-  t.setTimeout(240_000);
+  t.setTimeout(480_000);
   const { kernel, initramfs } = await gpioSimKernel(cache);
   const tools = await newerGpiod(cache);
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-gpio-vm-'));
