@@ -2,7 +2,6 @@
  * Measures a gateway (a program of its own, on this machine) at what trust costs: enrolments a second, TLS handshakes a second up to
  * CONNACK, full and resumed, and how long a revoked device stays connected. `npm run bench:trust [--quick]`.
  */
-
 import { performance } from 'node:perf_hooks';
 import { socketClosed } from '@holdfast/provisioning/program/socket-closed';
 import { type DeviceCredentials, greet, openSiteUnderTest } from '../site-under-test.js';
