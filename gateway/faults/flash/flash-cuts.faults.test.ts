@@ -98,16 +98,23 @@ const carryOut = async (
   }
 };
 
-/** Resolves at the n-th erase or write since then, or at the start of the application, should there be fewer. */
+/**
+ * Resolves at the n-th erase or write since then, or at the start of the application, should there be fewer. Not within the moment in which
+ * the first page is erased and no loader holds a board any more (`devices/serial/flash/README.md`): its write is waited for.
+ */
 const operationsDone = async (
   { events, event }: Pick<AvrBoard, 'events' | 'event'>,
   since: number,
   count: number,
 ): Promise<void> => {
   let at = since;
-  for (let done = 0; done < count; done += 1) {
-    const next = await event(/^(erased|written|application started)/, { since: at });
-    if (next.startsWith('application')) return;
-    at = events.indexOf(next, at) + 1;
+  let last = '';
+  const next = async (which: RegExp): Promise<void> => {
+    last = await event(which, { since: at });
+    at = events.indexOf(last, at) + 1;
+  };
+  for (let done = 0; done < count && !last.startsWith('application'); done += 1) {
+    await next(/^(erased|written|application started)/);
   }
+  if (last.startsWith('erased 0x0 ')) await next(/^(written 0x0 |application started)/);
 };
