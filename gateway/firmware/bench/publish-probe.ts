@@ -7,9 +7,23 @@ import { percentile } from '../../shadows/bench/figures.js';
 
 export interface PublishProbe {
   /** Times since the last call, ms. */
-  take(): { readonly p50: number; readonly p99: number; readonly count: number };
+  take(): PublishTimes;
   close(): Promise<void>;
 }
+
+export interface PublishTimes {
+  readonly times: readonly number[];
+  readonly p50: number;
+  readonly p99: number;
+  readonly count: number;
+}
+
+export const publishTimes = (times: readonly number[]): PublishTimes => ({
+  times,
+  p50: percentile(times, 0.5),
+  p99: percentile(times, 0.99),
+  count: times.length,
+});
 
 /** A connection is served in order, so that its messages are one commit each: more than a busy disk manages would measure their queue. */
 const perSecond = 20;
@@ -45,7 +59,7 @@ export const openPublishProbe = (client: MqttClient, device: string): PublishPro
     take() {
       const taken = times;
       times = [];
-      return { p50: percentile(taken, 0.5), p99: percentile(taken, 0.99), count: taken.length };
+      return publishTimes(taken);
     },
     async close() {
       end.abort();

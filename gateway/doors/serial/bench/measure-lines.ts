@@ -5,7 +5,12 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { openPseudoTerminal } from '@holdfast/devices/serial/pseudo-terminal';
 import { cpuSecondsOf } from '../../../firmware/bench/process-figures.js';
-import { openPublishProbe, type PublishProbe } from '../../../firmware/bench/publish-probe.js';
+import {
+  openPublishProbe,
+  type PublishProbe,
+  type PublishTimes,
+  publishTimes,
+} from '../../../firmware/bench/publish-probe.js';
 import type { Figure } from '../../../shadows/bench/figures.js';
 import { openSiteUnderTest, type SiteUnderTest } from '../../../trust/site-under-test.js';
 import { ahead, type FullLine, openFullLine } from './full-line.js';
@@ -18,6 +23,8 @@ const lines = 16;
 const baudRate = 115_200;
 /** 8N1: ten bits a byte. */
 const wireBytesPerS = baudRate / 10;
+const floodTurns = 4;
+const settlingMs = 1_000;
 
 export const measureLines = async (
   { say }: { readonly say: (text: string) => void },
@@ -37,12 +44,7 @@ export const measureLines = async (
     const client = site.connect(credentials);
     const probe = openPublishProbe(client, 'probe');
     try {
-      say('the broker at rest …');
-      await pause(2_000);
-      const rest = await feel(probe, seconds);
-      say('beside a line that is flooded …');
-      const flood = await openFlood(path('flooding'));
-      const flooded = await feel(probe, seconds).finally(() => flood.close());
+      const { rest, flooded } = await feelFlood({ say, probe }, path('flooding'), seconds);
       say(`${lines} lines at ${baudRate} baud …`);
       const paced = await runLines(site, probe, { wired, path, seconds, bytesPerS: wireBytesPerS });
       say(`${lines} lines as fast as they are taken …`);
@@ -89,15 +91,37 @@ export const measureLines = async (
   }
 };
 
-type Felt = ReturnType<PublishProbe['take']>;
-
-const feel = async (probe: PublishProbe, seconds: number): Promise<Felt> => {
+const feel = async (probe: PublishProbe, seconds: number): Promise<PublishTimes> => {
   probe.take();
   await pause(seconds * 1_000);
   return probe.take();
 };
 
-const feltOf = (beside: string, felt: Felt, rest: Felt): Figure[] => [
+/** By turns: what a machine does beside, and its disk, changes more from one minute to the next than a line could change it. */
+const feelFlood = async (
+  { say, probe }: { readonly say: (text: string) => void; readonly probe: PublishProbe },
+  link: string,
+  seconds: number,
+): Promise<{ readonly rest: PublishTimes; readonly flooded: PublishTimes }> => {
+  const flood = await openFlood(link);
+  const [rest, flooded]: [number[], number[]] = [[], []];
+  try {
+    for (let turn = 1; turn <= floodTurns; turn += 1) {
+      say(`the broker at rest, and beside a line that is flooded, ${turn} of ${floodTurns} …`);
+      flood.end();
+      await pause(settlingMs);
+      rest.push(...(await feel(probe, seconds)).times);
+      flood.begin();
+      await pause(settlingMs);
+      flooded.push(...(await feel(probe, seconds)).times);
+    }
+  } finally {
+    await flood.close();
+  }
+  return { rest: publishTimes(rest), flooded: publishTimes(flooded) };
+};
+
+const feltOf = (beside: string, felt: PublishTimes, rest: PublishTimes): Figure[] => [
   {
     ...{ what: `publish to PUBACK ${beside}, p50`, value: felt.p50, unit: 'ms' },
     baseline: { what: 'at rest', value: rest.p50 },
@@ -109,13 +133,20 @@ const feltOf = (beside: string, felt: Felt, rest: Felt): Figure[] => [
 ];
 
 /** Garbage, more than twice what is read of a line; as much as possible would measure what it costs this process. */
-const openFlood = async (link: string): Promise<{ close(): Promise<void> }> => {
+const openFlood = async (link: string) => {
   const line = await openPseudoTerminal({ link });
+  // The gateway asks who is there when it has the line.
+  await new Promise<void>((resolve) => line.onData(() => resolve()));
   const garbage = Buffer.alloc(8_192, '{"t":"telemetry"\u0000\n');
-  const flooding = setInterval(() => line.write(garbage), 50);
+  let flooding: NodeJS.Timeout | undefined;
+  const end = (): void => clearInterval(flooding);
   return {
+    begin: () => {
+      flooding = setInterval(() => line.write(garbage), 50);
+    },
+    end,
     close: async () => {
-      clearInterval(flooding);
+      end();
       await line.close();
     },
   };
@@ -141,7 +172,7 @@ const runLines = async (
     readonly seconds: number;
     readonly bytesPerS: number | undefined;
   },
-): Promise<Run & { readonly offeredPerS: number; readonly felt: Felt }> => {
+): Promise<Run & { readonly offeredPerS: number; readonly felt: PublishTimes }> => {
   const open = await Promise.all(
     wired.map((device) => openFullLine({ device, link: path(device), bytesPerS })),
   );
