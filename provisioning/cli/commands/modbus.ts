@@ -10,7 +10,7 @@ import {
   modbusScanAnswer,
   modbusSettingsAnswer,
 } from '@holdfast/protos/local/modbus';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
 import * as v from 'valibot';
 import type { CommandContext } from '../context.js';
 import type { GatewayClient } from '../gateway-client.js';
@@ -78,17 +78,23 @@ export const addModbusCommands = (program: Command, context: () => CommandContex
     });
 
   modbus
-    .command('settings <bus> <unit>')
+    .command('settings')
     .description('at which baud rate and parity a unit answers; the bus is not polled meanwhile')
-    .action(async (bus: string, unit: string) => {
+    .argument('<bus>', 'its name')
+    .argument('<unit>', 'its number', wholeNumber(1, 247))
+    .action(async (bus: string, unit: number) => {
       const path = `/modbus/buses/${encodeURIComponent(bus)}/settings`;
-      const answer = await (await ask()).post(path, { unit: wholeNumber(1, 247)(unit) });
+      const answer = await (await ask()).post(path, { unit });
       showSettings(context().terminal, bus, v.parse(modbusSettingsAnswer, answer));
     });
 
   modbus
-    .command('probe <bus> <unit> <kind> <address>')
+    .command('probe')
     .description('what some registers hold, read in every type and every order of bytes')
+    .argument('<bus>', 'its name')
+    .argument('<unit>', 'its number')
+    .addArgument(new Argument('<kind>', 'of the registers').choices(kinds))
+    .argument('<address>', 'of the first, from 0: what a manual calls 30001 or 40001 is 0')
     .option('--count <registers>', 'how many', wholeNumber(1, 64), 4)
     .action(
       async (
@@ -146,6 +152,12 @@ const scan = async (
   bus: string,
   { from, to, timeout, kind, address }: ScanOptions,
 ): Promise<void> => {
+  if (from > to) {
+    throw new HoldfastError(
+      'REQUEST_INVALID',
+      `--from ${from} is beyond --to ${to}: nobody is asked`,
+    );
+  }
   const found: { unit: number; device: string | null; said: string }[] = [];
   for (let first = from; first <= to && !signal.aborted; first += unitsAtOnce) {
     const last = Math.min(to, first + unitsAtOnce - 1);

@@ -1,7 +1,7 @@
 /** `holdfast --gateway serial …`: the serial lines and ports of a gateway, and what passes on them. */
 import { HoldfastError } from '@holdfast/protos/errors/holdfast-error';
 import { serialAnswer } from '@holdfast/protos/local/serial';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import * as v from 'valibot';
 import type { CommandContext } from '../../context.js';
 import type { GatewayClient } from '../../gateway-client.js';
@@ -33,7 +33,12 @@ export const addSerialCommands = (program: Command, context: () => CommandContex
     .description(
       'what passes on a line, by its name or its device, until Ctrl-C; it disturbs nobody',
     )
-    .option('--direction <direction>', 'what comes in, or what goes out, alone')
+    .addOption(
+      new Option('--direction <direction>', 'what comes in, or what goes out, alone').choices([
+        'in',
+        'out',
+      ]),
+    )
     .option('--text', 'as text, a line at a time')
     .option('--hex', 'as bytes; by default what is no text is shown so')
     .action(async (line: string, options: MonitorOptions) => {
