@@ -225,10 +225,12 @@ const loadOrDefaults = async (options: LoadOptions) => {
 
 const siteFile = (path: string | undefined): Promise<FileText> => {
   const found = path ?? ['site.yaml', installedFile].find((candidate) => existsSync(candidate));
-  if (found !== undefined) return readFileText(found);
+  if (found !== undefined && existsSync(found)) return readFileText(found);
   throw new HoldfastError(
     'RESOURCE_NOT_FOUND',
-    `there is no site.yaml here, and no ${installedFile}`,
+    found === undefined
+      ? `there is no site.yaml here, and no ${installedFile}`
+      : `there is no file ${found}`,
     {
       data: { next: 'name the file: holdfast site plan FILE' },
     },

@@ -65,14 +65,14 @@ export const modbusRoutes = ({ buses, lines }: ModbusRoutesDeps): readonly Route
   };
 
   const probe = async (request: RouteRequest): Promise<ModbusProbeAnswer> => {
-    const { bus } = busOf(request);
+    const { name, bus } = busOf(request);
     const { query } = request;
     const kind = kindOf(query.get('kind') ?? 'holding');
     const unit = numberOf(query, 'unit', 1, 255);
     const count = numberOf(query, 'count', 1, mostRegistersAtOnce, 4);
     const address = numberOf(query, 'address', 0, 65_536 - count);
     const outcome = await bus.ask({ type: 'read', unit, kind, address, count });
-    if (outcome.type !== 'answer') return { ...problemOf(outcome), words: [], readings: [] };
+    if (outcome.type !== 'answer') return { ...problemOf(outcome, name), words: [], readings: [] };
     const isBits = kind === 'coil' || kind === 'discrete';
     const words = isBits ? bitsOf(outcome.bytes, count) : wordsOf(outcome.bytes);
     const readings = isBits ? [] : possibleReadings(outcome.bytes);
@@ -108,18 +108,25 @@ export const modbusRoutes = ({ buses, lines }: ModbusRoutesDeps): readonly Route
   const read = async (request: RouteRequest): Promise<ModbusReadAnswer> => {
     const device = request.params.get('device') ?? '';
     const name = request.query.get('name');
-    for (const { bus, units } of buses()) {
+    for (const { name: line, bus, units } of buses()) {
       const unit = units.find((one) => one.device === device);
       if (unit === undefined) continue;
       const wanted = unit.map.registers.filter((one) => name === null || one.name === name);
-      if (wanted.length === 0) throw notFound(`${device} has no register ${name}`);
+      if (wanted.length === 0) {
+        const names = unit.map.registers.map((one) => one.name).join(', ');
+        throw new HoldfastError(
+          'RESOURCE_NOT_FOUND',
+          `${device} has no register ${name}; its map has ${names}`,
+          { data: { next: `holdfast --gateway modbus read ${device}` } },
+        );
+      }
       const registers: ModbusReadAnswer['registers'][number][] = [];
       for (const register of wanted.slice(0, mostRegistersAtOnce)) {
         const { kind, address, count } = register;
         const outcome = await bus.ask({ type: 'read', unit: unit.unit, kind, address, count });
         const row = { name: register.name, kind, address, unit: register.unit };
         if (outcome.type !== 'answer') {
-          const { problem } = problemOf(outcome);
+          const { problem } = problemOf(outcome, line);
           registers.push({ ...row, value: null, problem });
           // Others would wait for it as long again.
           if (outcome.type === 'none') break;
@@ -216,6 +223,7 @@ const rounded = (ms: number | null): number | null =>
 
 const problemOf = (
   outcome: Exclude<ModbusOutcome, { type: 'answer' }>,
+  bus: string,
 ): { readonly problem: string; readonly next: string } => {
   if (outcome.type === 'exception') {
     const next =
@@ -231,7 +239,7 @@ const problemOf = (
       }
     : {
         problem: 'no answer',
-        next: 'look at its power, unit number, wiring (A and B) and baud rate; holdfast --gateway modbus scan BUS shows who answers',
+        next: `look at its power, unit number, wiring (A and B) and baud rate; holdfast --gateway modbus scan ${bus} shows who answers`,
       };
 };
 

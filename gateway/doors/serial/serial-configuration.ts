@@ -26,7 +26,7 @@ export const portEntries = {
       v.string(),
       v.check(
         (text) => parseUsbAddress(text) !== null,
-        'must be the USB id of a port, as 2341:0043 or 2341:0043:SERIAL ("holdfast serial list" shows them)',
+        'must be the USB id of a port, as 2341:0043 or 2341:0043:SERIAL ("holdfast --gateway serial list" shows them)',
       ),
     ),
   ),

@@ -209,9 +209,15 @@ export class LineFlashing {
   ): Promise<LineImage> {
     const entry = this.#lines.get(device);
     if (entry === undefined) {
-      throw new HoldfastError('RESOURCE_NOT_FOUND', `this gateway flashes no ${device}`, {
-        data: { next: 'holdfast --gateway serial list' },
-      });
+      throw new HoldfastError(
+        'RESOURCE_NOT_FOUND',
+        `no line of this gateway has ${device} to flash`,
+        {
+          data: {
+            next: 'give its line "flash" in site.yaml; holdfast --gateway serial list shows which lines there are',
+          },
+        },
+      );
     }
     this.#deps.lifecycles.check(device);
     const stopped = this.#deps.updates.whyStopped();
