@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { openPseudoTerminal } from '@holdfast/devices/serial/pseudo-terminal';
+import { withDeadline } from '@holdfast/provisioning/time/deadline';
 import { cpuSecondsOf } from '../../../firmware/bench/process-figures.js';
 import {
   openPublishProbe,
@@ -136,7 +137,8 @@ const feltOf = (beside: string, felt: PublishTimes, rest: PublishTimes): Figure[
 const openFlood = async (link: string) => {
   const line = await openPseudoTerminal({ link });
   // The gateway asks who is there when it has the line.
-  await new Promise<void>((resolve) => line.onData(() => resolve()));
+  const asked = new Promise<void>((resolve) => line.onData(() => resolve()));
+  await withDeadline(asked, 30_000, { doing: 'having the gateway take its line' });
   const garbage = Buffer.alloc(8_192, '{"t":"telemetry"\u0000\n');
   let flooding: NodeJS.Timeout | undefined;
   const end = (): void => clearInterval(flooding);
